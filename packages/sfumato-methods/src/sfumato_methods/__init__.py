@@ -1,0 +1,1 @@
+"""The mathematics of sfumato: `gaussian`, `discrete`, `solvers`, `grids`, `guidance`."""

@@ -1,0 +1,113 @@
+"""Grids: the times that a sampler walks, float64, from 1 (prior) to 0 (data).
+
+A grid that is a function of (process, steps) can be named on the command line and stored with a
+model. Samplers read the times from the tensor alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from sfumato import Can, InputError, Process, Unsupported
+from sfumato.process import check_time
+from torch import Tensor
+
+__all__ = ["explicit", "karras", "logsnr", "pyramid", "uniform"]
+
+
+def _count(steps: int) -> int:
+    if steps < 1:
+        raise InputError(f"a grid needs at least 1 step, but {steps} were asked for")
+    return steps
+
+
+def uniform(process: Process, steps: int) -> Tensor:
+    """Equal steps in t: (steps + 1,)."""
+    return torch.linspace(1, 0, _count(steps) + 1, dtype=torch.float64)
+
+
+def _affine(process: Process, grid: str) -> Any:
+    if Can.AFFINE not in process.can:
+        raise Unsupported(
+            f"the grid {grid} needs AFFINE; {process} can {process.can.names()}. Use uniform"
+        )
+    return process
+
+
+def _range(process: Any, sigma_min: float, sigma_max: float) -> tuple[float, float]:
+    """The ends of a grid in sigma/alpha, the upper one capped by what the process reaches."""
+    end = math.exp(-0.5 * float(process.logsnr(torch.ones((), dtype=torch.float64))))
+    high = min(sigma_max, end)
+    if not 0 < sigma_min < high:
+        raise InputError(
+            f"sigma_min must lie between 0 and {high:g}, the largest noise level of the grid, but "
+            f"is {sigma_min}"
+        )
+    return sigma_min, high
+
+
+def _times(process: Any, ratio: Tensor) -> Tensor:
+    """Times with these values of sigma/alpha, the first set to 1 and a final 0 appended."""
+    t = process.time(-2 * ratio.log())
+    t[0] = 1.0
+    return torch.cat([t, t.new_zeros(1)])
+
+
+def logsnr(
+    process: Process, steps: int, sigma_min: float = 0.01, sigma_max: float = 80.0
+) -> Tensor:
+    """Equal steps in log-SNR from sigma_max to sigma_min, then one to 0: (steps + 1,).
+
+    Args:
+        process: needs AFFINE.
+        steps: number of steps.
+        sigma_min: last noise level before 0, as sigma/alpha.
+        sigma_max: first noise level, as sigma/alpha; the first time is 1 all the same.
+    """
+    low, high = _range(_affine(process, "logsnr"), sigma_min, sigma_max)
+    return _times(process, _geometric(high, low, _count(steps)))
+
+
+def _geometric(high: float, low: float, count: int) -> Tensor:
+    return torch.linspace(math.log(high), math.log(low), count, dtype=torch.float64).exp()
+
+
+def karras(
+    process: Process,
+    steps: int,
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+    rho: float = 7.0,
+) -> Tensor:
+    """Equal steps in (sigma/alpha)^(1/rho), then one to 0: (steps + 1,).
+
+    Karras et al. 2022, arXiv:2206.00364, eq. 5. Arguments as for `logsnr`.
+    """
+    low, high = _range(_affine(process, "karras"), sigma_min, sigma_max)
+    root = torch.linspace(high ** (1 / rho), low ** (1 / rho), _count(steps), dtype=torch.float64)
+    return _times(process, root**rho)
+
+
+def explicit(times: Sequence[float] | Tensor) -> Tensor:
+    """These times, checked: within [0, 1] and descending (equal neighbours rest)."""
+    grid = torch.as_tensor(times, dtype=torch.float64)
+    check_time(grid)
+    if grid.ndim != 1 or len(grid) < 2 or bool((grid.diff() > 0).any()):
+        raise InputError("an explicit grid is a list of at least two times that never ascend")
+    return grid
+
+
+def pyramid(steps: int, frames: int, lag: int = 1) -> Tensor:
+    """Per-frame times in which frame f starts `lag * f` steps later: (steps + lag (F-1) + 1, 1, F).
+
+    Every frame takes `steps` equal steps from 1 to 0, waiting at 1 before and resting at 0 after
+    (the pyramid of Chen et al. 2024, arXiv:2407.01392).
+    """
+    if frames < 1 or lag < 0:
+        raise InputError(f"a pyramid needs frames >= 1 and lag >= 0, not {frames} and {lag}")
+    tick = torch.arange(_count(steps) + lag * (frames - 1) + 1, dtype=torch.float64)
+    delay = lag * torch.arange(frames, dtype=torch.float64)
+    return (1 - (tick[:, None] - delay) / steps).clamp(0, 1)[:, None, :]

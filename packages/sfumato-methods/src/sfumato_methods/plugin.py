@@ -1,0 +1,48 @@
+"""What this package announces: process families, samplers, grids, guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sfumato import hook
+
+_PROCESSES = {
+    "vp": ("vp", "variance preserving, linear beta", "Song et al. 2021, arXiv:2011.13456"),
+    "ve": ("ve", "variance exploding, geometric sigma", "Song et al. 2021, arXiv:2011.13456"),
+    "linear": ("linear", "straight line from data to noise", "Lipman et al. 2022, arXiv:2210.02747"),
+    "cosine": ("cosine", "cosine alpha-bar", "Nichol & Dhariwal 2021, arXiv:2102.09672"),
+    "edm": ("edm", "unit signal, sigma linear in time", "Karras et al. 2022, arXiv:2206.00364"),
+}
+_SAMPLERS = {
+    "ancestral": (
+        "sfumato.sampling:Ancestral",
+        "draws each step from the transition law (DDPM, D3PM)",
+        "Ho et al. 2020, arXiv:2006.11239",
+    ),
+    "ddim": ("ddim:DDIM", "first order, eta from 0 to 1", "Song et al. 2020, arXiv:2010.02502"),
+    "euler": ("flow:Euler", "first order in time", "Lipman et al. 2022, arXiv:2210.02747"),
+    "heun": ("flow:Heun", "second order, two calls a step", "Karras et al. 2022, arXiv:2206.00364"),
+    "dpmpp-2m": (
+        "dpmpp:DPMSolverPP",
+        "second order multistep in log-SNR, one call a step",
+        "Lu et al. 2022, arXiv:2211.01095",
+    ),
+}
+_GRIDS = {
+    "uniform": ("equal steps in time", ""),
+    "logsnr": ("equal steps in log-SNR", "Lu et al. 2022, arXiv:2206.00927"),
+    "karras": ("equal steps in sigma^(1/rho)", "Karras et al. 2022, arXiv:2206.00364"),
+}
+
+
+@hook
+def sfumato_register(add: Callable[..., None]) -> None:
+    """Announce the components of this package."""
+    for name, (attr, summary, source) in _PROCESSES.items():
+        target = f"sfumato_methods.gaussian:{attr}"
+        add("process", name, target, summary=summary, source=source)
+    for name, (where, summary, source) in _SAMPLERS.items():
+        target = where if where.startswith("sfumato.") else f"sfumato_methods.solvers.{where}"
+        add("sampler", name, target, summary=summary, source=source)
+    for name, (summary, source) in _GRIDS.items():
+        add("grid", name, f"sfumato_methods.grids:{name}", summary=summary, source=source)
