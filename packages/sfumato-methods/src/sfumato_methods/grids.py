@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from sfumato import Can, InputError, Process, Unsupported
 from sfumato.process import check_time
-from torch import Tensor
 
 __all__ = ["explicit", "karras", "logsnr", "pyramid", "uniform"]
 

@@ -9,7 +9,11 @@ from sfumato import hook
 _PROCESSES = {
     "vp": ("vp", "variance preserving, linear beta", "Song et al. 2021, arXiv:2011.13456"),
     "ve": ("ve", "variance exploding, geometric sigma", "Song et al. 2021, arXiv:2011.13456"),
-    "linear": ("linear", "straight line from data to noise", "Lipman et al. 2022, arXiv:2210.02747"),
+    "linear": (
+        "linear",
+        "straight line from data to noise",
+        "Lipman et al. 2022, arXiv:2210.02747",
+    ),
     "cosine": ("cosine", "cosine alpha-bar", "Nichol & Dhariwal 2021, arXiv:2102.09672"),
     "edm": ("edm", "unit signal, sigma linear in time", "Karras et al. 2022, arXiv:2206.00364"),
 }

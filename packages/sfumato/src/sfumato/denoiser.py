@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from .errors import InputError, Unsupported
 from .laws import Dirac, Posterior
 from .process import Can, Process
-from .state import Time, apply, expand, items, leaf
+from .state import Time, expand, items, leaf, to
 
-__all__ = ["Denoiser", "Preconditioned", "Prediction"]
+__all__ = ["Denoiser", "NetworkDenoiser", "Preconditioned", "Prediction"]
 
 Prediction = Literal["x0", "eps", "v", "flow", "score", "edm"]
 
@@ -38,14 +38,52 @@ class Denoiser(nn.Module):
         return self
 
 
-class Preconditioned(Denoiser):
+class NetworkDenoiser(Denoiser):
+    """Base of denoisers around one network, called as `net(x, clock, **context)`.
+
+    The clock is float32 of shape (B,) or (B, F). Conditions become the context once, in `given`,
+    by `net.encode(**condition)` where the network has it.
+
+    Args:
+        net: the network.
+        process: where the clock comes from.
+        autocast: dtype for the network's own arithmetic (None: that of its weights).
+    """
+
+    def __init__(
+        self, net: nn.Module, process: Process, *, autocast: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.process = process
+        self.autocast = autocast
+        self._context: dict[str, Any] = {}
+
+    def given(self, **condition: Any) -> Self:
+        view = copy.copy(self)  # shares parameters; only the plain attribute below differs
+        encode = getattr(self.net, "encode", None)
+        view._context = encode(**condition) if condition and encode is not None else condition
+        return view
+
+    def output(self, x: Any, t: Time) -> Any:
+        """What the network says of a state, cast to its weights' dtype where it is floating."""
+        values = leaf(x)
+        clock = self.process.clock(t).to(values.device, torch.float32)
+        if clock.ndim == 0:
+            clock = clock.expand(items(x))
+        weight = next(self.net.parameters(), None)
+        if weight is not None and values.is_floating_point():
+            x = to(x, weight.dtype)
+        with torch.autocast(values.device.type, self.autocast, enabled=self.autocast is not None):
+            return self.net(x, clock, **self._context)
+
+
+class Preconditioned(NetworkDenoiser):
     """A network as a denoiser: the only place that knows what a network predicts.
 
-    The network is called as `net(c_in x, clock, **context)` with the state scaled to unit variance,
-    c_in = (sigma^2 + sigma_data^2 alpha^2)^(-1/2), and the clock log(sigma/alpha) of shape (B,) or
-    (B, F). Both depend on sigma/alpha alone, so that schedules and grids can be swapped after
-    training (every head but "score"). Conditions are encoded once, by `net.encode(**condition)`
-    where the network has it.
+    The network sees c_in x, of unit variance, with c_in = (sigma^2 + sigma_data^2 alpha^2)^(-1/2),
+    and the clock log(sigma/alpha). Both depend on x/alpha and sigma/alpha alone, so that schedules
+    and grids can be swapped after training (every head but "score").
 
     With n = (alpha^2 + sigma^2)^(1/2) and F the output, the clean state is
 
@@ -74,7 +112,7 @@ class Preconditioned(Denoiser):
         sigma_data: float = 1.0,
         autocast: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(net, process, autocast=autocast)
         if Can.AFFINE not in process.can:
             raise Unsupported(
                 f"Preconditioned needs AFFINE; {process} can {process.can.names()}. Write a "
@@ -87,25 +125,15 @@ class Preconditioned(Denoiser):
             )
         if not sigma_data > 0:
             raise InputError(f"sigma_data must be positive, but is {sigma_data}")
-        self.net = net
-        self.process = process
         self.predict: Prediction = predict
         self.sigma_data = sigma_data
-        self.autocast = autocast
-        self._context: dict[str, Any] = {}
-
-    def given(self, **condition: Any) -> Self:
-        view = copy.copy(self)  # shares parameters; only the plain attribute below differs
-        encode = getattr(self.net, "encode", None)
-        view._context = encode(**condition) if condition and encode is not None else condition
-        return view
 
     def forward(self, x: Any, t: Time) -> Dirac:
         if not isinstance(t, Tensor):
             raise InputError("Preconditioned takes one clock, but was given a mapping of times")
-        alpha, sigma = self.process.alpha(t), self.process.sigma(t)
-        keep, gain, scale_in = self._coefficients(alpha, sigma)
-        out = self._call(x * expand(x, scale_in), self.process.clock(t))
+        process: Any = self.process
+        keep, gain, scale_in = self._coefficients(process.alpha(t), process.sigma(t))
+        out = to(self.output(x * expand(x, scale_in), t), leaf(x).dtype)
         return Dirac(x * expand(x, keep) + out * expand(x, gain))
 
     def _coefficients(self, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -126,17 +154,3 @@ class Preconditioned(Denoiser):
                 return 1 / alpha, sigma.square() / alpha, scale_in
             case "edm":
                 return alpha * (data * scale_in).square(), sigma * data * scale_in, scale_in
-
-    def _call(self, x: Any, clock: Tensor) -> Any:
-        values = leaf(x)
-        clock = clock.to(values.device, torch.float32)
-        if clock.ndim == 0:
-            clock = clock.expand(items(x))
-        weight = next(self.net.parameters(), values)
-        x = apply(x, lambda v: v.to(weight.dtype))
-        if self.autocast is None:
-            out = self.net(x, clock, **self._context)
-        else:
-            with torch.autocast(values.device.type, self.autocast):
-                out = self.net(x, clock, **self._context)
-        return apply(out, lambda v: v.to(values.dtype))

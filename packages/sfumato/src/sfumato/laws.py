@@ -17,7 +17,7 @@ from torch import Tensor
 from . import random
 from .errors import Unsupported
 from .random import Source
-from .state import Fields, apply, expand, item_count, item_sum, items, leaf, where
+from .state import Fields, apply, axpy, expand, item_count, item_sum, where
 
 __all__ = [
     "Categorical",
@@ -126,7 +126,10 @@ class Normal(Posterior):
         if type(self.std) is float and self.std == 0.0:
             return self._mean
         draw = random.normal if self.space is None else self.space.normal
-        return self._mean + draw(self._mean, generator) * self.std
+        noise = draw(self._mean, generator)
+        if type(self.std) is float:
+            return axpy(self.std, noise, self._mean)
+        return self._mean + noise * self.std
 
     def _log_std(self) -> Any:
         return apply(_filled(self._mean, self.std), torch.log)
@@ -187,9 +190,7 @@ class Categorical(Posterior):
         return random.categorical(self.probs, generator)
 
     def nll(self, x: Any) -> Tensor:
-        return item_sum(
-            apply(self.logits, lambda p, i: -p.gather(-1, i[..., None])[..., 0], x)
-        )
+        return item_sum(apply(self.logits, lambda p, i: -p.gather(-1, i[..., None])[..., 0], x))
 
 
 class Mixture(Posterior):
@@ -208,7 +209,8 @@ class Mixture(Posterior):
     @property
     def mean(self) -> Any:
         first, *rest = (
-            p.mean * expand(p.mean, w) for w, p in zip(self.probs.unbind(1), self.parts, strict=True)
+            p.mean * expand(p.mean, w)
+            for w, p in zip(self.probs.unbind(1), self.parts, strict=True)
         )
         return sum(rest, start=first)
 

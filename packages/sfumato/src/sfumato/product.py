@@ -169,7 +169,9 @@ class PerPart(Multistep):
             raise Unsupported(f"PerPart needs a Product; {process} is one process. Use its rule")
         unknown = [k for k in self.rules if k not in process.parts]
         if unknown:
-            raise Unsupported(f"PerPart has a rule for {', '.join(unknown)}, not a part of {process}")
+            raise Unsupported(
+                f"PerPart has a rule for {', '.join(unknown)}, not a part of {process}"
+            )
         return PerPart({k: self._rule(k, process.part(k)) for k in process.parts}, self.default)
 
     def _rule(self, name: str, part: Process) -> Multistep:

@@ -118,20 +118,15 @@ def _(like: Fields, fill: _Fill, generator: Source) -> Fields:
     return Fields({k: draw(v, fill, generator) for k, v in like.items()})
 
 
-def _dtype(like: Any) -> torch.dtype:
-    while isinstance(like, Fields):
-        like = next(iter(like.values()))
-    dtype: torch.dtype = like.data.dtype
-    return dtype if dtype.is_floating_point else torch.float32
-
-
 def normal(like: Any, generator: Source) -> Any:
     """Standard normal noise with the layout, dtype and device of the state `like`."""
     if isinstance(like, Fields):
         return Fields({k: normal(v, generator) for k, v in like.items()})
-    dtype = _dtype(like)
-    if type(like) is Tensor and type(generator) is Generator and like.device == generator.device:
-        return torch.randn(like.shape, generator=generator, dtype=dtype, device=like.device)
+    values = like if isinstance(like, Tensor) else like.data
+    dtype = values.dtype if values.is_floating_point() else torch.float32
+    if values is like and isinstance(generator, Generator):  # the common case, spared the dispatch
+        noise = torch.randn(like.shape, generator=generator, dtype=dtype, device=generator.device)
+        return noise if noise.device == like.device else noise.to(like.device)
     return draw(
         like, lambda n, g: torch.randn(n, generator=g, dtype=dtype, device=g.device), generator
     )

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from .codec import Codec
     from .constraint import Constraint
 
-__all__ = ["Ancestral", "Denoise", "Frame", "Multistep", "Point", "Sampler", "run", "sample", "times"]
+__all__ = [
+    "Ancestral",
+    "Denoise",
+    "Frame",
+    "Multistep",
+    "Point",
+    "Sampler",
+    "run",
+    "sample",
+    "times",
+]
 
 Denoise: TypeAlias = Callable[[Any, Any], Any]
 """What a sampler calls: a `Denoiser`, or any function of (x, t) that returns a posterior."""
@@ -161,7 +171,7 @@ def run(
         constraint: changes each new state, for instance `Known`.
 
     Raises:
-        InputError: for a grid outside [0, 1], not monotone, or ascending under a sampler that draws.
+        InputError: for a grid outside [0, 1], not monotone, or ascending where it cannot.
         Unsupported: if the process lacks what the sampler needs, or gets a posterior it cannot use.
     """
     sampler = _fit(sampler, process)
@@ -252,8 +262,13 @@ def _checked(grid: Time, sampler: Sampler, x: Any) -> tuple[Any, list[bool]]:
         raise InputError("the grid is not monotone; give times that only descend (or only ascend)")
     if bool((step > 0).any()) and not sampler.deterministic:
         raise InputError(
-            f"the grid ascends, but {type(sampler).__name__} draws noise and can only descend; use a "
-            "deterministic sampler such as DDIM() to go from data to noise"
+            f"the grid ascends, but {type(sampler).__name__} draws noise and can only descend; use "
+            "a deterministic sampler such as DDIM() to go from data to noise"
+        )
+    if bool(((step > 0) & (grid[:-1] == 0)).any()):
+        raise InputError(
+            "the grid ascends from t = 0, where there is no noise to follow; start at a small time "
+            "such as 0.001"
         )
     if grid.ndim > 1:
         _check_layout(grid, x)

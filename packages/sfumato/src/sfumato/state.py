@@ -25,6 +25,7 @@ __all__ = [
     "State",
     "Time",
     "apply",
+    "axpy",
     "concatenate",
     "expand",
     "item_count",
@@ -227,7 +228,7 @@ def _(x: Ragged, t: Time) -> Tensor:
 
 
 @expand.register
-def _(x: Padded, t: Time) -> Tensor:
+def _(x: Padded, t: Time) -> Any:
     return expand(x.data, t)
 
 
@@ -239,6 +240,13 @@ def _(x: Fields, t: Time) -> Fields:
 def scale(c: Any, x: Any) -> Any:
     """`c * x` for a planned coefficient: a float, or a time-shaped tensor (or mapping of them)."""
     return x * c if isinstance(c, float) else x * expand(x, c)
+
+
+def axpy(c: Any, x: Any, y: Any) -> Any:
+    """`c * x + y` for a planned coefficient; one fused operation for a float and tensors."""
+    if isinstance(c, float) and isinstance(x, Tensor):
+        return torch.add(y, x, alpha=c)
+    return y + scale(c, x)
 
 
 def where(mask: Any, a: Any, b: Any) -> Any:

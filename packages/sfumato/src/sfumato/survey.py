@@ -51,7 +51,7 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """method / baseline; NaN where the baseline is zero."""
+        """Method / baseline; NaN where the baseline is zero."""
         return self.method / self.baseline if self.baseline else math.nan
 
 

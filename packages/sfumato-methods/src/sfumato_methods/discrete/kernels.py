@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from sfumato import InputError, expand
-from sfumato.state import apply
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sfumato import InputError, expand
+from sfumato.state import apply
 
 __all__ = [
     "CosineKeep",
@@ -64,7 +65,7 @@ class Kernel(nn.Module):
         raise NotImplementedError
 
     def push(self, p: Any, s: Tensor, t: Tensor) -> Any:
-        """p T(s -> t): where the (unnormalised) law p at s has gone by t."""
+        """P T(s -> t): where the (unnormalised) law p at s has gone by t."""
         raise NotImplementedError
 
     def limit(self) -> Tensor:
@@ -113,7 +114,8 @@ class RankOne(Kernel):
     def _stay(self, ids: Any, s: Tensor, t: Tensor) -> Tensor:
         start = self.keep(s)
         stay = torch.where(s == t, 1.0, self.keep(t) / torch.where(start > 0, start, 1.0))
-        return expand(ids, stay)
+        aligned: Tensor = expand(ids, stay)
+        return aligned
 
     def rows(self, ids: Any, s: Tensor, t: Tensor) -> Any:
         stay = self._stay(ids, s, t)
@@ -135,9 +137,7 @@ class RankOne(Kernel):
 
     def push(self, p: Any, s: Tensor, t: Tensor) -> Any:
         stay = self._stay(p, s, t)
-        return apply(
-            p, lambda v, a: a * v + (1 - a) * self.law * v.sum(-1, keepdim=True), stay
-        )
+        return apply(p, lambda v, a: a * v + (1 - a) * self.law * v.sum(-1, keepdim=True), stay)
 
     def limit(self) -> Tensor:
         return self.law

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
+
 from sfumato import Can, Categorical, Implicit, InputError, Law, Process
 from sfumato.process import odds_clock
 from sfumato.state import Time, apply
-from torch import Tensor
 
 from .kernels import Kernel
 
@@ -67,7 +68,7 @@ class Discrete(Process):
 
 
 class JointDiscrete(Discrete):
-    """The same chain with the joint reverse form, p(x_s | x_t) ~ T(s->t)[x_s, x_t] (p T(0->s))[x_s].
+    """The same chain with the joint reverse form, T(s->t)[x_s, x_t] (p T(0->s))[x_s].
 
     The form of D3PM's released code, sum over x_0 of q(x_s, x_t | x_0) p(x_0 | x_t). It equals
     `Discrete` for absorbing kernels and differs from it for all others.
@@ -82,13 +83,13 @@ class JointDiscrete(Discrete):
 
 
 def _ratio(p: Tensor, seen: Tensor) -> Tensor:
-    """p / seen, 0 where x_t cannot come from that x_0 whatever the denoiser says."""
+    """P / seen, 0 where x_t cannot come from that x_0 whatever the denoiser says."""
     possible = seen > 0
     return torch.where(possible, p.double() / torch.where(possible, seen, 1.0), 0.0)
 
 
 def _product(law: Tensor, column: Tensor) -> Tensor:
-    """law * column, normalised; where the denoiser excludes all that is possible, the column."""
+    """Law * column, normalised; where the denoiser excludes all that is possible, the column."""
     joint = law * column
     total = joint.sum(-1, keepdim=True)
     joint = torch.where(total > 0, joint, column)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+from torch import Tensor
+
 from sfumato import Can, Dirac, Implicit, InputError, Law, Mixture, Normal, Process, expand
 from sfumato.laws import Space
 from sfumato.process import CLOCK_LIMIT, rows
-from sfumato.state import Time, apply, scale
-from torch import Tensor
+from sfumato.state import Time, apply, axpy, scale
 
 from .schedules import EDM, VE, VP, Cosine, Linear, Schedule
 
@@ -94,7 +95,7 @@ class Gaussian(Process):
 
     def bridge(self, x0: Any, x: Any, t: Time, s: Time, row: Step | None = None) -> Normal:
         data, keep, std = row or self._step(t, s)
-        return Normal(scale(data, x0) + scale(keep, x), self._std(std, x), self.space)
+        return Normal(axpy(keep, x, scale(data, x0)), self._std(std, x), self.space)
 
     def transition(self, q: Any, x: Any, t: Time, s: Time, row: Step | None = None) -> Law:
         row = row or self._step(t, s)
@@ -103,9 +104,8 @@ class Gaussian(Process):
         if isinstance(q, Normal):
             own, spread = self._std(row.std, x), scale(row.data, _state_like(x, q.std))
             both = spread * spread + own * own
-            return Normal(
-                scale(row.data, q.mean) + scale(row.keep, x), apply(both, torch.sqrt), self.space
-            )
+            mean = axpy(row.keep, x, scale(row.data, q.mean))
+            return Normal(mean, apply(both, torch.sqrt), self.space)
         if isinstance(q, Mixture):
             return Mixture(q.probs, [self.transition(p, x, t, s, row) for p in q.parts])
         return super().transition(q, x, t, s, row)
@@ -126,7 +126,7 @@ class Gaussian(Process):
 
     def velocity(self, q: Any, x: Any, t: Time, row: Any = None) -> Any:
         data, keep = row or self._velocity(t)
-        return scale(data, q.mean) + scale(keep, x)
+        return axpy(keep, x, scale(data, q.mean))
 
     def score(self, q: Any, x: Any, t: Time) -> Any:
         precision = 1 / self.sigma(t).square()

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from sfumato import InputError
 from torch import Tensor
 from torch.nn import functional as F
+
+from sfumato import InputError
 
 __all__ = ["EDM", "VE", "VP", "Cosine", "Linear", "Schedule", "Table"]
 
@@ -282,7 +283,7 @@ class Cosine:
 
     def time(self, logsnr: Tensor) -> Tensor:
         kept = torch.sigmoid(logsnr.double()) * math.cos(self._start) ** 2
-        lost = math.sin(self._start) ** 2
-        lost = lost + torch.sigmoid(-logsnr.double()) * math.cos(self._start) ** 2
+        noise = torch.sigmoid(-logsnr.double()) * math.cos(self._start) ** 2
+        lost = noise + math.sin(self._start) ** 2
         angle = torch.atan2(lost.sqrt(), kept.sqrt())
         return ((angle - self._start) / self._speed).clamp(0, 1)

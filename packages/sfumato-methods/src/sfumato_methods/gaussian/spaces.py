@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sfumato import InputError, Padded, Ragged, random
 from torch import Tensor
+
+from sfumato import InputError, Padded, Ragged, random
 
 __all__ = ["Centred"]
 

@@ -6,9 +6,10 @@ from functools import singledispatch
 from typing import Any
 
 import torch
-from sfumato import Categorical, Denoiser, Dirac, Joint, Mixture, Normal, Posterior, Unsupported
-from sfumato.state import Time, apply
 from torch import Tensor
+
+from sfumato import Categorical, Denoiser, Dirac, Joint, Mixture, Normal, Posterior, Unsupported
+from sfumato.state import Time, apply, item_sum
 
 __all__ = ["CFG", "extrapolate"]
 
@@ -31,7 +32,9 @@ class CFG(Denoiser):
         self.scale = scale
 
     def forward(self, x: Any, t: Time) -> Posterior:
-        return extrapolate(self.conditional(x, t), self.unconditional(x, t), self.scale)
+        c, u = self.conditional(x, t), self.unconditional(x, t)
+        posterior: Posterior = extrapolate(c, u, self.scale)
+        return posterior
 
 
 @singledispatch
@@ -75,19 +78,13 @@ def _(c: Normal, u: Any, scale: float) -> Normal:
     sharp = ones / ((zero + c.std) * (zero + c.std)) * scale
     wide = ones / ((zero + u.std) * (zero + u.std)) * (1 - scale)
     precision = sharp + wide
-    if not _positive(precision):
+    if not bool((item_sum(apply(precision, lambda v: (v <= 0).double())) == 0).all()):
         raise Unsupported(
             f"guidance of scale {scale} between these Normal posteriors is no Normal: the "
             "conditional one is too much wider than the unconditional one; use a smaller scale"
         )
     mean = (c.mean * sharp + u.mean * wide) / precision
     return Normal(mean, apply(precision, torch.rsqrt), c.space)
-
-
-def _positive(x: Any) -> bool:
-    verdicts: list[bool] = []
-    apply(x, lambda v: verdicts.append(bool((v > 0).all())) or v)
-    return all(verdicts)
 
 
 @extrapolate.register

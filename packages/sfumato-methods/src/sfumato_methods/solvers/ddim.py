@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sfumato import Can, InputError, Multistep, Process, expand, random
+
+from sfumato import Can, InputError, Multistep, Process, random
 from sfumato.process import rows
 from sfumato.sampling import Point
-from sfumato.state import Time, scale
+from sfumato.state import Time, axpy, scale
 
 from .affine import exponential
 
@@ -43,7 +44,7 @@ class DDIM(Multistep):
     def deterministic(self) -> bool:
         return self.eta == 0
 
-    def plan(self, process: Any, grid: Time) -> Sequence[Any]:
+    def plan(self, process: Any, grid: Any) -> Sequence[Any]:
         if self.eta == 0:
             keep, data = exponential(process, grid)
             return rows(grid, keep, data, torch.zeros_like(keep))
@@ -62,9 +63,9 @@ class DDIM(Multistep):
     ) -> Any:
         keep, data, std = row
         _, x, q = past[-1]
-        x = scale(keep, x) + scale(data, q.mean)
+        x = axpy(data, q.mean, scale(keep, x))
         if self.eta == 0 or (isinstance(std, float) and std == 0):
             return x
         space = getattr(process, "space", None)
         noise = random.normal(x, generator) if space is None else space.normal(x, generator)
-        return x + scale(std, noise)
+        return axpy(std, noise, x)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+
 from sfumato import Can, Multistep, Process
-from sfumato.random import Source
 from sfumato.process import rows
+from sfumato.random import Source
 from sfumato.sampling import Point
-from sfumato.state import Time, scale
+from sfumato.state import Time, axpy, scale
 
 from .affine import exponential, half_logsnr_steps
 
@@ -30,7 +31,7 @@ class DPMSolverPP(Multistep):
     needs: ClassVar[Can] = Can.AFFINE
     memory: ClassVar[int] = 2
 
-    def plan(self, process: Process, grid: Time) -> Sequence[Any]:
+    def plan(self, process: Any, grid: Any) -> Sequence[Any]:
         keep, data = exponential(process, grid)
         h = half_logsnr_steps(process, grid)
         ratio = torch.cat([torch.zeros_like(h[:1]), 0.5 * h[1:] / h[:-1]])
@@ -41,7 +42,7 @@ class DPMSolverPP(Multistep):
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: Source
     ) -> Any:
         keep, now, before = row
-        x = scale(keep, past[-1].x) + scale(now, past[-1].posterior.mean)
+        x = axpy(now, past[-1].posterior.mean, scale(keep, past[-1].x))
         if len(past) == 1:
             return x
-        return x + scale(before, past[0].posterior.mean)
+        return axpy(before, past[0].posterior.mean, x)

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 from sfumato import Can, Frame, Multistep, Process, expand
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
-from sfumato.state import Time, scale, where
+from sfumato.state import Time, axpy, where
 
 __all__ = ["Euler", "Heun"]
 
 
 def _lengths(grid: Any) -> Sequence[Any]:
-    """s - t of each step: floats for a shared grid, else tensors or mappings of them."""
+    """S - t of each step: floats for a shared grid, else tensors or mappings of them."""
     if isinstance(grid, Mapping):
         columns = {k: _lengths(v) for k, v in grid.items()}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -43,8 +43,8 @@ def _land(end: Any, x: Any, q: Any) -> Any:
 
 
 def _move(dt: Any, x: Any, velocity: Any) -> Any:
-    """x + dt velocity."""
-    return x + scale(dt, velocity)
+    """X + dt velocity."""
+    return axpy(dt, velocity, x)
 
 
 @dataclass(frozen=True)
