@@ -1,0 +1,95 @@
+"""Every registered sampler on every process: it runs, or says which capability is missing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sfumato import (
+    Categorical,
+    Dirac,
+    Fields,
+    Joint,
+    Product,
+    Ragged,
+    Streams,
+    Unsupported,
+    registry,
+    sample,
+)
+from sfumato.state import apply, leaf, select
+from sfumato_methods import grids
+from sfumato_methods.discrete import Discrete, JointDiscrete, absorbing, marginal, uniform
+from sfumato_methods.gaussian import VP, Gaussian
+from torch.nn import functional as F
+
+OWNER = torch.repeat_interleave(torch.arange(3), torch.tensor([2, 4, 1]))
+POINTS = Ragged(torch.zeros(7, 3, dtype=torch.float64), OWNER, 3)
+KINDS = Ragged(torch.zeros(7, dtype=torch.long), OWNER, 3)
+
+PROCESSES = {
+    component.name: (component.load()(), torch.zeros(3, 5, dtype=torch.float64))
+    for component in registry().list("process")
+}
+PROCESSES |= {
+    "table": (Gaussian(VP.from_betas(torch.linspace(1e-4, 0.02, 1000))), torch.zeros(3, 5)),
+    "uniform": (Discrete(uniform(4)), torch.zeros(3, 5, dtype=torch.long)),
+    "absorbing": (Discrete(absorbing(4)), torch.zeros(3, 5, dtype=torch.long)),
+    "joint": (JointDiscrete(marginal([0.1, 0.2, 0.3, 0.4])), torch.zeros(3, 5, dtype=torch.long)),
+    "points": (Product({"a": Gaussian(VP()), "b": Gaussian(VP())}), Fields(a=POINTS, b=POINTS)),
+    "molecules": (
+        Product({"pos": Gaussian(VP()), "kind": Discrete(absorbing(4))}),
+        Fields(pos=POINTS, kind=KINDS),
+    ),
+}
+SAMPLERS = {component.name: component.load() for component in registry().list("sampler")}
+
+
+def denoiser(x, t):
+    """Half of what is there, or an even guess over the classes."""
+    if isinstance(x, Fields):
+        return Joint({k: denoiser(v, t) for k, v in x.items()})
+    if leaf(x).is_floating_point():
+        return Dirac(x * 0.5)
+    probs = apply(x, lambda i: F.one_hot(torch.zeros_like(i), 4).double() * 0.6 + 0.1)
+    return Categorical(probs=probs)
+
+
+def padded(x, t):
+    """The same for absorbing kernels, whose last class is the mask."""
+    if isinstance(x, Fields):
+        return Joint(pos=denoiser(x["pos"], t), kind=padded(x["kind"], t))
+    return Categorical(probs=apply(denoiser(x, t).probs, lambda p: F.pad(p, (0, 1))))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("name", PROCESSES)
+def test_each_pair_runs_or_names_what_is_missing(name, sampler):
+    process, like = PROCESSES[name]
+    model = padded if name in ("absorbing", "molecules") else denoiser
+
+    def draw(like, numbers):
+        return sample(
+            process,
+            model,
+            like,
+            sampler=SAMPLERS[sampler](),
+            grid=grids.uniform(process, 6),
+            generator=Streams.derive(5, "matrix", numbers),
+        )
+
+    try:
+        drawn = draw(like, range(3))
+    except Unsupported as error:
+        discrete = name in ("uniform", "absorbing", "joint", "molecules")
+        assert discrete and sampler != "ancestral", error
+        missing = "VELOCITY" if sampler in ("euler", "heun") else "AFFINE"
+        assert missing in str(error) and "Ancestral()" in str(error)
+        assert name != "molecules" or sampler == "heun" or "part 'kind'" in str(error)
+        return
+    alone = draw(select(like, torch.tensor([1])), [1])
+    parts = drawn.values() if isinstance(drawn, Fields) else [drawn]
+    single = alone.values() if isinstance(alone, Fields) else [alone]
+    for whole, one in zip(parts, single, strict=True):
+        assert leaf(whole).dtype.is_floating_point is leaf(one).dtype.is_floating_point
+        assert bool(leaf(whole).isfinite().all())
+        assert torch.equal(leaf(select(whole, torch.tensor([1]))), leaf(one))
