@@ -1,0 +1,70 @@
+"""Metrics for generative models that report n and their real-vs-real floor.
+
+A metric summarises batches (summaries add) and compares two summaries; `measure` compares samples
+with held-out data and, for the floor, training data with held-out data, at the same n on every
+side. Names are loaded on first use, so that importing this package loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .features import Features as Features
+    from .features import Vectors as Vectors
+    from .features import pixels as pixels
+    from .frechet import Frechet as Frechet
+    from .frechet import Moments as Moments
+    from .frechet import frechet_distance as frechet_distance
+    from .kernels import KID as KID
+    from .kernels import MMD as MMD
+    from .kernels import unbiased_mmd as unbiased_mmd
+    from .memorisation import Memorisation as Memorisation
+    from .memorisation import Nearest as Nearest
+    from .memorisation import nearest as nearest
+    from .recognised import Hits as Hits
+    from .recognised import Recognised as Recognised
+    from .score import Metric as Metric
+    from .score import Score as Score
+    from .score import Subset as Subset
+    from .score import Summary as Summary
+    from .score import measure as measure
+    from .score import subsample as subsample
+    from .score import summarise as summarise
+    from .sliced import SlicedWasserstein as SlicedWasserstein
+    from .sliced import wasserstein as wasserstein
+    from .tables import render as render
+    from .tables import table as table
+    from .tables import write as write
+
+_HOME = {
+    "features": ("Features", "Vectors", "pixels"),
+    "frechet": ("Frechet", "Moments", "frechet_distance"),
+    "kernels": ("KID", "MMD", "unbiased_mmd"),
+    "memorisation": ("Memorisation", "Nearest", "nearest"),
+    "recognised": ("Hits", "Recognised"),
+    "score": ("Metric", "Score", "Subset", "Summary", "measure", "subsample", "summarise"),
+    "sliced": ("SlicedWasserstein", "wasserstein"),
+    "tables": ("render", "table", "write"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "KID", "MMD", "Features", "Frechet", "Hits", "Memorisation", "Metric", "Moments", "Nearest",
+    "Recognised", "Score", "SlicedWasserstein", "Subset", "Summary", "Vectors", "frechet_distance",
+    "measure", "nearest", "pixels", "render", "subsample", "summarise", "table", "unbiased_mmd",
+    "wasserstein", "write",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'sfumato_eval' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
