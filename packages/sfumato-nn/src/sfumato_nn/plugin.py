@@ -1,0 +1,27 @@
+"""What this distribution announces to sfumato: its networks, by bare name."""
+
+from __future__ import annotations
+
+__all__ = ["sfumato_register"]
+
+from sfumato import hook
+from sfumato.plugins import Add
+
+
+@hook
+def sfumato_register(add: Add) -> None:
+    """Announce the networks."""
+    add(
+        "network",
+        "unet",
+        "sfumato_nn.sizes:unet",
+        summary="convolutional U-Net in 1-D, 2-D and 3-D, for any spatial size",
+        source="arXiv:2006.11239, arXiv:2105.05233",
+    )
+    add(
+        "network",
+        "dit",
+        "sfumato_nn.sizes:dit",
+        summary="diffusion transformer in 1-D, 2-D and 3-D, with masks and a clock per frame",
+        source="arXiv:2212.09748",
+    )
