@@ -246,13 +246,13 @@ def test_unpickling_is_noticed(code: str) -> None:
 
 ANNOUNCE = """
 import sys, time
-import sfumato
+from sfumato import hook
 before = set(sys.modules)
-begin = time.perf_counter()
+begin = time.process_time()
 import {module}.plugin
-print(time.perf_counter() - begin)
+print(time.process_time() - begin)
 tops = {{name.partition(".")[0] for name in set(sys.modules) - before}}
-print(*sorted(tops - sys.stdlib_module_names - {{"sfumato", "pluggy", "{module}"}}))
+print(*sorted(tops - sys.stdlib_module_names - {{"{module}"}}))
 """
 
 
@@ -272,4 +272,4 @@ def test_plugin_module_imports_only_the_core_and_at_once(module: str) -> None:
         first, foreign = done.stdout.split("\n")[:2]
         seconds.append(float(first))
     assert foreign == "", f"{module}.plugin imports {foreign}"
-    assert min(seconds) < 0.15  # the target is 0.05 on a quiet machine
+    assert min(seconds) < 0.05

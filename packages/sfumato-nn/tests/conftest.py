@@ -10,15 +10,16 @@ import torch
 def awake():
     """Gives every parameter of a network random values, so that nothing is zero by design."""
 
-    def wake(net, seed=0, scale=0.3):
+    def wake(net, seed=0):
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for parameter in net.parameters():
-                fan = max(1, parameter[0].numel()) if parameter.ndim > 1 else 1
+            for name, parameter in net.named_parameters():
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                spread = 1.0 if parameter.ndim > 1 else scale
-                centre = parameter if parameter.ndim == 1 else torch.zeros(())
-                parameter.copy_(centre + noise * spread / fan**0.5)
+                if parameter.ndim > 1:
+                    parameter.copy_(noise / parameter[0].numel() ** 0.5)
+                else:
+                    gain = "norm" in name and name.endswith("weight")
+                    parameter.copy_(gain + 0.3 * noise)
         return net.eval()
 
     return wake
@@ -28,7 +29,7 @@ def awake():
 def noise():
     """Standard normal numbers of a shape, the same for every run."""
 
-    def draw(*shape, seed=1, dtype=torch.float32):
-        return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    def draw(*shape, seed=1):
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
     return draw

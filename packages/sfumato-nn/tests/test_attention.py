@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sfumato import InputError
-from sfumato_nn.attention import Attention, attend, rotary_positions, rotate
+from sfumato_nn.attention import Attention, attend
+from sfumato_nn.positions import rotary
 
 
 def plain(q, k, v, mask=None):
@@ -43,36 +44,14 @@ def test_the_module_is_its_formula(noise, awake):
     torch.testing.assert_close(net(x), y, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("rotary", [False, True])
-def test_logits_are_bounded_however_large_the_input(noise, awake, rotary):
+@pytest.mark.parametrize("turned", [False, True])
+def test_logits_are_bounded_however_large_the_input(noise, awake, turned):
     net = awake(Attention(32, 2))
-    positions = rotary_positions((9,), 16) if rotary else None
+    positions = rotary((9,), 16) if turned else None
     q, k, _ = net.project(1e4 * noise(4, 9, 32), positions)
     logits = (q @ k.mT / 4).abs().max()
     bound = 4 * net.norm_q.weight.abs().max() * net.norm_k.weight.abs().max()
     assert 0.2 * bound < logits <= bound * (1 + 1e-5)
-
-
-@pytest.mark.parametrize("sizes", [(11,), (4, 3), (2, 3, 4)])
-def test_rotary_keeps_lengths_and_sees_only_differences_of_position(noise, sizes):
-    dim, count = 26, math.prod(sizes)
-    q, k = (noise(1, 1, 1, dim, seed=s).expand(1, count, 1, dim) for s in range(2))
-    positions = rotary_positions(sizes, dim)
-    q, k = rotate(q, positions)[0, :, 0], rotate(k, positions)[0, :, 0]
-    torch.testing.assert_close(q.norm(dim=-1), q[:1].norm(dim=-1).expand(count))
-    where = torch.cartesian_prod(*(torch.arange(n) for n in sizes)).view(count, -1)
-    seen: dict[tuple[int, ...], float] = {}
-    for i in range(count):
-        for j in range(count):
-            step = tuple((where[i] - where[j]).tolist())
-            product = float(q[i] @ k[j])
-            assert product == pytest.approx(seen.setdefault(step, product), abs=1e-4)
-    assert max(seen.values()) - min(seen.values()) > 0.5
-
-
-def test_rotary_tells_the_axes_apart():
-    cos, _ = rotary_positions((2, 2), 16)
-    assert not torch.equal(cos[1], cos[2])
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():

@@ -60,7 +60,7 @@ def test_gradients_do_not_leak_into_or_out_of_padding(noise, awake):
 
 
 def test_a_sequence_moved_inside_its_padding_gives_the_moved_output(noise, awake):
-    net, x = sequence(awake), noise(1, 3, 5)
+    net, x = sequence(awake, absolute=False), noise(1, 3, 5)
     outputs = []
     for start in (0, 3, 7):
         place = F.pad(x, (start, 12 - 5 - start))
@@ -78,8 +78,9 @@ def test_masks_work_on_grids_too(noise, awake):
     torch.testing.assert_close(y[..., :4, :6], net(x, torch.zeros(())), atol=1e-5, rtol=1e-5)
 
 
-def test_positions_tell_a_picture_from_its_transpose_and_from_its_shuffle(noise, awake):
-    net = awake(DiT(1, patch=1, width=24, depth=2, heads=2))
+@pytest.mark.parametrize("absolute", [False, True])
+def test_positions_tell_a_picture_from_its_transpose_and_from_its_shuffle(noise, awake, absolute):
+    net = awake(DiT(1, patch=1, width=24, depth=2, heads=2, absolute=absolute))
     x, clock = noise(1, 1, 5, 5), torch.zeros(())
     y = net(x, clock)
     assert (net(x.mT, clock).mT - y).abs().max() > 0.05
@@ -88,12 +89,18 @@ def test_positions_tell_a_picture_from_its_transpose_and_from_its_shuffle(noise,
 
 
 def test_without_positions_it_could_not(noise, awake, monkeypatch):
-    monkeypatch.setattr(
-        "sfumato_nn.dit.rotary_positions", lambda *_: (torch.ones(1), torch.zeros(1))
-    )
-    net = awake(DiT(1, patch=1, width=24, depth=2, heads=2))
+    monkeypatch.setattr("sfumato_nn.dit.rotary", lambda *_: (torch.ones(1), torch.zeros(1)))
+    net = awake(DiT(1, patch=1, width=24, depth=2, heads=2, absolute=False))
     x, clock = noise(1, 1, 5, 5), torch.zeros(())
     torch.testing.assert_close(net(x.mT, clock).mT, net(x, clock), atol=1e-4, rtol=1e-4)
+
+
+def test_absolute_positions_tell_equal_patches_apart(awake):
+    x, clock = torch.ones(1, 1, 4, 4), torch.zeros(())
+    for absolute in (False, True):
+        net = awake(DiT(1, patch=1, width=24, depth=2, heads=2, absolute=absolute))
+        y = net(x, clock).flatten()
+        assert (y.std() > 0.05) == absolute
 
 
 def test_a_clock_per_frame(noise, awake):
@@ -118,6 +125,16 @@ def test_a_frame_reads_its_own_clock_only(noise, awake):
     changed = (net(x, moved) - net(x, clock)).abs().amax(dim=(0, 1, 3))
     assert changed[[0, 1, 4, 5]].max() == 0
     assert changed[[2, 3]].min() > 0.01
+
+
+def test_under_autocast_what_the_blocks_add_up_stays_in_float32(noise, awake):
+    net = awake(DiT(1, width=24, depth=2, heads=2))
+    seen = []
+    for block in net.blocks:
+        block.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    with torch.autocast("cpu", torch.bfloat16):
+        net(noise(1, 1, 4, 4), torch.zeros(()))
+    assert [x.dtype for pair in seen for x in pair] == [torch.float32] * 4
 
 
 def test_wrong_options_and_masks_are_refused():

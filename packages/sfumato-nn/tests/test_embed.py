@@ -65,10 +65,18 @@ def test_what_an_absent_item_holds_is_never_read(conditioner, noise):
     assert conditioner.label.weight.grad[-1].abs().sum() > 0
 
 
-def test_a_conditioner_of_nothing_is_zero_and_learns_nothing():
+def test_a_conditioner_of_nothing_adds_and_learns_nothing():
     empty = Conditioner(8)
-    assert torch.equal(empty.encode(), torch.zeros(1, 8))
-    assert not list(empty.parameters())
+    signal = torch.ones(2, 8)
+    assert torch.equal(empty(signal, None), signal)
+    assert not empty.state_dict()
+
+
+def test_the_context_reaches_every_frame(conditioner, noise):
+    context = conditioner.encode(label=torch.tensor([0, 2]))
+    frames = conditioner(noise(2, 5, 16), context)
+    assert torch.equal(frames, noise(2, 5, 16) + context[:, None])
+    assert torch.equal(conditioner(noise(2, 16), None), noise(2, 16) + conditioner.encode())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +105,7 @@ def test_wrong_conditions_are_refused_in_one_sentence(conditioner, condition, me
 
 
 def test_a_network_without_conditions_says_so():
-    with pytest.raises(InputError, match="unknown condition 'label'.*no condition at all"):
+    with pytest.raises(InputError, match="built without classes and vector: no condition fits"):
         Conditioner(8).encode(label=torch.tensor([0]))
     with pytest.raises(InputError, match="counts"):
         Conditioner(8, classes=-1)

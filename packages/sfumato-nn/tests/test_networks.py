@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sfumato import InputError, Maybe
 from sfumato_nn.dit import DiT
@@ -166,6 +167,28 @@ def test_dropout_acts_while_training_only(build, noise, awake):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         assert not torch.allclose(net(x, clock), net(x, clock))
+
+
+@both
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_the_plain_kernel_gives_forward_mode_and_second_derivatives(build, noise, awake):
+    net = awake(build()).double()
+    x, v = noise(1, 2, 4, 4).double(), noise(1, 2, 4, 4, seed=2).double()
+    clock, step = torch.zeros(1), 1e-5
+
+    def call(x):
+        return net(x, clock)
+
+    with sdpa_kernel(SDPBackend.MATH):
+        _, forward = torch.func.jvp(call, (x,), (v,))
+        second = torch.func.grad(lambda x: (torch.func.grad(lambda x: call(x).sum())(x) * v).sum())(
+            x
+        )
+    difference = (call(x + step * v) - call(x - step * v)) / (2 * step)
+    torch.testing.assert_close(forward, difference, atol=1e-6, rtol=1e-5)
+    slope = torch.func.grad(lambda x: call(x).sum())
+    difference = (slope(x + step * v) - slope(x - step * v)) / (2 * step)
+    torch.testing.assert_close(second, difference, atol=1e-5, rtol=1e-4)
 
 
 @both

@@ -62,7 +62,9 @@ def test_known_parameters():
 
 @pytest.mark.parametrize("build", [unet, dit])
 def test_an_unknown_size_names_the_close_ones(build):
-    with pytest.raises(InputError, match="unknown size 'smal' of .*did you mean small"):
+    with pytest.raises(InputError, match="unknown size 'smal'; did you mean small"):
         build("smal", channels=1)
-    with pytest.raises(InputError, match="unknown size 'XXL'.*there is tiny,"):
+    with pytest.raises(InputError, match="unknown size 'XXL'; there is tiny,"):
         build("XXL", channels=1)
+    with pytest.raises(InputError, match="unknown network 'unets'; did you mean unet"):
+        parameters_by_size("unets", channels=1)

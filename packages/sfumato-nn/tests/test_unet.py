@@ -35,6 +35,15 @@ def test_levels_widen_what_an_output_sees_and_attention_sees_all(awake):
     assert reach(net((8, 8, 8), (2,)), 65, 32).all()
 
 
+def test_fine_detail_passes_beside_the_coarse_levels(noise, awake):
+    net = awake(UNet(1, widths=(8, 8, 8)))
+    for layer in net.shrink:
+        torch.nn.init.zeros_(layer.weight)
+    x = noise(1, 1, 6, 6).requires_grad_()
+    net(x, torch.zeros(())).square().sum().backward()
+    assert x.grad.abs().min() > 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,25 +1,23 @@
-"""Self-attention with normalised queries and keys, and rotary positions in any dimension."""
+"""Self-attention with normalised queries and keys."""
 
 from __future__ import annotations
 
-__all__ = ["Attention", "Rotary", "attend", "rotary_positions", "rotate"]
+__all__ = ["Attention", "attend"]
 
-import math
-from collections.abc import Sequence
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfumato.errors import InputError
 
 from .layers import zeroed
-
-Rotary = tuple[Tensor, Tensor]
+from .positions import Rotary, rotate
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
     """softmax(q k' / sqrt(D)) v, over keys where ``mask`` is true.
+
+    Torch's fused kernels have neither second derivatives nor forward mode: whoever needs those
+    calls the network inside ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``.
 
     Args:
         q: queries (B, H, L, D).
@@ -32,36 +30,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     """
     keys = None if mask is None else mask[:, None, None, :]
     return F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=keys)
-
-
-def rotary_positions(sizes: Sequence[int], dim: int, device: torch.device | None = None) -> Rotary:
-    """Cosines and sines that turn a head by its position on a grid of any size.
-
-    The dim / 2 planes of a head are shared out among the axes; plane i of an axis turns by
-    position * base^(-i / planes). Planes left over do not turn. The base is 10000 in 1-D, as
-    for text, and its square and cube root in 2-D and 3-D, where axes are shorter.
-
-    Su et al., "RoFormer", 2021, arXiv:2104.09864; on grids: Heo et al., 2024, arXiv:2403.13298.
-
-    Returns:
-        Two float32 tensors (L, dim) with L the product of ``sizes``, the last axis fastest.
-    """
-    planes = dim // 2 // len(sizes)
-    base = math.log(10_000.0) / len(sizes)
-    speed = torch.exp(
-        torch.arange(planes, device=device, dtype=torch.float32) * (-base / max(planes, 1))
-    )
-    axes = [torch.arange(size, device=device, dtype=torch.float32) for size in sizes]
-    where = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
-    angle = (where[..., None] * speed).flatten(-2)
-    angle = F.pad(angle, (0, dim // 2 - angle.shape[-1]))
-    return angle.cos().repeat(1, 2), torch.cat((-angle.sin(), angle.sin()), dim=-1)
-
-
-def rotate(x: Tensor, rotary: Rotary) -> Tensor:
-    """Turn the planes (i, i + D / 2) of x (..., L, H, D) by the angles of each position."""
-    cos, sin = rotary
-    return x * cos[:, None] + x.roll(x.shape[-1] // 2, dims=-1) * sin[:, None]
 
 
 class Attention(nn.Module):
@@ -91,17 +59,17 @@ class Attention(nn.Module):
         self.outward = zeroed(outward) if zero else outward
 
     def forward(
-        self, x: Tensor, rotary: Rotary | None = None, mask: Tensor | None = None
+        self, x: Tensor, positions: Rotary | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Mix tokens x (B, L, W); ``mask`` (B, L) bool says which tokens may be read."""
-        mixed = attend(*self.project(x, rotary), mask)
+        mixed = attend(*self.project(x, positions), mask)
         y: Tensor = self.outward(mixed.transpose(1, 2).flatten(-2))
         return y
 
-    def project(self, x: Tensor, rotary: Rotary | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, positions: Rotary | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, H, L, D) of the tokens x (B, L, W)."""
         q, k, v = self.inward(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
         q, k = self.norm_q(q), self.norm_k(k)
-        if rotary is not None:
-            q, k = rotate(q, rotary), rotate(k, rotary)
+        if positions is not None:
+            q, k = rotate(q, positions), rotate(k, positions)
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError
 
-from .attention import Attention, Rotary, rotary_positions
+from .attention import Attention
 from .embed import ClockEmbedding, Condition, Conditioner
 from .layers import SwiGLU, zeroed
-from .shapes import check_context, check_state, clocks, crop, join, pad, split
+from .positions import Rotary, rotary, waves
+from .shapes import check_state, clocks, crop, join, pad, split
 
 
 class DiT(nn.Module):
@@ -23,7 +24,7 @@ class DiT(nn.Module):
 
     Each block's branches are shifted, scaled and gated by the signal (adaLN-zero): with the
     gates at zero the blocks start as the identity, and the output at first is 0. Positions are
-    rotary, so sizes may differ from those seen in training; a size that the patch does not
+    computed, so sizes may differ from those seen in training; a size that the patch does not
     divide is padded with zeros and cropped.
 
     Peebles & Xie, "Scalable diffusion models with transformers", 2023, arXiv:2212.09748, here
@@ -39,6 +40,8 @@ class DiT(nn.Module):
         heads: attention heads; width / heads is even.
         classes: number of classes of the condition ``label``; 0 for none.
         vector: length of the condition ``vector``; 0 for none.
+        absolute: whether tokens also know where they are, by fixed waves added to them; without,
+            only how far they are apart, which suits data that may be moved or grow.
         dropout: share of each branch dropped while training; drawn from torch's global
             generator, which the training loop seeds in a fork.
     """
@@ -55,12 +58,14 @@ class DiT(nn.Module):
         heads: int = 2,
         classes: int = 0,
         vector: int = 0,
+        absolute: bool = True,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if depth < 1 or heads < 1:
             raise InputError(f"a DiT needs a block and a head, got depth {depth}, heads {heads}")
         self.patch = _patch(patch, space)
+        self.absolute = absolute
         self.channels, self.space, self.width, self.head = channels, space, width, width // heads
         volume = torch.Size(self.patch).numel()
         self.clock = ClockEmbedding(width)
@@ -100,16 +105,16 @@ class DiT(nn.Module):
             x = torch.where(mask[:, None], x, 0)
         patches = split(pad(x, self.patch), self.patch)
         grid = patches.shape[1:-1]
-        context = self.conditioner.encode() if context is None else context
-        check_context(context, len(x), self.conditioner.width)
         # From here on tokens are (B, F, N, width) and signals (B, F or 1, 1, width).
-        signal = self.clock(clocks(clock, len(x), grid[0])) + context[:, None]
-        signal = F.silu(signal)[:, :, None]
-        rotary = rotary_positions(grid, self.head, x.device)
+        clock = clocks(clock, len(x), grid[0])
+        signal = F.silu(self.conditioner(self.clock(clock), context))[:, :, None]
+        positions = rotary(grid, self.head, x.device)
         exists = None if mask is None else _tokens(mask, self.patch)
         tokens = self.inward(patches).to(x.dtype).reshape(len(x), grid[0], -1, self.width)
+        if self.absolute:
+            tokens = tokens + waves(grid, self.width, x.device).to(x.dtype).view(tokens.shape[1:])
         for block in self.blocks:
-            tokens = block(tokens, signal, rotary, exists)
+            tokens = block(tokens, signal, positions, exists)
         shift, scale = self.modulation(signal).chunk(2, dim=-1)
         patches = self.outward(_modulate(tokens, shift, scale))
         y = crop(join(patches.reshape(len(x), *grid, -1), self.patch), x.shape[2:])
@@ -126,11 +131,11 @@ class Block(nn.Module):
         self.mlp = SwiGLU(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, signal: Tensor, rotary: Rotary, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, signal: Tensor, positions: Rotary, mask: Tensor | None) -> Tensor:
         """Map tokens x (B, F, N, W), told the signal (B, F or 1, 1, W); mask is (B, F * N)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(signal).chunk(6, dim=-1)
         h = _modulate(x, shift1, scale1).flatten(1, 2)
-        x = x + gate1 * self.dropout(self.attention(h, rotary, mask).view_as(x))
+        x = x + gate1 * self.dropout(self.attention(h, positions, mask).view_as(x))
         x = x + gate2 * self.dropout(self.mlp(_modulate(x, shift2, scale2)))
         return x
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ClockEmbedding", "Conditioner"]
 
+import functools
 import math
 
 import torch
@@ -63,7 +64,6 @@ class Conditioner(nn.Module):
         self.width = width
         self.classes = classes
         self.length = vector
-        self.register_buffer("origin", torch.zeros(1, width), persistent=False)
         if classes:
             self.label = nn.Embedding(classes + 1, width)  # the last row is the null class
         if vector:
@@ -79,15 +79,18 @@ class Conditioner(nn.Module):
         return tuple(name for name, size in given.items() if size)
 
     def encode(self, **condition: Condition) -> Tensor:
-        """Context (B, width) of the given conditions, or (1, width) when there is none.
+        """Context (B, width) of the given conditions; the null context (1, width) of none.
 
         Args:
             condition: ``label`` (B,) of integers in [0, classes) and ``vector`` (B, length) of
                 floats, each plain or in a `Maybe`. What an absent item holds is never read.
 
         Raises:
-            InputError: for an unknown name, a wrong shape or dtype, a label out of range.
+            InputError: for an unknown name, a wrong shape or dtype, a label out of range, and
+                when the network was built without conditions.
         """
+        if not self.names:
+            raise InputError("this network was built without classes and vector: no condition fits")
         for name in condition:
             if name not in self.names:
                 raise InputError(_unknown(name, self.names))
@@ -100,7 +103,25 @@ class Conditioner(nn.Module):
             parts.append(self.no_vector if vector is None else self._vector(vector))
         if len(condition) == 2 and len(parts[0]) != len(parts[1]):
             raise InputError(f"got {len(parts[0])} labels but {len(parts[1])} vectors")
-        return sum(parts, start=self.get_buffer("origin"))
+        return functools.reduce(torch.add, parts)
+
+    def forward(self, signal: Tensor, context: Tensor | None) -> Tensor:
+        """Add the context (B, width), by default the null one, to a signal (B, ..., width).
+
+        Raises:
+            InputError: the context has another shape.
+        """
+        if context is None:
+            if not self.names:
+                return signal
+            context = self.encode()
+        items, width = len(signal), self.width
+        if context.ndim != 2 or len(context) not in (1, items) or context.shape[1] != width:
+            raise InputError(
+                f"this network takes a context ({items}, {width}) made by its encode(), "
+                f"got {tuple(context.shape)}"
+            )
+        return signal + context.view(-1, *[1] * (signal.ndim - 2), width)
 
     def _label(self, condition: Condition) -> Tensor:
         label, present = _open(condition)
@@ -152,7 +173,6 @@ def _describe(x: Tensor) -> str:
 
 
 def _unknown(name: str, names: tuple[str, ...]) -> str:
-    takes = " and ".join(names) or "no condition at all"
     close = close_matches(name, names)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    return f"unknown condition {name!r}: this network takes {takes}{hint}"
+    return f"unknown condition {name!r}: this network takes {' and '.join(names)}{hint}"

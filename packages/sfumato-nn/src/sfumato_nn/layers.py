@@ -21,8 +21,9 @@ def convolution(space: int, before: int, after: int, size: int = 3, stride: int 
 
 
 def group_norm(width: int) -> nn.GroupNorm:
-    """Group norm with at most 32 groups of four channels or more."""
-    return nn.GroupNorm(math.gcd(32, width // 4), width)
+    """Group norm with as many groups as divide the width, at most 32, of four channels or more."""
+    groups = (n for n in range(1, min(32, width // 4) + 1) if width % n == 0)
+    return nn.GroupNorm(max(groups, default=1), width)
 
 
 def zeroed(layer: Layer) -> Layer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["check_context", "check_state", "clocks", "crop", "join", "pad", "split"]
+__all__ = ["check_state", "clocks", "crop", "join", "pad", "split"]
 
 import math
 from collections.abc import Sequence
@@ -19,15 +19,6 @@ def check_state(x: Tensor, channels: int, space: int) -> None:
         raise InputError(
             f"this network takes (B, {channels}, ...) with {space} non-empty spatial dimensions, "
             f"got {tuple(x.shape)}"
-        )
-
-
-def check_context(context: Tensor, items: int, width: int) -> None:
-    """Raise InputError unless the context is (items, width), or (1, width) for all items."""
-    if context.ndim != 2 or context.shape[0] not in (1, items) or context.shape[1] != width:
-        raise InputError(
-            f"this network takes a context ({items}, {width}) made by its encode(), "
-            f"got {tuple(context.shape)}"
         )
 
 

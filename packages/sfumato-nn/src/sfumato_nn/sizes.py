@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["SIZES", "count_flops", "count_parameters", "dit", "parameters_by_size", "unet"]
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from sfumato.errors import InputError
 
 from .dit import DiT
 from .unet import UNet
+
+Entry = TypeVar("Entry")
 
 SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "unet": {
@@ -43,7 +45,7 @@ def unet(size: str = "tiny", *, channels: int, **options: Any) -> UNet:  # noqa:
     Raises:
         InputError: there is no such size.
     """
-    return UNet(channels, **(dict(_size("unet", size)) | options))
+    return UNet(channels, **(dict(_named("size", size, SIZES["unet"])) | options))
 
 
 def dit(size: str = "tiny", *, channels: int, **options: Any) -> DiT:  # noqa: ANN401
@@ -54,15 +56,20 @@ def dit(size: str = "tiny", *, channels: int, **options: Any) -> DiT:  # noqa: A
     Raises:
         InputError: there is no such size.
     """
-    return DiT(channels, **(dict(_size("dit", size)) | options))
+    return DiT(channels, **(dict(_named("size", size, SIZES["dit"])) | options))
 
 
 def parameters_by_size(network: str, *, channels: int, **options: Any) -> dict[str, int]:  # noqa: ANN401
-    """Parameter count of every size of ``"unet"`` or ``"dit"``; allocates no weights."""
+    """Parameter count of every size of ``"unet"`` or ``"dit"``; allocates no weights.
+
+    Raises:
+        InputError: there is no such network.
+    """
     build: dict[str, Callable[..., nn.Module]] = {"unet": unet, "dit": dit}
     with torch.device("meta"):
+        make = _named("network", network, build)
         return {
-            size: count_parameters(build[network](size, channels=channels, **options))
+            size: count_parameters(make(size, channels=channels, **options))
             for size in SIZES[network]
         }
 
@@ -85,10 +92,9 @@ def count_flops(net: nn.Module, *example: Tensor, **keywords: Tensor) -> int:
     return counter.get_total_flops()
 
 
-def _size(network: str, size: str) -> Mapping[str, Any]:
-    sizes = SIZES[network]
-    if size not in sizes:
-        close = close_matches(size, sizes)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(sizes)}"
-        raise InputError(f"unknown size {size!r} of {network}; {hint}")
-    return sizes[size]
+def _named(what: str, name: str, table: Mapping[str, Entry]) -> Entry:
+    if name not in table:
+        close = close_matches(name, table)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(table)}"
+        raise InputError(f"unknown {what} {name!r}; {hint}")
+    return table[name]

@@ -15,7 +15,7 @@ from sfumato.errors import InputError
 from .attention import Attention
 from .embed import ClockEmbedding, Condition, Conditioner
 from .layers import convolution, group_norm, zeroed
-from .shapes import check_context, check_state, clocks
+from .shapes import check_state, clocks
 
 
 class UNet(nn.Module):
@@ -93,11 +93,8 @@ class UNet(nn.Module):
             InputError: for any other shape.
         """
         check_state(x, self.channels, self.space)
-        context = self.conditioner.encode() if context is None else context
-        check_context(context, len(x), self.conditioner.width)
-        signal = F.silu(self.clock(clocks(clock, len(x))[:, 0]) + context)
-        if self.space == 2:
-            x = x.contiguous(memory_format=torch.channels_last)  # a tenth faster on CPU
+        clock = clocks(clock, len(x))[:, 0]
+        signal = F.silu(self.conditioner(self.clock(clock), context))
         x = self.inward(x)
         skips = []
         for i, level in enumerate(self.down):

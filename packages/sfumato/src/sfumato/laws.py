@@ -61,7 +61,7 @@ class Posterior(Law):
 
     def loss(self, target: Any) -> Tensor:
         """(B,) training signal: mean over the valid elements of each item; `nll` by default."""
-        return self.nll(target) / item_count(target)
+        return self.nll(target) / _elements(target)
 
 
 class Space(Protocol):
@@ -99,7 +99,7 @@ class Dirac(Posterior):
 
     def loss(self, target: Any) -> Tensor:
         error = target - self._mean
-        return item_sum(error * error) / item_count(target)
+        return item_sum(error * error) / _elements(target)
 
 
 class Normal(Posterior):
@@ -138,8 +138,13 @@ class Normal(Posterior):
         z = (x - self._mean) / self.std
         if self.space is None:
             return item_sum(z * z * 0.5 + self._log_std() + _full(x, _HALF_LOG_2PI))
-        log_std = item_sum(self._log_std()) / item_count(x)
+        log_std = item_sum(self._log_std()) / _elements(x)
         return item_sum(z * z) * 0.5 + self.space.dims(x) * (log_std + _HALF_LOG_2PI)
+
+
+def _elements(x: Any) -> Tensor:
+    """(B,) number of valid elements to divide by; an item without rows sums to 0 over 1."""
+    return item_count(x).clamp_min(1)
 
 
 def _filled(like: Any, value: Any) -> Any:
@@ -292,7 +297,7 @@ def _(p: Normal, q: Any) -> Tensor:
         move = gap / b
         log = apply(ratio, torch.log)
         return item_sum((ratio * ratio + move * move) * 0.5 - log - _full(p.mean, 0.5))
-    spread = item_sum(ratio * ratio * 0.5 - apply(ratio, torch.log)) / item_count(p.mean) - 0.5
+    spread = item_sum(ratio * ratio * 0.5 - apply(ratio, torch.log)) / _elements(p.mean) - 0.5
     return item_sum(gap * gap / (b * b)) * 0.5 + p.space.dims(p.mean) * spread
 
 

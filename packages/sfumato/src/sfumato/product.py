@@ -149,6 +149,8 @@ def _still(t: Time, s: Time) -> bool:
 class PerPart(Multistep):
     """A sampler for each field of a product, with one joint network call per step.
 
+    As in `Product`, a part whose time stands still in a step rests and draws nothing.
+
     Args:
         rules: one-evaluation samplers by field.
         default: the sampler of every other field.
@@ -208,7 +210,11 @@ class PerPart(Multistep):
         assert isinstance(process, Product)
         after = {}
         for k, rule in self.rules.items():
+            u, v = _clock(past[-1].t, k), _clock(s, k)
+            if _still(u, v):
+                after[k] = past[-1].x[k]
+                continue
             recent = list(past)[-rule.memory :]
             own = [Point(_clock(p.t, k), p.x[k], p.posterior[k]) for p in recent]
-            after[k] = rule.advance(row[k], process.part(k), own, _clock(s, k), generator)
+            after[k] = rule.advance(row[k], process.part(k), own, v, generator)
         return Fields(after)

@@ -238,7 +238,9 @@ def _(x: Fields, t: Time) -> Fields:
 
 
 def scale(c: Any, x: Any) -> Any:
-    """`c * x` for a planned coefficient: a float, or a time-shaped tensor (or mapping of them)."""
+    """`c * x` for a planned coefficient: a float, a time-shaped tensor, or one for each field."""
+    if isinstance(c, Mapping):
+        return Fields({k: scale(_part(c, k), v) for k, v in x.items()})
     return x * c if isinstance(c, float) else x * expand(x, c)
 
 
@@ -334,9 +336,10 @@ def select(x: Any, index: Tensor) -> Any:
 @select.register
 def _(x: Ragged, index: Tensor) -> Ragged:
     counts = x.counts
-    start = counts.cumsum(0) - counts
-    rows = torch.cat([torch.arange(int(start[i]), int(start[i] + counts[i])) for i in index])
-    owner = torch.repeat_interleave(torch.arange(len(index)), counts[index])
+    taken = counts[index]
+    shift = (counts.cumsum(0) - counts)[index] - (taken.cumsum(0) - taken)
+    owner = torch.repeat_interleave(taken)
+    rows = torch.arange(len(owner), device=owner.device) + shift[owner]
     return Ragged(x.data[rows], owner.to(x.owner), len(index))
 
 

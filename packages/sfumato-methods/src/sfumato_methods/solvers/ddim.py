@@ -50,10 +50,12 @@ class DDIM(Multistep):
             return rows(grid, keep, data, torch.zeros_like(keep))
         rest = grid[1:] == grid[:-1]
         logsnr = process.logsnr(grid)
-        fresh = -torch.expm1(torch.where(rest, 0.0, logsnr[:-1] - logsnr[1:]))
-        share = self.eta * self.eta * fresh
+        gap = torch.where(rest, 0.0, logsnr[:-1] - logsnr[1:])
+        share = -self.eta * self.eta * torch.expm1(gap)
+        # for eta = 1 as a power: the root has no gradient where nothing is kept
+        root = (0.5 * gap).exp() if self.eta == 1 else (1 - share).sqrt()
         ratio, _ = exponential(process, grid)
-        keep = ratio * (1 - share).sqrt()
+        keep = ratio * root
         alpha = process.alpha(grid)
         data = torch.where(rest, 0.0, alpha[1:] - keep * alpha[:-1])
         return rows(grid, keep, data, process.sigma(grid)[1:] * share.sqrt())

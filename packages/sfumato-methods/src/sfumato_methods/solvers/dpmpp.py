@@ -34,8 +34,10 @@ class DPMSolverPP(Multistep):
     def plan(self, process: Any, grid: Any) -> Sequence[Any]:
         keep, data = exponential(process, grid)
         h = half_logsnr_steps(process, grid)
-        ratio = torch.cat([torch.zeros_like(h[:1]), 0.5 * h[1:] / h[:-1]])
-        ratio = torch.where(ratio.isfinite(), ratio, 0.0)
+        usable = h.isfinite() & (h != 0)
+        h = torch.where(usable, h, 1.0)  # before the division: NaN would come back in gradients
+        ratio = torch.where(usable[1:] & usable[:-1], 0.5 * h[1:] / h[:-1], 0.0)
+        ratio = torch.cat([torch.zeros_like(h[:1]), ratio])
         return rows(grid, keep, data * (1 + ratio), -data * ratio)
 
     def advance(

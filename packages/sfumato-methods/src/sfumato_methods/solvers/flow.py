@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
 
 from sfumato import Can, Frame, Multistep, Process, expand
 from sfumato.random import Source
@@ -14,37 +17,62 @@ from sfumato.state import Time, axpy, where
 __all__ = ["Euler", "Heun"]
 
 
+def _by_step(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """One mapping per step from one sequence of steps per field."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def _lengths(grid: Any) -> Sequence[Any]:
-    """S - t of each step: floats for a shared grid, else tensors or mappings of them."""
+    """Lengths s - t of the steps: floats for a shared grid, else tensors or mappings of them."""
     if isinstance(grid, Mapping):
-        columns = {k: _lengths(v) for k, v in grid.items()}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return _by_step({k: _lengths(v) for k, v in grid.items()})
     steps = grid.diff(dim=0)
     floats = grid.ndim == 1 and not grid.requires_grad
     lengths: Sequence[Any] = steps.tolist() if floats else list(steps)
     return lengths
 
 
-def _landings(grid: Any) -> Sequence[Any]:
-    """For each step what lands on the data, s = 0: None, True, or a time-shaped mask."""
+def _masks(grid: Any, holds: Callable[[Tensor, Tensor], Tensor]) -> Sequence[Any]:
+    """`holds(t, s)` of the steps: time-shaped masks, or mappings of them."""
     if isinstance(grid, Mapping):
-        columns = {k: list(v[1:] == 0) for k, v in grid.items()}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if grid.ndim == 1:
+        return _by_step({k: _masks(v, holds) for k, v in grid.items()})
+    return list(holds(grid[:-1], grid[1:]))
+
+
+def _velocities(process: Process, grid: Time) -> Sequence[Any]:
+    """Planned velocities; where a descending grid is 0 they are finite and must not be used.
+
+    What lands or rests there is masked, but an infinite number behind a mask still turns gradients
+    into NaN.
+    """
+    return process.plan_velocity(_without_zeros(grid))
+
+
+def _without_zeros(grid: Any) -> Any:
+    if isinstance(grid, Mapping):
+        return {k: _without_zeros(v) for k, v in grid.items()}
+    return grid if bool((grid.diff(dim=0) > 0).any()) else torch.where(grid > 0, grid, 1.0)
+
+
+def _landings(grid: Any) -> Sequence[Any]:
+    """For each step what ends at the data: None, True, or masks of what lands and what rests."""
+    if isinstance(grid, Tensor) and grid.ndim == 1:
         return [True if end else None for end in (grid[1:] == 0).tolist()]
-    return [end if bool(end.any()) else None for end in grid[1:] == 0]
+    lands = _masks(grid, lambda t, s: (s == 0) & (t > 0))
+    rests = _masks(grid, torch.eq)
+    return list(zip(lands, rests, strict=True))
 
 
-def _land(end: Any, x: Any, q: Any) -> Any:
-    """The posterior mean where the flow ends, since the velocity has no value at t = 0."""
+def _move(dt: Any, end: Any, x: Any, velocity: Any, q: Any) -> Any:
+    """The state x + dt velocity; the posterior mean where the flow lands, x itself where it rests.
+
+    At t = 0 the velocity has no value, so it must not reach what lands or rests there.
+    """
+    after = axpy(dt, velocity, x)
     if end is None:
-        return x
-    return q.mean if end is True else where(expand(x, end), q.mean, x)
-
-
-def _move(dt: Any, x: Any, velocity: Any) -> Any:
-    """X + dt velocity."""
-    return axpy(dt, velocity, x)
+        return after
+    lands, rests = end
+    return where(expand(x, rests), x, where(expand(x, lands), q.mean, after))
 
 
 @dataclass(frozen=True)
@@ -57,7 +85,7 @@ class Euler(Multistep):
     needs: ClassVar[Can] = Can.VELOCITY
 
     def plan(self, process: Process, grid: Time) -> Sequence[Any]:
-        rows = process.plan_velocity(grid)[:-1]
+        rows = _velocities(process, grid)[:-1]
         return list(zip(rows, _lengths(grid), _landings(grid), strict=True))
 
     def advance(
@@ -67,7 +95,7 @@ class Euler(Multistep):
         t, x, q = past[-1]
         if end is True:
             return q.mean
-        return _land(end, _move(dt, x, process.velocity(q, x, t, coefficients)), q)
+        return _move(dt, end, x, process.velocity(q, x, t, coefficients), q)
 
 
 @dataclass(frozen=True)
@@ -85,7 +113,7 @@ class Heun:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """Predict with Euler, correct with the mean of both velocities."""
-        clocks, rows = times(grid), process.plan_velocity(grid)
+        clocks, rows = times(grid), _velocities(process, grid)
         lengths, landings = _lengths(grid), _landings(grid)
         for i, (dt, end) in enumerate(zip(lengths, landings, strict=True)):
             t, s = clocks[i], clocks[i + 1]
@@ -94,6 +122,6 @@ class Heun:
                 x = yield Frame(t, s, x, q, q.mean)
                 continue
             here = process.velocity(q, x, t, rows[i])
-            guess = _land(end, _move(dt, x, here), q)
+            guess = _move(dt, end, x, here, q)
             there = process.velocity(denoiser(guess, s), guess, s, rows[i + 1])
-            x = yield Frame(t, s, x, q, _land(end, _move(dt, x, (here + there) * 0.5), q))
+            x = yield Frame(t, s, x, q, _move(dt, end, x, (here + there) * 0.5, q))

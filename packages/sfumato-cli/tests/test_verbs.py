@@ -1,0 +1,73 @@
+"""Verbs of plugins: lazy, with help of their own, and chosen by the run where they are shared."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+VERB = """
+    from typing import Annotated
+    import typer
+
+    def infill(
+        run: str,
+        words: Annotated[list[str], typer.Argument()] = [],
+        strength: float = 0.5,
+    ):
+        \"\"\"Fill holes in NAME.\"\"\"
+        print("NAME", run, strength, words)
+"""
+
+
+@pytest.fixture
+def shared(site):
+    for name in ("images", "language"):
+        site.module(f"{name}_verb", VERB.replace("NAME", name))
+        site.plugin(
+            name, ("command", f"{name}/infill", f"{name}_verb:infill", f"fill holes in {name}")
+        )
+    return site
+
+
+def test_help_shows_the_summaries_without_loading(shared):
+    text = shared.run("--help").stdout
+    assert "infill" in text and "fill holes in images | fill" in text
+    assert "images/infill" not in text
+    assert "images_verb" not in sys.modules
+
+
+def test_the_full_name_always_works(shared):
+    result = shared.run("language/infill", "a-run", "--strength", "0.9", "key=value")
+    assert result.stdout == "language a-run 0.9 ['key=value']\n"
+    assert "images_verb" not in sys.modules
+
+
+def test_the_run_decides_which_plugin_serves_a_shared_verb(shared, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.json").write_text(json.dumps({"recipe": "images/digits"}))
+    assert shared.run("infill", "mine").stdout == "images mine 0.5 []\n"
+    wrong = shared.run("infill", "elsewhere")
+    assert wrong.exit_code == 1
+    assert "say images/infill or language/infill" in wrong.stderr
+
+
+def test_help_of_a_verb_is_its_own(shared):
+    result = shared.run("images/infill", "--help")
+    assert result.exit_code == 0
+    assert "Fill holes in images" in result.stdout and "--strength" in result.stdout
+    assert "images/infill [OPTIONS]" in result.stdout
+
+
+def test_a_wrong_option_is_reported(shared):
+    result = shared.run("images/infill", "r", "--strength", "much")
+    assert result.exit_code == 2
+    assert "--strength" in result.stderr and "much" not in result.stdout
+
+
+def test_a_verb_of_ours_is_not_replaced(site):
+    site.module("own_verb", "def listing():\n    print('mine')")
+    site.plugin("own", ("command", "own/list", "own_verb:listing", "another list"))
+    assert "mine" not in site.run("list").stdout
+    assert site.run("own/list").stdout == "mine\n"

@@ -1,0 +1,123 @@
+"""Laws about samplers: order, constraints, independence of trajectories."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from sfumato import Can, Known, run
+from sfumato.random import derive
+from sfumato.state import apply, items, select
+from torch import Tensor
+
+from ..book import law
+from ..case import Case, SolverCase
+from ..states import half, same, tensors
+from ..toys import blurry, uniform
+
+__all__ = ["C11_order", "C17_constraint", "C18_interleaved"]
+
+_SLOPE = 0.1
+
+
+@law(SolverCase)
+def C11_order(case: SolverCase) -> None:
+    """The error of a solver against the exact probability flow falls with the order it promises.
+
+    Slope of log2 of the largest error between n and 2n equal steps in time, over a span away from
+    both ends, downwards and upwards: within 0.1 of the order. False alarms: none.
+    """
+    assert case.sampler.deterministic, "C11 is about samplers that draw nothing"
+    high, low = case.span
+    for start, end, direction in ((high, low, "down"), (low, high, "up")):
+        errors = [_error(case, start, end, n) for n in (case.steps, 2 * case.steps)]
+        slope = math.log2(errors[0] / errors[1])
+        assert abs(slope - case.order) <= _SLOPE, (
+            f"C11 order, {direction}: slope {slope:.2f} instead of {case.order} (errors "
+            f"{errors[0]:.2g} and {errors[1]:.2g} with {case.steps} and {2 * case.steps} steps)"
+        )
+
+
+def _error(case: SolverCase, start: float, end: float, steps: int) -> float:
+    process, generator = case.process, derive(1, "C11")
+    grid = torch.linspace(start, end, steps + 1, dtype=torch.float64)
+    x0 = case.target.sample(16, generator)
+    x = process.marginal(x0, grid[0]).sample(generator)
+    want = case.target.flow(process, x, grid[0], grid[-1])
+    for frame in run(case.sampler, process, case.target.denoiser(process), x, grid, generator):
+        x = frame.after
+    return float((x - want).abs().max())
+
+
+def _has_samplers(case: Case) -> bool:
+    return Can.STEP in case.process.can and bool(case.samplers)
+
+
+@law(Case, _has_samplers)
+def C17_constraint(case: Case) -> None:
+    """What a constraint makes of a state is what the sampler goes on from.
+
+    Half of the numbers of x0 are known. They are exact at the end of every sampler; and the state
+    that is sent back after a step is the one that the denoiser sees next, bit for bit, and that the
+    next frame begins with. False alarms: none.
+    """
+    process, x0 = case.process, case.x0
+    known = Known(x0, half(x0))
+    for sampler in case.samplers:
+        seen: list[Any] = []
+        denoise = blurry(process)
+
+        def spy(x: Any, t: Any, seen: list[Any] = seen, denoise: Any = denoise) -> Any:
+            seen.append(x)
+            return denoise(x, t)
+
+        generator = derive(1, "C17")
+        sent = process.prior(x0).sample(generator)
+        for frame in run(sampler, process, spy, sent, uniform(5), generator, known):
+            assert same(frame.before, sent), f"C17 {sampler}: a frame begins elsewhere than was sent"
+            assert any(same(x, sent) for x in seen), (
+                f"C17 {sampler}: the denoiser is not shown the state that was sent"
+            )
+            seen.clear()
+            sent = frame.after
+        _exact(f"C17 {sampler}", sent, x0, known.mask)
+
+
+def _exact(what: str, got: Any, x0: Any, mask: Any) -> None:
+    kept = apply(x0, lambda a, m, b: torch.where(m, a, b), mask, got)
+    for u, v in zip(tensors(kept), tensors(got), strict=True):
+        if u.is_floating_point():
+            agree = bool(((u - v).abs() <= 1e-12 * (1 + u.abs())).all())
+        else:
+            agree = torch.equal(u, v)
+        assert agree, f"{what}: known values are not exact at the end"
+
+
+@law(Case, _has_samplers)
+def C18_interleaved(case: Case) -> None:
+    """Trajectories that are walked in turn, by one sampler value, equal those walked one by one.
+
+    They differ in their items and their grids. False alarms: none.
+    """
+    process, count = case.process, items(case.x0)
+    runs = [(select(case.x0, torch.arange(n)), uniform(steps)) for n, steps in ((count, 5), (1, 4))]
+
+    def start(sampler: Any, x0: Any, grid: Tensor) -> Any:
+        generator = derive(1, "C18", len(grid))
+        x = process.prior(x0).sample(generator)
+        return run(sampler, process, blurry(process), x, grid, generator)
+
+    for sampler in case.samplers:
+        alone = [[frame.after for frame in start(sampler, *each)] for each in runs]
+        walks = [start(sampler, *each) for each in runs]
+        turns: list[list[Any]] = [[] for _ in walks]
+        for _ in range(5):
+            for walk, states in zip(walks, turns, strict=True):
+                frame = next(walk, None)
+                if frame is not None:
+                    states.append(frame.after)
+        for one, other in zip(alone, turns, strict=True):
+            assert len(one) == len(other) and all(map(same, one, other)), (
+                f"C18 {sampler}: trajectories walked in turn differ from those walked alone"
+            )

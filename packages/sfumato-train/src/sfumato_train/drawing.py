@@ -1,0 +1,190 @@
+"""Sampling from a run or a model, in chunks that fit memory and do not change the result."""
+
+from __future__ import annotations
+
+__all__ = ["draw"]
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+
+import sfumato
+from sfumato import (
+    Batch,
+    Constraint,
+    Denoiser,
+    InputError,
+    Known,
+    Maybe,
+    Model,
+    Sampler,
+    Streams,
+    random,
+    registry,
+    state,
+)
+from sfumato.state import Time
+from sfumato_data import concatenate, move, select
+
+from .devices import fitting_batch
+from .guards import Watch, throttled
+from .runs import Run
+
+MOST = 256
+"""Items in memory at a time, where more would fit: larger chunks are no faster."""
+
+Grid = Callable[[Any, int], Time]
+
+
+def draw(
+    source: Run | Model,
+    n: int,
+    *,
+    sampler: str | Sampler | None = None,
+    grid: str | Grid | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    condition: Mapping[str, Any] | None = None,
+    guidance: float | None = None,
+    batch: int | None = None,
+    device: str | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    watch: Watch | None = None,
+    constraint: Constraint | None = None,
+    first: int = 0,
+) -> Batch:
+    """Draw n samples.
+
+    Item i is a function of (model, options, seed, first + i) and its own condition alone, up to the
+    rounding of network kernels (1e-5): neither `n` nor `batch` nor its neighbours matter.
+
+    Args:
+        source: a run (its last checkpoint, averaged weights), or a model, used where it is.
+        n: number of samples.
+        sampler: a sampler, or the registered name of one; None: the model's own.
+        grid: maps (process, steps) to times, or the registered name of one; None: the model's own.
+        steps: number of steps; None: the model's own.
+        seed: of the samples.
+        condition: named conditions of n items each (`Domain.condition`); None: unconditional.
+        guidance: scale of classifier-free guidance, 1 for none; None: none.
+        batch: samples in memory at a time; None: as many as fit, at most 256.
+        device: where to compute, for a run; None: a GPU if there is one.
+        precision: arithmetic of the network, for a run.
+        watch: is told how many samples are done.
+        constraint: such as `Known`, in the space of the process; the values and the mask of a
+            `Known` may have n items, or one that is meant for all.
+        first: number of the first sample, so that a job can be cut into shards.
+
+    Returns:
+        The samples, on the CPU, with the conditions that were asked for.
+
+    Raises:
+        InputError: for n, steps or batch below 1, an unknown name, conditions of another number of
+            items, or guidance without a condition.
+        Unsupported: if the sampler does not go with the process.
+    """
+    _positive(n=n, steps=steps, batch=batch)
+    asked = Batch(torch.empty(n, 0), dict(condition or {}))
+    _check_condition(asked.condition, n, guidance)
+    model = source.model(device=device, precision=precision) if isinstance(source, Run) else source
+    walk = _component("sampler", sampler) or model.sampler
+    times = (_component("grid", grid) or model.grid)(model.process, steps or model.steps)
+    home, chunk = _device(model), batch or _fitting(model, seed, min(n, MOST))
+    tell, began = throttled(watch, n), time.monotonic()
+    found = []
+    for start in range(0, n, chunk):
+        index = torch.arange(start, min(start + chunk, n))
+        part = select(asked, index)
+        numbers = (index + first).tolist()
+        x = sfumato.sample(
+            model.process,
+            _guided(model.denoiser, move(part, home).condition, guidance),
+            _blank(model, seed, numbers),
+            sampler=walk,
+            grid=times,
+            generator=Streams.derive(seed, "sample", numbers),
+            constraint=_part(constraint, index, n, home),
+            codec=model.codec,
+        )
+        found.append(Batch(state.to(x, "cpu"), part.condition))
+        done = start + len(index)
+        tell(done, None, done / max(time.monotonic() - began, 1e-9))
+    return concatenate(found)
+
+
+def _positive(**numbers: int | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise InputError(f"{name} must be at least 1, but is {value}")
+
+
+def _check_condition(condition: Mapping[str, Any], n: int, guidance: float | None) -> None:
+    for name, value in condition.items():
+        count = state.items(value.value if isinstance(value, Maybe) else value)
+        if count != n:
+            raise InputError(f"condition {name!r} has {count} items for {n} samples")
+    if guidance not in (None, 1) and not condition:
+        raise InputError(f"guidance={guidance} strengthens a condition, but none is given")
+
+
+def _component(kind: str, wanted: Any) -> Any:
+    """A component by name; samplers are registered as classes, grids as functions."""
+    if not isinstance(wanted, str):
+        return wanted
+    found = registry().load(kind, wanted)
+    return found() if kind == "sampler" else found
+
+
+def _device(model: Model) -> torch.device:
+    for module in (model.denoiser, model.process):
+        for value in (*module.parameters(), *module.buffers()):
+            return value.device
+    return torch.device("cpu")
+
+
+def _blank(model: Model, seed: int, numbers: list[int]) -> Any:
+    """Data states to be filled; each item's size is drawn from a stream of its own."""
+    each = [model.blank(1, random.derive(seed, "blank", i)) for i in numbers]
+    return state.to(state.concatenate(each), _device(model))
+
+
+@torch.no_grad()
+def _guided(denoiser: Denoiser, condition: Mapping[str, Any], guidance: float | None) -> Denoiser:
+    if not condition:
+        return denoiser
+    if guidance in (None, 1):
+        return denoiser.given(**condition)
+    from sfumato_methods.guidance import CFG
+
+    return CFG(denoiser.given(**condition), denoiser.given(), float(guidance))
+
+
+def _part(
+    constraint: Constraint | None, index: torch.Tensor, n: int, device: torch.device
+) -> Constraint | None:
+    """A constraint for some of n items."""
+    if not isinstance(constraint, Known):
+        return constraint
+
+    def those(x: Any) -> Any:
+        return state.to(state.select(x, index) if state.items(x) == n else x, device)
+
+    return replace(constraint, values=those(constraint.values), mask=those(constraint.mask))
+
+
+def _fitting(model: Model, seed: int, most: int) -> int:
+    """How many samples fit in memory at a time."""
+    weights = [*model.denoiser.parameters(), *model.denoiser.buffers()]
+
+    def once(count: int) -> object:
+        like = _blank(model, seed, list(range(count)))
+        t = torch.ones((), dtype=torch.float64)
+        generator = random.derive(seed, "fit", device=_device(model))
+        x = model.process.prior(model.codec.layout(like) if model.codec else like)
+        posterior = model.denoiser(x.sample(generator), t)
+        return posterior, model.codec.decode(posterior.mean) if model.codec else None
+
+    return fitting_batch(once, most, _device(model), weights)

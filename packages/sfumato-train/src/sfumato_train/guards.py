@@ -1,0 +1,99 @@
+"""What surrounds the training loop: its own randomness, Ctrl-C, evaluation mode, news."""
+
+from __future__ import annotations
+
+__all__ = ["Watch", "evaluating", "interruptible", "own_rng", "reseed", "throttled"]
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
+from typing import Protocol
+
+import torch
+from torch import nn
+
+PAUSE = 0.1  # seconds between calls of a watch
+
+
+class Watch(Protocol):
+    """Is told how a job proceeds, at most ten times a second, and at its end."""
+
+    def __call__(
+        self, step: int, total: int, loss: float | None, items_per_s: float | None
+    ) -> None:
+        """Take the news.
+
+        Args:
+            step: training steps (or samples) done, those before a resume included.
+            total: how many there will be.
+            loss: the last loss that was read; None before the first, and while sampling.
+            items_per_s: items trained on (or drawn) a second; None before it is known.
+        """
+
+
+def throttled(watch: Watch | None, total: int) -> Callable[[int, float | None, float | None], None]:
+    """A call that passes news on at most every `PAUSE` seconds, and always at the end."""
+    last = float("-inf")
+
+    def tell(step: int, loss: float | None, items_per_s: float | None) -> None:
+        nonlocal last
+        if watch is None or (step < total and time.monotonic() - last < PAUSE):
+            return
+        last = time.monotonic()
+        watch(step, total, loss, items_per_s)
+
+    return tell
+
+
+def own_rng(device: torch.device) -> AbstractContextManager[None]:
+    """Within the block torch's global generators are the block's own; they are put back after.
+
+    Networks with dropout draw from them.
+    """
+    devices = [device] if device.type == "cuda" else []
+    return torch.random.fork_rng(devices=devices)
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """Seed the global generators, within `own_rng`."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed is 20 times slower
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Within the block the first Ctrl-C is remembered, so that a step can be finished and saved.
+
+    A second one interrupts at once. Yields a function that says whether there was one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # signals go to the main thread
+        return
+    asked = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within the block the module is in evaluation mode; each submodule gets its own mode back."""
+    modes = {m: m.training for m in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes.items():
+            m.training = mode

@@ -1,0 +1,88 @@
+"""Recipes: what is trained and how, as one frozen, checked set of values."""
+
+from __future__ import annotations
+
+__all__ = ["Recipe", "Settings", "Training"]
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sfumato import Dataset, Model
+
+from .objective import Denoising, Objective
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a recipe builds.
+
+    Attributes:
+        objective: who is trained in turn, on what.
+        data: the items trained on.
+        model: what a checkpoint stores and samples are drawn from.
+    """
+
+    objective: Objective
+    data: Dataset
+    model: Model
+
+
+class Settings(BaseModel):
+    """How any objective is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seed: int = Field(0, ge=0, description="of everything random in the training")
+    steps: int = Field(10_000, ge=1, description="optimiser steps")
+    batch: int = Field(128, ge=1, description="items in each step")
+    accumulation: int = Field(
+        1,
+        ge=1,
+        description="parts that a batch is processed in, one after the other, to save memory",
+    )
+    lr: float = Field(5e-4, gt=0, le=1, description="peak learning rate of AdamW")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="of AdamW, on matrices and kernels")
+    beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
+    beta2: float = Field(0.99, ge=0, lt=1, description="of AdamW")
+    warmup: int = Field(100, ge=0, description="steps in which the learning rate rises")
+    decay: Literal["cosine", "constant"] = Field(
+        "cosine", description="learning rate after the warm-up; the cosine ends at 0"
+    )
+    clip: float = Field(1.0, gt=0, description="largest norm of a gradient; longer ones are scaled")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0: none kept")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="of the network's arithmetic; auto: bf16 on GPUs that have it, else fp32",
+    )
+    log: int = Field(50, ge=1, description="steps between rows of metrics.jsonl")
+    save: int = Field(1000, ge=1, description="steps between checkpoints")
+    keep: int = Field(2, ge=1, description="last checkpoints to keep, besides the best")
+
+
+class Recipe(Settings):
+    """A recipe: settings, fields of its own, and the model that they describe.
+
+    Subclasses set `domain`, add fields and write `model`; those with weights, times or an objective
+    of their own also write `build`. A recipe is found by the name that a plugin announces it under.
+    """
+
+    domain: ClassVar[str]
+    """Name of the domain whose data it reads."""
+
+    held: float = Field(0.1, ge=0, lt=1, description="share of the data never trained on")
+
+    def reading(self) -> Mapping[str, Any]:
+        """Options for the `read` of the domain, such as a size to bring images to."""
+        return {}
+
+    def model(self, about: Mapping[str, Any]) -> Model:
+        """The model, its weights fresh, for data with these facts (`Dataset.about`)."""
+        raise NotImplementedError(f"{type(self).__name__} has no model")
+
+    def build(self, data: Dataset) -> Training:
+        """What is trained; by default `Denoising` of the model."""
+        model = self.model(data.about)
+        return Training(Denoising(model.process, model.denoiser, model.codec), data, model)

@@ -1,0 +1,233 @@
+"""Runs: a recipe trained on data, in a folder that everything later is done from.
+
+`recipe.json` (what, on which data, with which versions), `metrics.jsonl`, `checkpoints/`,
+`previews/`, and `samples/` where the command line puts samples.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Run", "domain_of", "fresh", "open_run", "read", "write"]
+
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+
+import sfumato
+from sfumato import Batch, Dataset, Domain, InputError, Model, random, registry
+from sfumato.components import UnknownName
+from sfumato_data import split
+
+from . import checkpoint
+from .checkpoint import Saved
+from .devices import pick_device, set_precision
+from .ema import parts
+from .files import read_json, write_json
+from .guards import own_rng, reseed
+from .recipe import Recipe
+from .words import parse_words
+
+FORMAT = 1
+"""Of recipe.json; older ones are brought up to date by `MIGRATIONS`."""
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From a format to the next: maps the content of recipe.json to the new content."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+        name: registered name of the recipe, `images/digits`.
+        recipe: the recipe with its values.
+        domain: the domain of the recipe.
+        about: facts of the data that the model is built from.
+        data_path: where the data was read; None for the demo data of the domain.
+        data_items: how many items it had.
+    """
+
+    path: Path
+    name: str
+    recipe: Recipe
+    domain: Domain
+    about: Mapping[str, Any]
+    data_path: Path | None
+    data_items: int
+
+    def checkpoints(self) -> list[Saved]:
+        """The checkpoints, ascending by step."""
+        return checkpoint.saved(self.path / "checkpoints")
+
+    def model(
+        self,
+        which: Literal["ema", "live"] = "ema",
+        step: int | Literal["best"] | None = None,
+        *,
+        device: str | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> Model:
+        """The model of a checkpoint, in evaluation mode.
+
+        Args:
+            which: averaged weights (of a run that keeps none: the live ones), or live ones.
+            step: of the checkpoint; "best" by validation loss; None: the last.
+            device: where to put it; None: a GPU if there is one.
+            precision: arithmetic of its network.
+
+        Raises:
+            InputError: if there is no such checkpoint, or it is damaged or does not fit the recipe.
+        """
+        saved = self._saved(step)
+        place = pick_device(device)
+        model = fresh(self.recipe.seed, lambda: self.recipe.model(self.about))
+        modules = parts(model)
+        stem = "ema" if which == "ema" and self.recipe.ema else "model"
+        checkpoint.load(saved.path, stem, modules)
+        set_precision(modules, precision)
+        modules.to(place).eval().requires_grad_(False)
+        return model
+
+    def data(self) -> tuple[Dataset, Dataset]:
+        """(train, held): training never saw an item of the second.
+
+        Raises:
+            InputError: if the data cannot be read, or is no longer what the run began with.
+        """
+        data = read(self.domain, self.recipe, self.data_path)
+        if len(data) != self.data_items or data.about != self.about:
+            where = f"the data at {self.data_path}" if self.data_path else "the demo data"
+            raise InputError(
+                f"{where} is not what {self.path} began with: it has {len(data)} items and facts "
+                f"{data.about}, then it had {self.data_items} and {self.about}"
+            )
+        return split(data, self.recipe.held, self.recipe.seed)
+
+    def _saved(self, step: int | Literal["best"] | None) -> Saved:
+        found = self.checkpoints()
+        if not found:
+            raise InputError(f"{self.path} has no checkpoint yet; train it first")
+        if step is None:
+            return found[-1]
+        if step == "best":
+            return checkpoint.best(found) or found[-1]
+        for one in found:
+            if one.step == step:
+                return one
+        there = ", ".join(str(one.step) for one in found)
+        raise InputError(f"{self.path} has no checkpoint of step {step}; there is {there}")
+
+
+def open_run(path: Path | str) -> Run:
+    """The run in a folder, its recipe rebuilt.
+
+    Raises:
+        InputError: if the folder is missing or is not a run, was written by a newer sfumato, or
+            its recipe or domain is not installed or does not accept the stored values.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder; give the folder of a run")
+    if not (path / "recipe.json").is_file():
+        raise InputError(f"{path} is not a run: it holds no recipe.json")
+    facts = _facts(path / "recipe.json")
+    name, where = facts["recipe"], facts["data"]
+    try:
+        recipe_class = registry().load("recipe", name)
+        recipe = parse_words(recipe_class, (), facts["values"])
+        domain = domain_of(recipe_class)
+    except UnknownName as error:
+        raise InputError(
+            f"{path} needs the recipe {name!r} and its domain: {error}; install {facts['plugin']}"
+        ) from None
+    except InputError as error:
+        raise InputError(
+            f"{path / 'recipe.json'} does not fit the recipe {name!r}: {error}"
+        ) from None
+    data_path = None if where["path"] is None else Path(where["path"])
+    return Run(path, name, recipe, domain, facts["about"], data_path, where["items"])
+
+
+def domain_of(recipe_class: type[Recipe]) -> Domain:
+    """The domain that a recipe names; plugins announce a domain as an object or as its class."""
+    found: Any = registry().load("domain", recipe_class.domain)
+    domain: Domain = found() if isinstance(found, type) else found
+    return domain
+
+
+def fresh(seed: int, make: Callable[[], T]) -> T:
+    """What `make` builds, with first weights that depend on the seed alone."""
+    cpu = torch.device("cpu")
+    with own_rng(cpu):
+        reseed(random.derive(seed, "weights").initial_seed(), cpu)
+        return make()
+
+
+def read(domain: Domain, recipe: Recipe, path: Path | None) -> Dataset:
+    """The data at a path, or the demo data of the domain; its facts are as JSON keeps them."""
+    data = domain.demo() if path is None else domain.read(path, **recipe.reading())
+    return _Plain(data, json.loads(json.dumps(dict(data.about))))
+
+
+@dataclass(frozen=True, eq=False)
+class _Plain:
+    """A data set whose facts went through JSON, as those that a model is rebuilt from will."""
+
+    source: Dataset
+    about: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, index: Sequence[int]) -> Batch:
+        return self.source.batch(index)
+
+
+def write(run: Run) -> None:
+    """Begin a run folder: write `recipe.json`, whole or not at all."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    owner = registry().find("recipe", run.name).owner
+    write_json(
+        run.path / "recipe.json",
+        {
+            "format": FORMAT,
+            "recipe": run.name,
+            "plugin": owner,
+            "domain": run.recipe.domain,
+            "values": run.recipe.model_dump(mode="json"),
+            "about": run.about,
+            "data": {"path": run.data_path and str(run.data_path), "items": run.data_items},
+            "versions": {
+                "sfumato": sfumato.__version__,
+                owner: version(owner),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        },
+    )
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    facts = read_json(path)
+    written = facts.get("format")
+    if not isinstance(written, int) or "recipe" not in facts:
+        raise InputError(f"{path} is not the recipe of a run")
+    if written > FORMAT:
+        raise InputError(
+            f"{path} has format {written}, which is newer than the {FORMAT} that this sfumato "
+            "reads; update sfumato"
+        )
+    for older in range(written, FORMAT):
+        facts = MIGRATIONS[older](facts)
+    missing = {"plugin", "values", "about", "data"} - facts.keys()
+    if missing:
+        raise InputError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")
+    return facts

@@ -1,0 +1,204 @@
+"""Beginning a run, and going on with one."""
+
+from __future__ import annotations
+
+__all__ = ["start"]
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from sfumato import Dataset, InputError, Model, random, registry
+from sfumato_data import Batches, move, split
+
+from .devices import fitting_batch, pick_device, resolve_precision, set_precision
+from .drawing import draw
+from .ema import parts
+from .guards import Watch, evaluating, own_rng
+from .loop import fit
+from .recipe import Recipe, Training
+from .runs import Run, domain_of, fresh, open_run, read, write
+from .words import parse_words
+
+PREVIEW_ITEMS = 16
+"""Samples in the picture that is made at each checkpoint."""
+
+FREE = ("steps", "log", "save", "keep")
+"""Fields that may change when a run goes on; all others would make it another run."""
+
+
+def start(
+    recipe_name: str,
+    words: Sequence[str] = (),
+    data_path: Path | str | None = None,
+    out: Path | str | None = None,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    minutes: float | None = None,
+    batch: int | None = None,
+    watch: Watch | None = None,
+) -> Path:
+    """Train a recipe and return the run folder.
+
+    Args:
+        recipe_name: `plugin/name` of a registered recipe.
+        words: `key=value` fields of the recipe.
+        data_path: given to the `read` of the recipe's domain; None: its `demo()`.
+        out: the run folder, new or empty; None: the first free `runs/<name>-<i>`.
+        resume: go on with the run in `out`, exactly. Data and fields are those it began with;
+            `words` may change `steps`, `log`, `save` and `keep`. A folder without a run begins one.
+        device: "cpu", "cuda", "cuda:1"; None: a GPU if there is one.
+        precision: overrides the field of the recipe.
+        minutes: stop cleanly, with a checkpoint, after this long.
+        batch: items in memory at a time: the batch of the recipe is cut into parts whose gradients
+            add up. None: the `accumulation` of the recipe, or more parts where memory is short.
+        watch: is told how the training proceeds.
+
+    Raises:
+        InputError: for an unknown recipe or field (with close matches), a value of the wrong type
+            or range, data that cannot be read or has changed, a folder that already holds a run.
+        Diverged: (an InputError) a loss or gradient is no longer finite; the message names step
+            and cause and the last good checkpoint, which is kept.
+        KeyboardInterrupt: after Ctrl-C, once the run is saved; its text says what was kept.
+    """
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"minutes must be positive, but is {minutes}")
+    if batch is not None and batch < 1:
+        raise InputError(f"batch must be at least 1, but is {batch}")
+    place = pick_device(device)
+    recipe_class = registry().load("recipe", recipe_name)
+    if precision is not None:
+        words = [*words, f"precision={precision}"]
+    folder = _unused(recipe_name) if out is None else Path(out)
+    if resume and (folder / "recipe.json").exists():
+        run = _continued(folder, recipe_name, words, data_path, batch)
+        train, held = run.data()
+        training = fresh(run.recipe.seed, lambda: run.recipe.build(train))
+    else:
+        _must_be_new(folder)
+        run, training, held = _begun(
+            folder, recipe_name, parse_words(recipe_class, words), data_path, place, batch
+        )
+    set_precision(training.objective, "bf16" if run.recipe.precision == "bf16" else "fp32")
+    fit(
+        training,
+        run.recipe,
+        folder,
+        held=held,
+        device=place,
+        minutes=minutes,
+        resume=resume,
+        watch=watch,
+        on_save=lambda step, model: _preview(run, step, model),
+    )
+    return folder
+
+
+def _begun(
+    folder: Path,
+    name: str,
+    recipe: Recipe,
+    data_path: Path | str | None,
+    place: torch.device,
+    batch: int | None,
+) -> tuple[Run, Training, Dataset]:
+    """A new run on disk, what it trains, and its held-out data."""
+    domain = domain_of(type(recipe))
+    source = None if data_path is None else Path(data_path).absolute()
+    data = read(domain, recipe, source)
+    train, held = split(data, recipe.held, recipe.seed)
+    training = fresh(recipe.seed, lambda: recipe.build(train))
+    precision = resolve_precision(recipe.precision, place)
+    set_precision(training.objective, precision)
+    parts_of_batch = (
+        math.ceil(recipe.batch / batch)
+        if batch
+        else max(recipe.accumulation, math.ceil(recipe.batch / _fitting(recipe, training, place)))
+    )
+    settled = {"precision": precision, "accumulation": parts_of_batch}
+    run = Run(
+        folder, name, recipe.model_copy(update=settled), domain, data.about, source, len(data)
+    )
+    write(run)
+    return run, training, held
+
+
+def _continued(
+    folder: Path, name: str, words: Sequence[str], data_path: Path | str | None, batch: int | None
+) -> Run:
+    """The run in a folder, with the fields that may change changed.
+
+    Raises:
+        InputError: if what is asked for would make it another run.
+    """
+    run = open_run(folder)
+    if run.name != name:
+        raise InputError(f"{folder} holds a run of {run.name!r}; {name!r} cannot go on with it")
+    if data_path is not None and Path(data_path).absolute() != run.data_path:
+        raise InputError(f"{folder} was begun with the data at {run.data_path}, not {data_path}")
+    recipe = parse_words(type(run.recipe), words, run.recipe.model_dump(mode="json"))
+    for field in type(recipe).model_fields:
+        was, asked = getattr(run.recipe, field), getattr(recipe, field)
+        if field not in FREE and was != asked and (field, asked) != ("precision", "auto"):
+            raise InputError(
+                f"{folder} was begun with {field}={was} and cannot go on with {asked}; when a run "
+                f"is resumed only {', '.join(FREE)} may change"
+            )
+    if batch is not None and math.ceil(recipe.batch / batch) != recipe.accumulation:
+        raise InputError(
+            f"{folder} was begun with batches in {recipe.accumulation} part(s), and batch={batch} "
+            "would change that; leave it out"
+        )
+    changed = {field: getattr(recipe, field) for field in FREE}
+    recipe = run.recipe.model_copy(update=changed)
+    if recipe != run.recipe:
+        run = replace(run, recipe=recipe)
+        write(run)
+    return run
+
+
+def _fitting(recipe: Recipe, training: Training, place: torch.device) -> int:
+    """How many items of a batch can be processed at once."""
+    probe = copy.deepcopy(training.objective).to(place)
+    weights = [*probe.parameters(), *probe.buffers()]
+
+    def once(items: int) -> object:
+        batch = move(Batches(training.data, items, recipe.seed)(0), place)
+        generator = random.derive(recipe.seed, "fit", device=place)
+        return [probe.loss(player, batch, generator) for player in probe.players()]
+
+    # gradient, two moments, the average and the training's own copy
+    reserve = 5 * sum(w.nbytes for w in weights)
+    with own_rng(place):
+        return fitting_batch(once, recipe.batch, place, weights, reserve)
+
+
+def _must_be_new(folder: Path) -> None:
+    if folder.is_dir() and (folder / "recipe.json").exists():
+        raise InputError(f"{folder} already holds a run; resume it, or choose another folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not an empty folder; a run needs a new or an empty one")
+
+
+def _unused(name: str) -> Path:
+    """The first folder `runs/<name>-<i>` that is not there."""
+    tail = name.rpartition("/")[2]
+    return next(p for i in count(1) if not (p := Path("runs") / f"{tail}-{i}").exists())
+
+
+def _preview(run: Run, step: int, model: Model) -> None:
+    """Draw a few samples, the same noise every time, and let the domain show them."""
+    condition = run.domain.condition({}, PREVIEW_ITEMS, run.about)
+    with evaluating(parts(model)):
+        samples = draw(model, PREVIEW_ITEMS, condition=condition)
+    folder = run.path / "previews"
+    folder.mkdir(exist_ok=True)
+    run.domain.preview(samples, folder / f"step-{step:06d}.png", run.about)

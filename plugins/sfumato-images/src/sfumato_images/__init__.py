@@ -1,0 +1,5 @@
+"""Images for sfumato; what this plugin offers is announced in :mod:`sfumato_images.plugin`."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
