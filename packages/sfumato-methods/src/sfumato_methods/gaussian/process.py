@@ -72,8 +72,7 @@ class Gaussian(Process):
         return (-0.5 * self.logsnr(t)).clamp(-CLOCK_LIMIT, CLOCK_LIMIT)
 
     def prior(self, like: Any) -> Normal:
-        zero = apply(like, torch.zeros_like)
-        return Normal(zero, float(self.sigma(torch.ones((), dtype=torch.float64))), self.space)
+        return self.marginal(apply(like, torch.zeros_like), torch.ones((), dtype=torch.float64))
 
     def marginal(self, x0: Any, t: Time) -> Normal:
         return Normal(x0 * expand(x0, self.alpha(t)), expand(x0, self.sigma(t)), self.space)

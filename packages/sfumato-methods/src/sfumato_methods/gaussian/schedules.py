@@ -91,7 +91,8 @@ class VP(_Preserving):
         return -0.5 * (t * (self.beta_max - self.beta_min) + self.beta_min)
 
     def time(self, logsnr: Tensor) -> Tensor:
-        c = 0.5 * F.softplus(-logsnr.double())  # -log alpha, solved for t without cancellation
+        # -log alpha, solved for t without cancellation; bounded, since inf / inf is no time
+        c = (0.5 * F.softplus(-logsnr.double())).clamp_max(1e12)
         b = 0.5 * self.beta_min
         return (2 * c / (b + (b * b + (self.beta_max - self.beta_min) * c).sqrt())).clamp(0, 1)
 
