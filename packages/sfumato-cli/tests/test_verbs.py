@@ -25,9 +25,8 @@ VERB = """
 def shared(site):
     for name in ("images", "language"):
         site.module(f"{name}_verb", VERB.replace("NAME", name))
-        site.plugin(
-            name, ("command", f"{name}/infill", f"{name}_verb:infill", f"fill holes in {name}")
-        )
+        verb = ("command", f"{name}/infill", f"{name}_verb:infill", f"fill holes in {name}")
+        site.plugin(name, verb, ("domain", f"{name}-data", "no_module:x", ""))
     return site
 
 
@@ -44,10 +43,17 @@ def test_the_full_name_always_works(shared):
     assert "images_verb" not in sys.modules
 
 
-def test_the_run_decides_which_plugin_serves_a_shared_verb(shared, tmp_path):
+def test_the_domain_of_the_run_decides_who_serves_a_shared_verb(shared, tmp_path):
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "recipe.json").write_text(json.dumps({"recipe": "images/digits"}))
+    note = tmp_path / "mine" / "recipe.json"
+    note.write_text(json.dumps({"recipe": "other/recipe", "domain": "images-data"}))
     assert shared.run("infill", "mine").stdout == "images mine 0.5 []\n"
+    assert shared.run("infill", "--strength", "1", "mine").stdout == "images mine 1.0 []\n"
+    note.write_text("{")
+    assert "mine/recipe.json is not the recipe of a run" in shared.run("infill", "mine").stderr
+
+
+def test_without_a_run_a_shared_verb_asks_for_its_full_name(shared):
     wrong = shared.run("infill", "elsewhere")
     assert wrong.exit_code == 1
     assert "say images/infill or language/infill" in wrong.stderr

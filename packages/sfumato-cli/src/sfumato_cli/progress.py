@@ -75,7 +75,13 @@ def _bar(what: str) -> Iterator[Paint]:
         console=Console(stderr=True),
     ) as bar:
         task = bar.add_task(what, total=None, facts="")
-        yield lambda step, total, facts: bar.update(task, completed=step, total=total, facts=facts)
+
+        def paint(step: int, total: int, facts: str) -> None:
+            bar.update(task, completed=step, total=total, facts=facts)
+            if step >= total:
+                bar.stop()  # what follows has no steps to count
+
+        yield paint
 
 
 @contextmanager

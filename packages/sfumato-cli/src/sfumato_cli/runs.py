@@ -18,9 +18,11 @@ import typer
 from sfumato import InputError
 
 from .progress import progress
+from .tables import columns
 
 if TYPE_CHECKING:
     from sfumato import Batch, Model
+    from sfumato_eval.tables import Row
     from sfumato_train import Watch
 
 SHARD = 32
@@ -29,7 +31,7 @@ SHARD = 32
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the first accelerator.")
 ]
-Precision = Annotated[Literal["fp32", "bf16"] | None, typer.Option(help="Of the network.")]
+Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the network's arithmetic.")]
 Minutes = Annotated[float | None, typer.Option(help="Stop cleanly after this long.", min=0.0)]
 Size = Annotated[
     int | None, typer.Option("--batch", help="Items in memory; by default what fits.", min=1)
@@ -62,7 +64,9 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: Device = None,
-    precision: Precision = None,
+    precision: Annotated[
+        Literal["fp32", "bf16"] | None, typer.Option(help="Instead of the recipe's.")
+    ] = None,
     minutes: Minutes = None,
     batch: Size = None,
 ) -> None:
@@ -101,7 +105,7 @@ def sample(
         Path | None, typer.Option(help="A folder to write; by default `samples` of the run.")
     ] = None,
     device: Device = None,
-    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the network.")] = "fp32",
+    precision: Precision = "fp32",
     minutes: Minutes = None,
     batch: Size = None,
     guidance: Guidance = None,
@@ -119,10 +123,14 @@ def sample(
     condition = opened.domain.condition(wanted, n, opened.about)
     options = {"sampler": sampler, "grid": grid, "steps": steps, "seed": seed, "guidance": guidance}
     model = opened.model(device=device, precision=precision)
-    with progress("sampling", minutes=minutes) as watch:
-        made = _drawn(model, n, condition, options, batch, minutes, watch)
+    try:
+        with progress("sampling", minutes=minutes) as watch:
+            made = _drawn(model, n, condition, options, batch, minutes, watch)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("no samples were written") from None
     count = items(made.x)
     facts = {"run": str(run), "n": count, **options, "condition": wanted}
+    facts |= {"sampler": sampler or repr(model.sampler), "steps": steps or model.steps}
     picture = write(opened.domain, made, opened.about, out, facts)
     late = f" of the {n} asked for, in {minutes:g} minutes" if count < n else ""
     typer.echo(f"wrote {count} samples{late} to {out}, and {picture}")
@@ -142,16 +150,19 @@ def evaluate(
     steps: Steps = None,
     seed: Seed = 0,
     device: Device = None,
+    precision: Precision = "fp32",
     batch: Size = None,
     guidance: Guidance = None,
 ) -> None:
     """Measure a run on data it has not seen; every score comes with its n and its floor."""
-    from sfumato_eval import render
-    from sfumato_train import evaluate as scores
+    import sfumato_eval
+    from sfumato_train import evaluate as measured
     from sfumato_train import open_run
 
+    from .writing import write_text
+
     with progress("sampling") as watch:
-        rows = scores(
+        rows = measured(
             open_run(run),
             n,
             data_path=data,
@@ -162,9 +173,23 @@ def evaluate(
             guidance=guidance,
             batch=batch,
             device=device,
+            precision=precision,
             watch=watch,
         )
-    typer.echo(render(rows), nl=False)
+    head = ("metric", "value", "floor", "ratio", "better", "n", "protocol")
+    columns([head, *map(_cells, rows)])
+    sfumato_eval.write(rows, run / "evaluation.json")
+    write_text(run / "evaluation.md", sfumato_eval.render(rows))
+    typer.echo(f"wrote {run / 'evaluation.json'} and {run / 'evaluation.md'}")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    numbers = map(_number, (row["value"], row["floor"], row["ratio"]))
+    return (row["name"], *numbers, row["better"], str(row["n"]), row["protocol"])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _conditions(words: Sequence[str]) -> dict[str, str]:

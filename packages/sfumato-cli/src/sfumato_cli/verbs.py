@@ -34,31 +34,37 @@ def mount(app: typer.Typer, registry: Registry, taken: Collection[str]) -> None:
         offers = tuple(group)
         for offer in offers:
             if offer.name != verb:
-                _forward(app, offer.name, (offer,), hidden=verb not in taken)
+                _forward(app, registry, offer.name, (offer,), hidden=verb not in taken)
         if verb not in taken:
-            _forward(app, verb, offers, hidden=False)
+            _forward(app, registry, verb, offers, hidden=False)
 
 
-def _forward(app: typer.Typer, name: str, offers: Sequence[Component], *, hidden: bool) -> None:
+def _forward(
+    app: typer.Typer, registry: Registry, name: str, offers: Sequence[Component], *, hidden: bool
+) -> None:
     summary = " | ".join(dict.fromkeys(offer.summary for offer in offers))
 
     @app.command(name, help=summary, add_help_option=False, context_settings=FORWARD, hidden=hidden)
     @reported()
     def verb(ctx: typer.Context) -> None:
-        one = offers[0] if len(offers) == 1 else _deciding(offers, ctx.args)
+        one = offers[0] if len(offers) == 1 else _deciding(registry, offers, ctx.args)
         inner = typer.Typer(rich_markup_mode=None, add_completion=False)
         inner.command(one.tail)(reported()(one.load()))
         typer.main.get_command(inner).main(ctx.args, ctx.command_path, standalone_mode=False)
 
 
-def _deciding(offers: Sequence[Component], words: Sequence[str]) -> Component:
-    """The offer of the plugin whose recipe the run among the arguments was trained by."""
+def _deciding(registry: Registry, offers: Sequence[Component], words: Sequence[str]) -> Component:
+    """The offer of the plugin that the domain of the run among the words belongs to."""
     for word in words:
         path = Path(word) / "recipe.json"
         if path.is_file():
-            recipe = str(json.loads(path.read_text(encoding="utf-8")).get("recipe", ""))
+            try:
+                name = json.loads(path.read_text(encoding="utf-8"))["domain"]
+            except (ValueError, KeyError, TypeError):
+                raise InputError(f"{path} is not the recipe of a run") from None
+            owner = registry.find("domain", name).owner
             for offer in offers:
-                if offer.name.partition("/")[0] == recipe.partition("/")[0]:
+                if offer.owner == owner:
                     return offer
     names = " or ".join(offer.name for offer in offers)
     raise InputError(f"several plugins offer {offers[0].tail}, and no run decides; say {names}")

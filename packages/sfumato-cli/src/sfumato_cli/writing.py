@@ -1,8 +1,8 @@
-"""Samples on disk: a folder that is whole or not there, and a picture beside it."""
+"""Files that are whole or not there: a folder of samples with its picture, a table."""
 
 from __future__ import annotations
 
-__all__ = ["check", "write"]
+__all__ = ["check", "write", "write_text"]
 
 import json
 import os
@@ -63,3 +63,13 @@ def write(
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     return picture
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
