@@ -19,51 +19,30 @@ __all__ = ["Batch", "Maybe", "Model"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Items of data.
+    """Items of data."""
 
-    Attributes:
-        x: state, batch first.
-        condition: named conditions, batch first.
-        about: host-side facts (units, source, affine) that go from reader to writer and never into
-            the mathematics.
-    """
-
-    x: Any
-    condition: Mapping[str, Any] = field(default_factory=dict)
+    x: Any  # state, batch first
+    condition: Mapping[str, Any] = field(default_factory=dict)  # by name, batch first
+    # host-side facts (units, source, affine) that go from reader to writer, never into mathematics
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Maybe:
-    """A condition that some items have and others do not (condition dropout).
+    """A condition that some items have and others do not (condition dropout)."""
 
-    Attributes:
-        value: batch-first condition; where absent, its entries are ignored.
-        present: (B,) bool.
-    """
-
-    value: Any
-    present: Tensor
+    value: Any  # batch first; entries of items that lack it are ignored
+    present: Tensor  # (B,) bool
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a checkpoint stores and the command line samples from.
-
-    Attributes:
-        process: the process.
-        denoiser: the trained denoiser.
-        sampler: sampler to use unless another is asked for.
-        grid: maps (process, steps) to times from 1 to 0.
-        steps: number of steps unless told otherwise.
-        blank: maps (n, generator) to a data state of n items, drawing sizes where they vary.
-        codec: maps between data and the space of the process, if there is one.
-    """
+    """What a checkpoint stores and the command line samples from."""
 
     process: Process
     denoiser: Denoiser
-    sampler: Sampler
-    grid: Callable[[Process, int], Time]
+    sampler: Sampler  # sampler, grid and steps are used unless others are asked for
+    grid: Callable[[Process, int], Time]  # (process, steps) to times from 1 to 0
     steps: int
-    blank: Callable[[int, Generator], Any]
-    codec: Codec | None = None
+    blank: Callable[[int, Generator], Any]  # n data states, their sizes drawn where they vary
+    codec: Codec | None = None  # between data and the space of the process

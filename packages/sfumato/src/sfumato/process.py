@@ -153,11 +153,11 @@ def check_time(t: Time) -> None:
 
 
 def rows(grid: Tensor, *columns: Tensor) -> list[tuple[Any, ...]]:
-    """Columns of coefficients as one row per step: floats for a shared grid without gradient.
+    """Columns of coefficients as one row per step: floats for a shared grid without gradients.
 
     Plans are computed once in float64; a Python float then multiplies a state of any dtype at the
     least cost.
     """
-    if grid.ndim > 1 or grid.requires_grad:
+    if grid.ndim > 1 or any(c.requires_grad for c in columns):
         return list(zip(*columns, strict=True))
     return list(zip(*(c.tolist() for c in columns), strict=True))

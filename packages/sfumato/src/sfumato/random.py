@@ -21,7 +21,6 @@ from .state import Fields, Padded, Ragged, apply
 __all__ = [
     "Source",
     "Streams",
-    "bernoulli",
     "categorical",
     "derive",
     "draw",
@@ -155,11 +154,6 @@ def categorical(probs: Any, generator: Source) -> Any:
 def uniform(shape: Sequence[int], generator: Generator) -> Tensor:
     """Uniform draws on [0, 1), float64."""
     return torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
-
-
-def bernoulli(probability: float, count: int, generator: Generator) -> Tensor:
-    """(count,) independent bools, true with the given probability."""
-    return uniform((count,), generator) < probability
 
 
 def integers(low: int, high: int, shape: Sequence[int], generator: Generator) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from .errors import InputError, Unsupported
 from .process import Can, Process, check_time
 from .random import Source
-from .state import Time, apply, expand, leaf, where
+from .state import Fields, Time, apply, expand, leaf, where
 
 if TYPE_CHECKING:
     from .codec import Codec
@@ -270,26 +270,14 @@ def _checked(grid: Time, sampler: Sampler, x: Any) -> tuple[Any, list[bool]]:
             "the grid ascends from t = 0, where there is no noise to follow; start at a small time "
             "such as 0.001"
         )
-    if grid.ndim > 1:
-        _check_layout(grid, x)
+    for part in _parts(x):
+        expand(part, grid[0].detach())  # raises where the shapes do not fit
     rests = (step == 0).flatten(1).any(1).tolist() if grid.ndim > 1 else (step == 0).tolist()
-    return grid.double() if grid.ndim == 1 else grid.double().to(_device(x)), rests
+    return grid.double() if grid.ndim == 1 else grid.double().to(leaf(_parts(x)[0]).device), rests
 
 
-def _check_layout(grid: Tensor, x: Any) -> None:
-    from .state import Fields
-
-    for state in x.values() if isinstance(x, Fields) else (x,):
-        expand(state, grid[0].detach())
-
-
-def _device(x: Any) -> torch.device:
-    from .state import Fields
-
-    while isinstance(x, Fields):
-        x = next(iter(x.values()))
-    device: torch.device = leaf(x).device
-    return device
+def _parts(x: Any) -> list[Any]:
+    return [p for v in x.values() for p in _parts(v)] if isinstance(x, Fields) else [x]
 
 
 def sample(

@@ -14,62 +14,39 @@ __all__ = ["Claim", "Measured", "System", "Trial"]
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a system's trial: what it may use.
+    """One run of a system's trial: what it may use."""
 
-    Attributes:
-        seed: every draw of the trial derives from it.
-        scale: 1 for the published desk scale; less for a quick look.
-        device: torch device name.
-        scratch: folder for intermediate files.
-        minutes: time allowed.
-    """
-
-    seed: int
-    scale: float
+    seed: int  # every draw of the trial derives from it
+    scale: float  # 1 for the published desk scale, less for a quick look
     device: str
-    scratch: Path
-    minutes: float
+    scratch: Path  # folder for intermediate files
+    minutes: float  # time allowed
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One number of a trial, for the method and for its baseline, run side by side.
-
-    Attributes:
-        method: value of the method.
-        baseline: value of the named baseline, equal in parameters, data, steps and seeds.
-        floor: the same measure between real data and real data.
-        n: samples on each side.
-        cost: seconds, or FLOPs where the claim is about cost.
-    """
+    """One number of a trial, for the method and for its baseline, run side by side."""
 
     method: float
-    baseline: float
-    floor: float | None
-    n: int
-    cost: float
+    baseline: float  # equal in parameters, data, steps and seeds
+    floor: float | None  # the same measure between real data and real data
+    n: int  # samples on each side
+    cost: float  # seconds, or FLOPs where the claim is about cost
 
     @property
     def ratio(self) -> float:
-        """Method / baseline; NaN where the baseline is zero."""
+        """Method over baseline; NaN where the baseline is zero."""
         return self.method / self.baseline if self.baseline else math.nan
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A headline as a bound, fixed before looking, on the ratio of a measured number.
+    """A headline as a bound, fixed before looking, on the ratio of a measured number."""
 
-    Attributes:
-        says: the claim in words.
-        key: which number of the trial it is about.
-        at_most: largest ratio that reproduces it.
-        at_least: smallest ratio that reproduces it.
-    """
-
-    says: str
-    key: str
-    at_most: float | None = None
-    at_least: float | None = None
+    says: str  # the claim in words
+    key: str  # which number of the trial it is about
+    at_most: float | None = None  # largest ratio that reproduces it
+    at_least: float | None = None  # or the smallest
 
     def __post_init__(self) -> None:
         if (self.at_most is None) == (self.at_least is None):
@@ -85,24 +62,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class System:
-    """One published method.
+    """One published method."""
 
-    Attributes:
-        id: its id in the table of systems.
-        title: title of the paper.
-        source: authors, year, arXiv id or DOI.
-        components: registered names that it is made of.
-        recipe: registered recipe that trains it, if it has one.
-        trial: runs method and baseline side by side.
-        claims: what is checked.
-        covers: for surveys, leaf of the taxonomy to component.
-    """
-
-    id: str
-    title: str
-    source: str
-    components: Sequence[str]
-    trial: Callable[[Trial], Mapping[str, Measured]]
+    id: str  # its id in the table of systems
+    title: str  # of the paper
+    source: str  # authors, year, arXiv id or DOI
+    components: Sequence[str]  # registered names that it is made of
+    trial: Callable[[Trial], Mapping[str, Measured]]  # runs method and baseline side by side
     claims: Sequence[Claim]
-    recipe: str | None = None
-    covers: Mapping[str, str] = field(default_factory=dict)
+    recipe: str | None = None  # registered recipe that trains it
+    covers: Mapping[str, str] = field(default_factory=dict)  # surveys: leaf to component
