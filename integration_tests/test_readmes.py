@@ -53,11 +53,11 @@ def test_a_page_that_cannot_be_run_is_an_error(page: str, message: str) -> None:
         blocks(page)
 
 
-def test_commands_leave_out_the_exempt_and_append_the_override() -> None:
+def test_commands_leave_out_the_exempt_and_take_the_override() -> None:
     code = (
         "pip install sfumato\n"
         "tools/demo   # five minutes\n"
-        "sfumato train images/digits \\\n  --out runs/a   # two minutes\n"
+        "sfumato train images/digits steps=900 \\\n  --out runs/a   # two minutes\n"
         "sfumato sample runs/a\n"
     )
     assert commands(Block("sh", code, 1, ("steps=20", "photos=p"))) == (

@@ -14,7 +14,8 @@ executed is not there: the fences are
 What only a test has to know stands in an HTML comment directly above the fence, which a reader of
 the page does not see. Its words are separated by spaces:
 
-- `<!-- test: steps=20 -->`: the words are appended to the `sfumato train` lines of the block;
+- `<!-- test: steps=20 -->`: the words are added to the `sfumato train` lines of the block, in place
+  of words with the same key;
 - `<!-- test: photos=my_photos -->`: before the block runs, the folder `my_photos` is made, with 24
   small PNG files of coloured blobs.
 """
@@ -109,9 +110,16 @@ def commands(block: Block) -> str:
         if line.startswith(LEFT_OUT):
             continue
         if line.startswith("sfumato train"):
-            line = " ".join([re.sub(r"\s+#.*$", "", line), *extra])
+            line = _overridden(line, extra)
         kept.append(line)
     return "\n".join(kept).strip()
+
+
+def _overridden(line: str, extra: list[str]) -> str:
+    """A command with its comment cut off, and its `key=value` words replaced or added."""
+    words = re.sub(r"\s+#.*$", "", line).split()
+    keys = {word.partition("=")[0] for word in extra}
+    return " ".join([*(word for word in words if word.partition("=")[0] not in keys), *extra])
 
 
 def photos(folder: Path, count: int = 24, size: int = 48) -> None:

@@ -17,15 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sfumato import Model, Preconditioned, random
 from sfumato_data import Tensors
 from sfumato_methods.gaussian import linear
 from sfumato_methods.grids import uniform
 from sfumato_methods.solvers import Heun
 from sfumato_train import Denoising, Settings, Training, fit
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from sfumato import Model, Preconditioned, random
 
 
 class Net(nn.Module):

@@ -54,6 +54,14 @@ def test_the_density_in_a_subspace_counts_its_dimensions():
     assert float(kl(p, q)) == pytest.approx(float(td.kl_divergence(*normals).sum()), rel=1e-12)
 
 
+def test_an_item_without_rows_adds_nothing():
+    empty = Ragged(torch.ones(2, 2, dtype=torch.float64), torch.tensor([0, 0]), 2)
+    for space in (None, Centred()):
+        law = Normal(empty * 0, 0.7, space)
+        assert law.nll(empty)[1] == 0 and kl(law, Normal(empty * 0, 0.5, space))[1] == 0
+    assert Dirac(empty * 0).loss(empty).tolist() == [1, 0]
+
+
 def test_divergences_are_those_of_torch():
     a, b = Normal(MEAN, STD), Normal(MEAN * 0.5, 1.3)
     expected = td.kl_divergence(td.Normal(MEAN, STD), td.Normal(MEAN * 0.5, 1.3)).sum(1)

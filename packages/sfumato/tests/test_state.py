@@ -95,6 +95,9 @@ def test_planned_coefficients_multiply_any_state():
     assert torch.equal(axpy(per_item, x, y), y + x * per_item[:, None])
     mixed = axpy(per_item, FIELDS, FIELDS)
     assert torch.equal(mixed["a"], FIELDS["a"] * (1 + per_item[:, None]))
+    each = scale({"a": 2.0, "b": per_item}, FIELDS)
+    assert torch.equal(each["a"], 2 * FIELDS["a"])
+    assert torch.equal(each["b"].data, scale(per_item, FIELDS["b"]).data)
 
 
 def test_where_picks_entry_by_entry():
@@ -136,6 +139,13 @@ def _tensors(x):
     if isinstance(x, Fields):
         return [t for v in x.values() for t in _tensors(v)]
     return [leaf(x), x.owner] if isinstance(x, Ragged) else [leaf(x)]
+
+
+def test_ragged_items_may_be_taken_again_or_not_at_all():
+    again = select(RAGGED, torch.tensor([2, 1, 0, 2]))
+    assert again.counts.tolist() == [2, 0, 3, 2] and again.owner.tolist() == [0, 0, 2, 2, 2, 3, 3]
+    assert torch.equal(again.data, RAGGED.data[[3, 4, 0, 1, 2, 3, 4]])
+    assert items(select(RAGGED, torch.tensor([], dtype=torch.long))) == 0
 
 
 def test_joining_pads_to_the_longest():

@@ -7,6 +7,7 @@ __all__ = ["concatenate", "gather", "move", "select"]
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -116,6 +117,13 @@ def _common(batches: Sequence[Batch]) -> Mapping[str, Any]:
         counts = [state.items(batch.x) for batch in batches]
         if all(_per_item(v, n) for v, n in zip(values, counts, strict=True)):
             found[name] = [entry for v in values for entry in v or ()]
-        elif all(name in batch.about and batch.about[name] == value for batch in rest):
+        elif all(name in batch.about and _equal(batch.about[name], value) for batch in rest):
             found[name] = value
     return found
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Equality of facts, of which some may be arrays (affine matrices)."""
+    if hasattr(a, "__array__") or hasattr(b, "__array__"):
+        return np.array_equal(a, b)
+    return bool(a == b)

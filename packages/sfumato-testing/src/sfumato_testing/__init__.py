@@ -11,7 +11,7 @@ One decorator puts a process to the test::
 
 from __future__ import annotations
 
-from .book import checks_of
+from .book import checks_of, failures
 from .case import LAWS, Case, PluginCase, SolverCase
 from .decorator import checks
 from .targets import DiagonalMixture, Enumerated, Factorised, FullMixture, Target, Together
@@ -29,4 +29,5 @@ __all__ = [
     "Together",
     "checks",
     "checks_of",
+    "failures",
 ]

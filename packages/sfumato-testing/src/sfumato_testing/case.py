@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from torch import Generator, Tensor
+
 from sfumato import Ancestral, InputError, Process, Sampler
 from sfumato.sampling import Denoise
 from sfumato.state import items
-from torch import Generator, Tensor
 
 from .states import cast
 
@@ -54,7 +55,7 @@ class Case:
     Attributes:
         process: what is tested; its `can` selects the checks.
         x0: clean examples, at least two items, all different and of order 1. Keep them small (a
-            dozen numbers in all): the statistical laws are tried on 20,000 copies. Floating values
+            dozen numbers in all): the statistical laws are tried on 10,000 copies. Floating values
             are taken to float64.
         exact: exact denoiser of the data law, a function of (x, t). Point estimates are enough, but
             only whole posteriors show that few-step sampling is right.
@@ -130,7 +131,7 @@ class SolverCase:
     process: Process
     target: Flow
     span: tuple[float, float] = (0.9, 0.2)
-    steps: int = 128
+    steps: int = 96
     name: str = ""
     laws: int = LAWS
     expected_failures: Mapping[str, str] = field(default_factory=dict)

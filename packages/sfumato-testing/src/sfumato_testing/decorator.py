@@ -25,8 +25,12 @@ def checks(*cases: AnyCase) -> pytest.MarkDecorator:
     for case in cases:
         for check in checks_of(case):
             reason = case.expected_failures.get(number(check))
-            marks = () if reason is None else pytest.mark.xfail(
-                raises=AssertionError, strict=True, reason=reason
+            marks = (
+                ()
+                if reason is None
+                else pytest.mark.xfail(raises=AssertionError, strict=True, reason=reason)
             )
-            params.append(pytest.param(case, check, id=f"{case.name}-{check.__name__}", marks=marks))
+            params.append(
+                pytest.param(case, check, id=f"{case.name}-{check.__name__}", marks=marks)
+            )
     return pytest.mark.parametrize(("case", "check"), params)

@@ -8,9 +8,10 @@ from functools import singledispatch
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from sfumato import Fields, Padded, Ragged
 from sfumato.state import apply, expand, items, select, where
-from torch import Tensor
 
 __all__ = [
     "cast",
@@ -99,7 +100,8 @@ def gap(a: Any, b: Any) -> float:
         if not u.is_floating_point():
             worst = max(worst, 0.0 if torch.equal(u, v) else math.inf)
         elif u.numel():
-            error = (u.double() - v.double()).abs() / (1 + v.double().abs())
+            u, v = u.detach().double(), v.detach().double()
+            error = (u - v).abs() / (1 + v.abs())
             worst = max(worst, float(torch.where(error.isnan(), torch.inf, error).max()))
     return worst
 

@@ -69,10 +69,12 @@ def compare(what: str, got: Any, want: Any, copies: int, tests: int = 1, slack: 
         tests: number of such comparisons in the check, which share its alarm rate.
         slack: difference of means that is allowed.
     """
-    sides = [[v.reshape(copies, -1) for v in valid(x)] for x in (got, want)]
+    sides = [[v.detach().reshape(copies, -1) for v in valid(x)] for x in (got, want)]
     for v in sides[0]:
         assert not v.is_floating_point() or bool(v.isfinite().all()), f"{what}: not finite"
-    left, right = _features([v.double() if v.is_floating_point() else v for v in sides[0]], sides[1])
+    left, right = _features(
+        [v.double() if v.is_floating_point() else v for v in sides[0]], sides[1]
+    )
     (mean_a, var_a), (mean_b, var_b) = _moments(left), _moments(right)
     error = ((var_a + var_b).clamp_min(0) / copies + copies**-2).sqrt()
     z = ((mean_a - mean_b).abs() - slack).clamp_min(0) / error

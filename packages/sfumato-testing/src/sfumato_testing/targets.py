@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
 from sfumato import (
     Categorical,
     Dirac,
@@ -27,8 +30,6 @@ from sfumato import (
 from sfumato.laws import Space
 from sfumato.sampling import Denoise
 from sfumato.state import Time, apply, expand, item_sum, items, select
-from torch import Generator, Tensor
-from torch.nn import functional as F
 
 from .states import tensors
 
@@ -39,7 +40,7 @@ class Target(Protocol):
     """A data law whose denoiser is known."""
 
     def sample(self, n: int, generator: Generator) -> Any:
-        """n draws, all of one layout."""
+        """Draw n items, all of one layout."""
 
     def nll(self, x0: Any) -> Tensor:
         """(B,) exact -log p(x0), nats per item."""
@@ -49,7 +50,7 @@ class Target(Protocol):
 
 
 def _copies(like: Any, n: int) -> Any:
-    """n items with the layout of the only item of `like`."""
+    """Make n items with the layout of the only item of `like`."""
     if items(like) != 1:
         raise InputError(f"`like` shows the layout of one item, but has {items(like)}")
     return select(like, torch.zeros(n, dtype=torch.long))
@@ -61,7 +62,8 @@ class DiagonalMixture:
     Under an AFFINE process each component m with mean mu and standard deviation tau has x_t ~
     N(alpha mu, alpha^2 tau^2 + sigma^2), and the posterior is the mixture, weighted by how well the
     components explain x_t, of N(mu + g (x_t - alpha mu), tau^2 sigma^2 / (alpha^2 tau^2 + sigma^2))
-    with g = alpha tau^2 / (alpha^2 tau^2 + sigma^2): a `Normal` for one component, else a `Mixture`.
+    with g = alpha tau^2 / (alpha^2 tau^2 + sigma^2). It is a `Normal` for one component, else a
+    `Mixture`.
 
     Args:
         like: one floating item, for its layout.
@@ -97,7 +99,7 @@ class DiagonalMixture:
         return self._mixed(self.weights.log().expand(items(x), -1), parts)
 
     def sample(self, n: int, generator: Generator) -> Any:
-        """n draws with the layout of `like`."""
+        """Draw n items with the layout of `like`."""
         return self._law(_copies(self.like, n)).sample(generator)
 
     def nll(self, x0: Any) -> Tensor:
@@ -198,7 +200,8 @@ class FullMixture:
         (a, b), (c, d) = _scales(process, t), _scales(process, s)
         growth = ((c * c * self.variances + d * d) / (a * a * self.variances + b * b)).sqrt()
         turned = (x - a * self.means) @ self.axes[0]
-        return c * self.means + (turned * growth) @ self.axes[0].T
+        moved: Tensor = c * self.means + (turned * growth) @ self.axes[0].T
+        return moved
 
     def _explained(self, x: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """(B, M) log of weight times density, and (B, M, D) x along the axes of each component."""
@@ -217,7 +220,7 @@ class FullMixture:
 
 
 def _scales(process: Any, t: Tensor) -> tuple[Tensor, Tensor]:
-    """alpha and sigma as (1, 1) or (B, 1)."""
+    """Scales alpha and sigma as (1, 1) or (B, 1)."""
     return process.alpha(t).reshape(-1, 1), process.sigma(t).reshape(-1, 1)
 
 
@@ -240,7 +243,7 @@ class Enumerated:
             raise InputError(f"{items(support)} states were given with {len(probs)} probabilities")
 
     def sample(self, n: int, generator: Generator) -> Any:
-        """n draws."""
+        """Draw n items."""
         return select(self.support, random.categorical(self.probs.expand(n, -1), generator))
 
     def _points(self, count: int) -> list[Any]:
@@ -275,9 +278,7 @@ class Enumerated:
         if any(v.is_floating_point() for v in tensors(x)):
             return Mixture(weights, [Dirac(point) for point in points])
         classes = _classes(process, x)
-        parts = [
-            apply(point, lambda i: F.one_hot(i, classes).double()) for point in points
-        ]
+        parts = [apply(point, lambda i: F.one_hot(i, classes).double()) for point in points]
         weighted = [p * expand(p, w) for p, w in zip(parts, weights.unbind(1), strict=True)]
         return Categorical(probs=sum(weighted[1:], start=weighted[0]))
 
@@ -305,7 +306,7 @@ class Factorised:
         return Categorical(probs=apply(x, lambda i: self.probs.expand(*i.shape, *shape)))
 
     def sample(self, n: int, generator: Generator) -> Any:
-        """n draws."""
+        """Draw n items."""
         return self._law(_copies(self.like, n)).sample(generator)
 
     def nll(self, x0: Any) -> Tensor:
@@ -348,7 +349,7 @@ class Together:
         self.parts = dict(parts)
 
     def sample(self, n: int, generator: Generator) -> Fields:
-        """n draws."""
+        """Draw n items."""
         return Fields({k: part.sample(n, generator) for k, part in self.parts.items()})
 
     def nll(self, x0: Any) -> Tensor:

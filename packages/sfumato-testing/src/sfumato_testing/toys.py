@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 from sfumato import Can, Categorical, Dirac, Implicit, Joint, Law, Posterior, Process
 from sfumato.random import Source
 from sfumato.sampling import Denoise
 from sfumato.state import Time, apply
-from torch import Tensor
-from torch.nn import functional as F
 
 from .states import tensors
 

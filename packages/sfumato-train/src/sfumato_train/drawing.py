@@ -92,7 +92,8 @@ def draw(
     model = source.model(device=device, precision=precision) if isinstance(source, Run) else source
     walk = _component("sampler", sampler) or model.sampler
     times = (_component("grid", grid) or model.grid)(model.process, steps or model.steps)
-    home, chunk = _device(model), batch or _fitting(model, seed, min(n, MOST))
+    home = _device(model)
+    chunk = batch or _fitting(model, asked, guidance, seed)
     tell, began = throttled(watch, n), time.monotonic()
     found = []
     for start in range(0, n, chunk):
@@ -175,16 +176,20 @@ def _part(
     return replace(constraint, values=those(constraint.values), mask=those(constraint.mask))
 
 
-def _fitting(model: Model, seed: int, most: int) -> int:
+def _fitting(model: Model, asked: Batch, guidance: float | None, seed: int) -> int:
     """How many samples fit in memory at a time."""
-    weights = [*model.denoiser.parameters(), *model.denoiser.buffers()]
+    home = _device(model)
 
     def once(count: int) -> object:
-        like = _blank(model, seed, list(range(count)))
-        t = torch.ones((), dtype=torch.float64)
-        generator = random.derive(seed, "fit", device=_device(model))
+        index = torch.arange(count)
+        like = _blank(model, seed, index.tolist())
         x = model.process.prior(model.codec.layout(like) if model.codec else like)
-        posterior = model.denoiser(x.sample(generator), t)
+        condition = move(select(asked, index), home).condition
+        posterior = _guided(model.denoiser, condition, guidance)(
+            x.sample(random.derive(seed, "fit", device=home)),
+            torch.ones((), dtype=torch.float64),
+        )
         return posterior, model.codec.decode(posterior.mean) if model.codec else None
 
-    return fitting_batch(once, most, _device(model), weights)
+    weights = [*model.denoiser.parameters(), *model.denoiser.buffers()]
+    return fitting_batch(once, min(len(asked.x), MOST), home, weights)

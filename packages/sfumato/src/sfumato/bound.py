@@ -20,8 +20,9 @@ def elbo(process: Process, denoiser: Denoise, x0: Any, grid: Tensor, generator: 
 
     L = KL(q(x_1|x_0) || p(x_1)) + sum_i E KL(q(x_s|x_0,x_t) || p(x_s|x_t)) + E[-log p(x_0|x_t)]
 
-    (Sohl-Dickstein et al. 2015, arXiv:1503.03585, eq. 14), with a fresh x_t for each step. With the
-    exact transition laws its mean over draws is the exact negative log-likelihood.
+    with p(x_s|x_t) the transition law, down to s = 0, and a fresh x_t for each step (Sohl-Dickstein
+    et al. 2015, arXiv:1503.03585, eq. 14). With the exact transition laws its mean over draws is
+    the exact negative log-likelihood.
 
     Args:
         process: needs LIKELIHOOD.
@@ -49,9 +50,7 @@ def elbo(process: Process, denoiser: Denoise, x0: Any, grid: Tensor, generator: 
     for row, t, s in zip(rows, clocks, clocks[1:], strict=False):
         x = process.marginal(x0, t).sample(generator)
         q = denoiser(x, t)
-        if s > 0:
-            step = kl(process.bridge(x0, x, t, s, row), process.transition(q, x, t, s, row))
-        else:
-            step = q.nll(x0)
+        back = process.transition(q, x, t, s, row)  # at s = 0 it need not be q itself
+        step = kl(process.bridge(x0, x, t, s, row), back) if s > 0 else back.nll(x0)
         total = total + step
     return total

@@ -135,6 +135,8 @@ class Normal(Posterior):
         return apply(_filled(self._mean, self.std), torch.log)
 
     def nll(self, x: Any) -> Tensor:
+        if type(self.std) is float and self.std == 0.0:
+            return Dirac(self._mean).nll(x)
         z = (x - self._mean) / self.std
         if self.space is None:
             return item_sum(z * z * 0.5 + self._log_std() + _full(x, _HALF_LOG_2PI))

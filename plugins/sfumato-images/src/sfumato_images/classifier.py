@@ -17,7 +17,7 @@ from sfumato import Dataset, random
 LARGEST = 64
 """Images are reduced to at most this many pixels a side before they are looked at."""
 
-_STEPS, _BATCH, _KEEP, _MEMORY = 600, 64, 20_000, 1 << 26
+_STEPS, _BATCH, _KEEP, _MEMORY = 400, 64, 20_000, 1 << 26
 _WIDTH = 64
 
 
@@ -74,7 +74,7 @@ def _reduced(x: Tensor) -> Tensor:
 def fit(train: Dataset, seed: int = 0) -> Classifier:
     """A classifier of the classes of `train`, or of rotations where it has none.
 
-    Deterministic: a function of the data and the seed. Takes 600 steps of 64 images, each moved
+    Deterministic: a function of the data and the seed. Takes 400 steps of 64 images, each moved
     by up to an eighth of its side; of more than 20,000 images, that many are used.
     """
     about = train.about

@@ -72,7 +72,7 @@ def _drawn(batch: Batch, rows: Rows, cell: tuple[int, int], factor: int) -> Imag
     for y, (name, index) in enumerate(rows):
         top = _GAP + y * cell[1]
         middle = top + (cell[1] - _GAP) / 2
-        draw.text((margin - 2 * _GAP, middle), name, fill="black", font=font, anchor="rm")
+        draw.text((margin - _GAP, middle), name, fill="black", font=font, anchor="rm")
         for x, image in enumerate(pictures(batch.x[list(index)])):
             large = image.resize(
                 (image.width * factor, image.height * factor), Image.Resampling.NEAREST

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from sfumato import Batch, Dataset, Model, Preconditioned, registry
 from sfumato.denoiser import Prediction
+from sfumato_nn.sizes import SIZES
 from sfumato_train import Denoising, Recipe, Training
 from sfumato_train import times as laws
 from sfumato_train.times import Times
@@ -38,7 +39,7 @@ class Folder(Recipe):
     )
     flip: bool = Field(False, description="train on mirror images too")
     network: str = Field("unet", description="a registered network")
-    network_size: str = Field("small", description="one of its sizes, such as tiny, small, base")
+    network_size: str = Field("tiny", description="one of its sizes, such as tiny, small, base")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of activations dropped in training")
     process: str = Field("edm", description="a registered process: edm, linear, vp, cosine, ve")
     predict: Prediction = Field("edm", description="what the network predicts")
@@ -73,6 +74,7 @@ class Folder(Recipe):
             channels=about["channels"],
             classes=len(about["classes"]),
             dropout=self.dropout,
+            **self._levels(about["size"]),
         )
         shape = (about["channels"], *about["size"])
         return Model(
@@ -83,6 +85,25 @@ class Folder(Recipe):
             steps=self.sampling_steps,
             blank=lambda n, generator: torch.zeros(n, *shape),
         )
+
+    def _levels(self, size: Sequence[int]) -> Mapping[str, Any]:
+        """For a U-Net, more levels than its size has where the images are large.
+
+        The coarsest level sees at most 8 pixels a side, all of them at once by attention, so that
+        distant parts of an image agree whatever its size; added levels cost little.
+        """
+        own = SIZES["unet"].get(self.network_size, {})
+        if self.network != "unet" or not own:
+            return {}
+        widths = own["widths"]
+        missing = math.ceil(math.log2(max(size) / 8)) + 1 - len(widths)
+        if missing <= 0:
+            return {}
+        coarsest = len(widths) + missing - 1
+        return {
+            "widths": (*widths, *widths[-1:] * missing),
+            "attention": (*own.get("attention", ()), coarsest),
+        }
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
@@ -105,10 +126,12 @@ class Folder(Recipe):
 class Digits(Folder):
     """The demo: 8 x 8 handwritten digits, class-conditional, in two minutes on two cores."""
 
-    network_size: str = Field("tiny", description="one of its sizes")
     steps: int = Field(1500, ge=1, description="optimiser steps")
-    lr: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    lr: float = Field(3e-3, gt=0, le=1, description="peak learning rate of AdamW")
     held: float = Field(0.25, ge=0, lt=1, description="share of the data never trained on")
+    condition_dropout: float = Field(
+        0.05, ge=0, le=1, description="share trained without the class, which guidance needs"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,9 @@ class JointDiscrete(Discrete):
     """The same chain with the joint reverse form, T(s->t)[x_s, x_t] (p T(0->s))[x_s].
 
     The form of D3PM's released code, sum over x_0 of q(x_s, x_t | x_0) p(x_0 | x_t). It equals
-    `Discrete` for absorbing kernels and differs from it for all others.
+    `Discrete` for absorbing kernels and differs from it for all others: what its denoiser has to
+    return is not the posterior but p(x_0 | x_t) / q(x_t | x_0), normalised. A network trained for
+    one form is wrong for the other.
     """
 
     def transition(self, q: Any, x: Any, t: Time, s: Time, row: Any = None) -> Law:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from sfumato import Product, Streams, sample
 from sfumato.random import derive
-from sfumato.state import Padded, apply, items, select
-from torch import Tensor
+from sfumato.state import Padded, items, select
 
 from ..book import law
 from ..case import Case
-from ..states import clone, compose, fill, gap, lookup, patterns, same
+from ..states import compose, fill, gap, lookup, patterns, same
 from ..toys import blurry, operations, shared, uniform
 
 __all__ = ["C6_times_and_items", "C7_reproducible"]

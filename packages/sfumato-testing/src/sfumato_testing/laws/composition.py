@@ -56,7 +56,7 @@ def _law_by_law(product: Product, x0: Any, name: str) -> None:
         if step in joint:
             out = joint[step](derive(1, "C13"))
             assert same(out[name], own[step](derive(1, "C13"))), (
-                f"C13 {step}: the field {name!r} differs from its process alone while the rest rests"
+                f"C13 {step}: the field {name!r} moves unlike its process alone beside resting ones"
             )
             assert all(same(out[k], x[k]) for k in x if k != name), f"C13 {step}: a field moved"
     assert _equal(product.clock(both[0])[name], part.clock(t)), f"C13 clock of {name!r}"
@@ -95,7 +95,9 @@ def C19_planned(case: Case) -> None:
         clocks = times(grid)
         if (Can.STEP | Can.BRIDGE) & process.can:
             rows = process.plan(grid)
-            assert len(rows) == len(clocks) - 1, f"C19 plan: {len(rows)} rows for {len(clocks)} times"
+            assert len(rows) == len(clocks) - 1, (
+                f"C19 plan: {len(rows)} rows for {len(clocks)} times"
+            )
             for row, t, s in zip(rows, clocks, clocks[1:], strict=False):
                 _steps_agree(case, process, kind, row, t, s)
         if Can.VELOCITY in process.can:

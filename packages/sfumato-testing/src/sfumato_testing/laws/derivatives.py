@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from sfumato import Can, Dirac, Joint, Product, sample
 from sfumato.random import derive
 from sfumato.state import apply, expand
-from torch import Tensor
 
 from ..book import law
 from ..case import Case
@@ -20,15 +21,17 @@ __all__ = ["C10_rates", "C9_gradients"]
 
 
 @law(Case)
+@torch.enable_grad()
 def C9_gradients(case: Case) -> None:
     """Gradients reach what can be learned, all of it, and nothing else; they are finite.
 
     1. A draw of marginal, bridge and transition is differentiable in a floating x0, also where some
        items rest or stand at an end of time.
-    2. Every parameter of the process gets a gradient from some law, not all of it zero.
+    2. Every parameter of the process gets a gradient from some law, not all of it zero; and from
+       planned rows just as from times.
     3. Where neither state nor process asks for gradients, results carry none.
     4. Through a whole trajectory of every sampler, gradients reach the denoiser (also where some
-       items land or rest at t = 0) and the inner times of a learned grid from 1 to 0.
+       items land or rest at t = 0); for deterministic ones, the inner times of a learned grid too.
 
     False alarms: none.
     """
@@ -43,7 +46,27 @@ def C9_gradients(case: Case) -> None:
             t, s = lookup(pattern, [0.7, end, 0.4]), lookup(pattern, [0.2, end, 0.0])
             _differentiate(case, kind, t, s, learned, reached)
     missed = [n for n, p in process.named_parameters() if not reached.get(id(p), True)]
-    assert not missed, f"C9: no gradient reaches the parameters {', '.join(missed)}"
+    assert not missed, f"C9 gradients: none reaches the parameters {', '.join(missed)}"
+    if learned and Can.STEP in process.can:
+        _planned(case, learned)
+
+
+def _planned(case: Case, learned: list[Any]) -> None:
+    """Gradients of the parameters through a transition, from a planned row and from its times."""
+    process, grid = case.process, torch.tensor([0.8, 0.3], dtype=torch.float64)
+    x = apply(process.marginal(case.x0, grid[0]).sample(derive(1, "C9 x")), Tensor.detach)
+    grads = []
+    for row in (process.plan(grid)[0], None):
+        law = process.transition(certain(process, case.x0), x, grid[0], grid[1], row)
+        total = sum((v.square().sum() for v in valid(law.sample(derive(1, "C9")))), torch.zeros(()))
+        reached = (
+            torch.autograd.grad(total, learned, allow_unused=True) if total.requires_grad else []
+        )
+        grads.append([0.0 if g is None else float(g.norm()) for g in reached])
+    assert grads[0] == grads[1], (
+        f"C9 plan: gradients of the parameters have norms {grads[0]} through a planned row and "
+        f"{grads[1]} through its times"
+    )
 
 
 def _through(case: Case, sampler: Any) -> None:
@@ -52,7 +75,7 @@ def _through(case: Case, sampler: Any) -> None:
     size = torch.ones((), dtype=torch.float64, requires_grad=True)
     inner = torch.tensor([0.7, 0.3], dtype=torch.float64, requires_grad=True)
     learned = torch.cat([torch.ones(1), inner, torch.zeros(1)])
-    grids = {"learned": learned, "shared": learned.detach()}
+    grids = {"learned": learned} if sampler.deterministic else {}
     columns = ([1.0, 0.6, 0.3, 0.0, 0.0], [1.0, 1.0, 0.5, 0.2, 0.0])
     for kind, pattern in patterns(case.x0, case.frames, isinstance(process, Product)).items():
         grids[kind] = stack([lookup(pattern, step) for step in zip(*columns, strict=True)])
@@ -68,9 +91,10 @@ def _through(case: Case, sampler: Any) -> None:
         )
         wanted = [size, inner] if kind == "learned" else [size]
         total = sum((v.square().sum() for v in valid(out)), torch.zeros(()))
-        for g in torch.autograd.grad(total, wanted):
-            assert bool(g.isfinite().all() & (g != 0).any()), (
-                f"C9 {sampler}, {kind} grid: the gradient of a trajectory is {g.tolist()}"
+        assert total.requires_grad, f"C9 {sampler}, {kind} grid: no gradient comes through"
+        for g in torch.autograd.grad(total, wanted, allow_unused=True):
+            assert g is not None and bool(g.isfinite().all() & (g != 0).any()), (
+                f"C9 {sampler}, {kind} grid: the gradient of a trajectory is {g}"
             )
 
 
@@ -109,6 +133,7 @@ _NUDGE = 1e-5
 
 
 @law(Case, lambda case: bool((Can.VELOCITY | Can.SCORE) & case.process.can))
+@torch.enable_grad()
 def C10_rates(case: Case) -> None:
     """The velocity is the derivative of the flow, the score that of the log density.
 
@@ -131,8 +156,8 @@ def C10_rates(case: Case) -> None:
             got = process.velocity(certain(process, x0), x, shared(t))
             error = _relative(got, want)
             assert error < 1e-5, (
-                f"C10 velocity at t = {t}: differs from the finite difference by {error:.2g} of its "
-                "size"
+                f"C10 velocity at t = {t}: differs from the finite difference by {error:.2g} of "
+                "its size"
             )
         if Can.SCORE in process.can:
             error = _relative(*_scores(process, x0, x, t))
@@ -148,6 +173,7 @@ def _relative(got: Any, want: Any) -> float:
         return math.inf
     worst = 0.0
     for u, v in zip(valid(got), valid(want), strict=True):
+        u, v = u.detach(), v.detach()
         worst = max(worst, float((u - v).abs().max() / v.abs().max()))
     return worst
 

@@ -17,8 +17,8 @@ from ..toys import blurry, operations, shared, stubborn, uniform
 
 __all__ = ["C3_perfect_posterior", "C4_rest"]
 
-_COPIES = 5000
-_STEPS = 40
+_COPIES = 2500
+_STEPS = 20
 
 
 @law(Case, lambda case: Can.STEP in case.process.can)
@@ -29,7 +29,7 @@ def C3_perfect_posterior(case: Case) -> None:
        from t = 1, to s = 0, and near both; the clock is finite at both ends.
     2. Every sampler ends at x0, in 1 and in 8 steps. (Equality up to rounding, 1e-12.)
     3. A sampler that draws keeps to the law of marginal(x0, s) on its way: tested as C1 after a
-       quarter, half and three quarters of 40 steps on 5,000 copies, means within 0.05.
+       quarter, half and three quarters of 20 steps on 2,500 copies, means within 0.05.
 
     False alarms: 1e-6.
     """
@@ -129,7 +129,8 @@ def _rests_under_driver(case: Case, sampler: Any, kind: str, pattern: Any) -> No
     known = Known(x0, half(x0))
     for constraint in (None, known):
         x = process.prior(x0).sample(derive(1, "C4 prior"))
-        denoise, seen = blurry(process), []
+        denoise = blurry(process)
+        seen: list[Any] = []
 
         def spy(x: Any, t: Any, denoise: Any = denoise, seen: list[Any] = seen) -> Any:
             seen.append(x)

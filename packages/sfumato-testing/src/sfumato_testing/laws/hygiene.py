@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from sfumato import Fields, Known, Product, run, sample
+
+from sfumato import Known, Product, run, sample
 from sfumato.random import derive
 from sfumato.state import apply, to
 
@@ -144,9 +145,7 @@ def _watch(case: Case, sampler: Any) -> None:
         with _untouched(f"{sampler}, between frames"):
             next(walk)
     with _untouched(f"sample with {sampler}"):
-        sample(
-            process, blurry(process), case.x0, sampler=sampler, grid=grid, generator=generator
-        )
+        sample(process, blurry(process), case.x0, sampler=sampler, grid=grid, generator=generator)
 
 
 @law(Case)

@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from sfumato import Can, Known, run
 from sfumato.random import derive
 from sfumato.state import apply, items, select
-from torch import Tensor
 
 from ..book import law
 from ..case import Case, SolverCase
@@ -75,7 +76,9 @@ def C17_constraint(case: Case) -> None:
         generator = derive(1, "C17")
         sent = process.prior(x0).sample(generator)
         for frame in run(sampler, process, spy, sent, uniform(5), generator, known):
-            assert same(frame.before, sent), f"C17 {sampler}: a frame begins elsewhere than was sent"
+            assert same(frame.before, sent), (
+                f"C17 {sampler}: a frame begins elsewhere than was sent"
+            )
             assert any(same(x, sent) for x in seen), (
                 f"C17 {sampler}: the denoiser is not shown the state that was sent"
             )

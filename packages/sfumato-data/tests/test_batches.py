@@ -1,0 +1,105 @@
+"""Batches are a function of (seed, step), and the thread that reads ahead changes nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+
+from sfumato import InputError
+from sfumato_data import Batches, Tensors, prefetched
+
+DATA = Tensors(torch.arange(10)[:, None])
+
+
+def row(batches, steps):
+    """The items of the first steps, one after the other."""
+    return [i for step in range(steps) for i in batches(step).x[:, 0].tolist()]
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 4])
+def test_every_epoch_is_an_order_of_all_items_and_runs_on_over_its_end(size):
+    items = row(Batches(DATA, size, seed=5), 30)[:30]
+    epochs = [items[i : i + 10] for i in range(0, len(items), 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_the_row_of_items_does_not_depend_on_the_size_of_a_batch():
+    assert row(Batches(DATA, 3, seed=5), 10) == row(Batches(DATA, 6, seed=5), 5)
+
+
+def test_a_step_does_not_depend_on_what_was_asked_before():
+    batches = Batches(DATA, 4, seed=5)
+    later = batches(1000).x
+    batches(3)
+    assert torch.equal(batches(1000).x, later)
+    assert torch.equal(Batches(DATA, 4, seed=5)(1000).x, later)
+    assert row(Batches(DATA, 4, seed=6), 5) != row(batches, 5)
+
+
+def test_a_batch_larger_than_the_data_goes_through_it_again():
+    items = Batches(DATA, 25, seed=0)(0).x[:, 0].tolist()
+    assert len(items) == 25
+    assert sorted(items[:10]) == sorted(items[10:20]) == list(range(10))
+
+
+def test_bad_requests_are_named():
+    with pytest.raises(InputError, match="empty"):
+        Batches(Tensors(torch.zeros(0, 1)), 4, 0)
+    with pytest.raises(InputError, match="at least 1 item, but 0"):
+        Batches(DATA, 0, 0)
+
+
+def test_reading_ahead_gives_the_same_batches():
+    batches = Batches(DATA, 4, seed=5)
+    with prefetched(batches, 3, 20) as ahead:
+        found = [batch.x.tolist() for batch in ahead]
+    assert found == [batches(step).x.tolist() for step in range(3, 20)]
+
+
+def test_only_so_many_batches_are_read_ahead():
+    asked = []
+
+    def read(step):
+        asked.append(step)
+        return DATA.batch([0])
+
+    with prefetched(read, 0, 1000, ahead=2) as ahead:
+        next(ahead)
+        time.sleep(0.2)
+        assert len(asked) <= 1 + 2 + 1  # given out, waiting, in the thread's hands
+    assert len(asked) <= 5
+
+
+def test_an_error_is_raised_at_the_step_it_belongs_to():
+    def read(step):
+        if step == 3:
+            raise InputError("image 17 is truncated")
+        return DATA.batch([step])
+
+    with prefetched(read, 0, 10, ahead=5) as ahead:
+        assert [next(ahead).x.item() for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(InputError, match="image 17"):
+            next(ahead)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_leaving_early_ends_the_thread(taken):
+    def names():
+        return [t.name for t in threading.enumerate()]
+
+    with prefetched(Batches(DATA, 4, seed=5), 0, 10**6) as ahead:
+        for _ in range(taken):
+            next(ahead)
+        assert "sfumato-prefetch" in names()
+    assert "sfumato-prefetch" not in names()
+
+
+def test_an_exception_in_the_block_ends_the_thread_and_passes():
+    with pytest.raises(ZeroDivisionError):
+        with prefetched(Batches(DATA, 4, seed=5), 0, 10**6):
+            raise ZeroDivisionError
+    assert all(t.name != "sfumato-prefetch" for t in threading.enumerate())

@@ -1,0 +1,92 @@
+"""Data sets in memory, subsets, and the split."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sfumato import Fields, InputError, Maybe, Padded, Ragged
+from sfumato_data import Tensors, gather, split, subset
+
+
+def numbers(n):
+    return Tensors(torch.arange(n)[:, None], {"twice": 2 * torch.arange(n)}, {"unit": "m"})
+
+
+def test_a_batch_holds_the_items_asked_for():
+    batch = numbers(10).batch([7, 0, 7])
+    assert batch.x[:, 0].tolist() == [7, 0, 7]
+    assert batch.condition["twice"].tolist() == [14, 0, 14]
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        Ragged(torch.arange(6.0), torch.tensor([0, 0, 0, 1, 2, 2]), 3),
+        Padded(torch.arange(6.0).view(3, 2), torch.ones(3, 2, dtype=torch.bool)),
+        Fields(a=torch.arange(3.0), b=Ragged(torch.arange(3.0), torch.arange(3), 3)),
+    ],
+    ids=["ragged", "padded", "fields"],
+)
+def test_every_kind_of_state_can_be_held(x):
+    from sfumato.state import item_sum
+
+    data = Tensors(x, {"c": Maybe(x, torch.tensor([True, False, True]))})
+    batch = data.batch([2, 0])
+    assert len(data) == 3
+    assert torch.equal(item_sum(batch.x), item_sum(x)[[2, 0]])
+    assert batch.condition["c"].present.tolist() == [True, True]
+
+
+def test_conditions_of_another_length_are_refused():
+    with pytest.raises(InputError, match="'label' has 3 items, but the data has 4"):
+        Tensors(torch.zeros(4, 1), {"label": torch.zeros(3)})
+
+
+def test_a_subset_keeps_order_facts_and_source():
+    part = subset(numbers(10), [4, 2, 9])
+    assert len(part) == 3 and part.about == {"unit": "m"}
+    assert part.batch([2, 0]).x[:, 0].tolist() == [9, 4]
+    with pytest.raises(InputError, match="no item 10: the data set has items 0 to 9"):
+        subset(numbers(10), [0, 10])
+
+
+def test_the_two_sides_of_a_split_are_the_whole():
+    train, held = split(numbers(500), 0.2, seed=3)
+    both = gather(train).x[:, 0].tolist() + gather(held).x[:, 0].tolist()
+    assert sorted(both) == list(range(500))
+
+
+def test_a_split_holds_out_the_share_asked_for():
+    # Binomial(20000, 0.25): the bound is 4.5 standard deviations, false alarm below 1e-5
+    _, held = split(numbers(20_000), 0.25, seed=0)
+    assert abs(len(held) - 5000) < 4.5 * (20_000 * 0.25 * 0.75) ** 0.5
+
+
+def test_a_split_depends_on_the_seed_and_never_on_later_items():
+    train, held = split(numbers(1000), 0.3, seed=1)
+    train_of_more, held_of_more = split(numbers(1500), 0.3, seed=1)
+    assert set(held.index) <= set(held_of_more.index)
+    assert set(train.index) <= set(train_of_more.index)
+    assert split(numbers(1000), 0.3, seed=1)[1].index == held.index
+    assert split(numbers(1000), 0.3, seed=2)[1].index != held.index
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("held", [0.01, 0.99])
+def test_no_side_of_a_small_split_is_empty(n, held):
+    for seed in range(20):
+        assert all(len(side) > 0 for side in split(numbers(n), held, seed))
+
+
+def test_nothing_is_held_out_of_a_share_of_zero():
+    train, held = split(numbers(50), 0.0, seed=0)
+    assert len(train) == 50 and len(held) == 0
+
+
+def test_a_split_needs_data_and_a_share():
+    with pytest.raises(InputError, match="empty"):
+        split(numbers(0), 0.1, 0)
+    for share in (-0.1, 1.0):
+        with pytest.raises(InputError, match=r"\[0, 1\)"):
+            split(numbers(4), share, 0)

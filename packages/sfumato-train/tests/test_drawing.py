@@ -1,0 +1,188 @@
+"""Sampling from runs and models: neither n nor the batch matters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sfumato import (
+    Affine,
+    Ancestral,
+    Denoiser,
+    Dirac,
+    InputError,
+    Known,
+    Maybe,
+    Model,
+    Padded,
+    random,
+)
+from sfumato_methods.gaussian import linear
+from sfumato_methods.grids import uniform
+from sfumato_methods.guidance import CFG
+from sfumato_methods.solvers import Heun
+from sfumato_train import draw, open_run, start
+from sfumato_train.runs import fresh
+
+
+@pytest.fixture
+def model(toy):
+    model = fresh(0, lambda: toy.Toy().model({"shape": [2]}))
+    model.denoiser.eval()
+    return model
+
+
+class Half(Denoiser):
+    """Treats elements independently, and takes a label that shifts them."""
+
+    def __init__(self, shift=None):
+        super().__init__()
+        self.shift = shift
+
+    def given(self, **condition):
+        return Half(condition["label"])
+
+    def forward(self, x, t):
+        if self.shift is None:
+            return Dirac(x * 0.5)
+        return Dirac(x * 0.5 + self.shift[:, None])
+
+
+def simple(sampler=None, blank=lambda n, generator: torch.zeros(n, 2), **options):
+    return Model(linear(), Half(), sampler or Ancestral(), uniform, 4, blank, **options)
+
+
+@pytest.mark.parametrize("sampler", [Ancestral(), Heun()])
+def test_the_batch_does_not_matter(model, sampler):
+    whole = draw(model, 10, sampler=sampler, batch=10)
+    for batch in (1, 3, 7):
+        assert torch.allclose(draw(model, 10, sampler=sampler, batch=batch).x, whole.x, atol=1e-5)
+    assert torch.allclose(draw(model, 4, sampler=sampler).x, whole.x[:4], atol=1e-5)
+
+
+def test_without_a_network_not_one_bit_depends_on_the_batch():
+    whole = draw(simple(), 10, batch=10).x
+    assert torch.equal(draw(simple(), 10, batch=3).x, whole)
+    assert torch.equal(draw(simple(), 4, first=6).x, whole[6:])
+
+
+def test_seeds_give_other_samples():
+    one, other = (draw(simple(), 5, seed=seed).x for seed in (0, 1))
+    assert not (one == other).any()
+
+
+def test_sizes_are_drawn_for_each_item_alone():
+    def blank(n, generator):
+        counts = random.integers(1, 6, (n,), generator)
+        mask = torch.arange(int(counts.max())) < counts[:, None]
+        return Padded(torch.zeros(*mask.shape, 1), mask)
+
+    process = linear()
+    model = Model(process, lambda x, t: Dirac(x * 0.5), Ancestral(), uniform, 3, blank)
+    model.process.register_buffer("home", torch.zeros(1))
+
+    class Plain(Denoiser):
+        def forward(self, x, t):
+            return Dirac(x * 0.5)
+
+    model = Model(process, Plain(), Ancestral(), uniform, 3, blank)
+    one, other = (draw(model, 12, batch=batch).x for batch in (12, 5))
+    sizes = one.mask.sum(1)
+    assert torch.equal(sizes, other.mask.sum(1)) and len(set(sizes.tolist())) > 2
+    assert torch.equal(one.data[one.mask], other.data[other.mask])
+
+
+def test_conditions_reach_their_items_and_come_back(model):
+    label = torch.tensor([5.0, -5.0, 5.0, -5.0, 5.0])
+    found = draw(simple(), 5, condition={"label": label}, batch=2)
+    assert torch.equal(found.condition["label"], label)
+    assert ((found.x > 0) == (label > 0)[:, None]).all()
+
+
+def test_guidance_is_classifier_free_guidance(model):
+    label = torch.tensor([0, 1, 2, 1])
+    conditional, plain = model.denoiser.given(label=label), model.denoiser.given()
+    found = draw(model, 4, condition={"label": label}, guidance=3.0)
+    guided = Model(
+        model.process, CFG(conditional, plain, 3.0), model.sampler, uniform, 10, model.blank
+    )
+    assert torch.allclose(found.x, draw(guided, 4, batch=4).x, atol=1e-5)
+    once = draw(model, 4, condition={"label": label})
+    assert torch.equal(draw(model, 4, condition={"label": label}, guidance=1).x, once.x)
+    assert not torch.allclose(found.x, once.x, atol=1e-2)
+
+
+def test_absent_conditions_are_unconditional(model):
+    absent = Maybe(torch.zeros(3, dtype=torch.long), torch.zeros(3, dtype=torch.bool))
+    assert torch.allclose(
+        draw(model, 3, condition={"label": absent}).x, draw(model, 3).x, atol=1e-6
+    )
+
+
+def test_samplers_grids_and_steps_are_taken_by_name_or_value(model):
+    by_value = draw(model, 3, sampler=Heun(), grid=uniform, steps=5)
+    assert torch.equal(draw(model, 3, sampler="heun", grid="uniform", steps=5).x, by_value.x)
+    assert not torch.equal(draw(model, 3, sampler="heun", steps=6).x, by_value.x)
+    with pytest.raises(InputError, match="no sampler 'huen'; did you mean heun"):
+        draw(model, 3, sampler="huen")
+    with pytest.raises(InputError, match="no grid 'uniforn'; did you mean uniform"):
+        draw(model, 3, grid="uniforn")
+
+
+def test_what_is_known_is_kept_chunk_by_chunk():
+    values = torch.arange(10.0).view(5, 2)
+    mask = torch.tensor([[True, False]]).expand(5, 2)
+    for known in (Known(values, mask), Known(values, mask[:1])):
+        found = draw(simple(), 5, constraint=known, batch=2).x
+        assert torch.equal(found[:, 0], values[:, 0])
+        assert not (found[:, 1] == values[:, 1]).any()
+
+
+def test_the_codec_decodes():
+    plain, scaled = simple(), simple(codec=Affine(shift=100.0, scale=2.0))
+    assert torch.allclose(draw(scaled, 3).x, draw(plain, 3).x * 2 + 100)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "n must be at least 1, but is 0"),
+        ({"n": 2, "steps": 0}, "steps must be at least 1"),
+        ({"n": 2, "batch": -1}, "batch must be at least 1"),
+        ({"n": 2, "condition": {"label": torch.zeros(3)}}, "'label' has 3 items for 2 samples"),
+        ({"n": 2, "guidance": 2.0}, "guidance=2.0 strengthens a condition, but none is given"),
+    ],
+)
+def test_bad_requests_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        draw(simple(), **options)
+
+
+def test_a_run_draws_its_averaged_model(toy, tmp_path):
+    run = open_run(start("toy/points", ["steps=3"], None, tmp_path / "run", device="cpu"))
+    news = []
+    found = draw(run, 6, device="cpu", batch=2, watch=lambda *told: news.append(told))
+    assert torch.allclose(found.x, draw(run.model(device="cpu"), 6).x, atol=1e-5)
+    assert news[-1][:3] == (6, 6, None) and news[-1][3] > 0
+
+
+def test_memory_limits_the_chunk(model, monkeypatch):
+    sizes = []
+    monkeypatch.setattr("sfumato_train.devices._free", lambda device: 1000.0)
+    monkeypatch.setattr(
+        "sfumato_train.drawing.Streams.derive",
+        lambda seed, name, numbers, derive=random.Streams.derive: (
+            sizes.append(len(numbers)),
+            derive(seed, name, numbers),
+        )[1],
+    )
+    draw(model, 20)
+    assert len(sizes) > 1 and max(sizes) < 20
+
+
+def test_nothing_of_a_draw_stays_in_inference_mode(model):
+    x = draw(model, 2).x
+    weight = nn.Parameter(torch.ones(2))
+    (x * weight).sum().backward()
+    assert torch.equal(weight.grad, x.sum(0))
