@@ -75,12 +75,11 @@ class NoiseFloor(Gaussian):
 
 
 class InPlace(Gaussian):
-    """Scales its input in place and then goes on with the right number."""
+    """Shifts its input in place and back: what is left is a rounding error."""
 
     def bridge(self, x0, x, t, s, row=None):
-        law = super().bridge(x0, x, t, s, row)
-        apply(x, lambda v: v.mul_(1.5))
-        return law
+        apply(x, lambda v: v.add_(1).sub_(1))
+        return super().bridge(x0, x, t, s, row)
 
 
 class SingleTime(Gaussian):
@@ -293,7 +292,7 @@ MUTANTS = [
     mutant(WidePrior, "C2"),
     mutant(Forgetful, "C4 C12"),
     mutant(NoiseFloor, "C3"),
-    mutant(InPlace, "C5 C4 C6 C7 C9 C12 C13 C14 C19"),
+    mutant(InPlace, "C5 C9"),
     mutant(SingleTime, "C10"),
     mutant(GlobalNoise, "C8 C6 C7 C13 C14 C18 C19"),
     mutant(GradOff, "C8 C9"),

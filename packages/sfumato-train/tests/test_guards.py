@@ -49,5 +49,5 @@ def test_news_is_throttled_but_the_end_is_always_told(monkeypatch):
     tell = guards.throttled(lambda *told: heard.append(told[0]), 100)
     for step in range(1, 101):
         now[0] += 0.03
-        tell(step, None, None)
+        tell(step, None, None, over=step == 100)
     assert heard[0] == 1 and heard[-1] == 100 and 20 <= len(heard) <= 35

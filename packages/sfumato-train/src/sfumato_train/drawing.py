@@ -112,7 +112,7 @@ def draw(
         )
         found.append(Batch(state.to(x, "cpu"), part.condition))
         done = start + len(index)
-        tell(done, None, done / max(time.monotonic() - began, 1e-9))
+        tell(done, None, done / max(time.monotonic() - began, 1e-9), over=done == n)
     return concatenate(found)
 
 

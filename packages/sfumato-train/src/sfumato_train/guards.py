@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Watch", "evaluating", "interruptible", "own_rng", "reseed", "throttled"]
+__all__ = ["Tell", "Watch", "evaluating", "interruptible", "own_rng", "reseed", "throttled"]
 
 import signal
 import threading
@@ -34,13 +34,22 @@ class Watch(Protocol):
         """
 
 
-def throttled(watch: Watch | None, total: int) -> Callable[[int, float | None, float | None], None]:
-    """A call that passes news on at most every `PAUSE` seconds, and always at the end."""
+class Tell(Protocol):
+    """What a job says to its watch."""
+
+    def __call__(
+        self, step: int, loss: float | None, items_per_s: float | None, *, over: bool
+    ) -> None:
+        """Pass the news on, if it is time to, or if the job is over."""
+
+
+def throttled(watch: Watch | None, total: int) -> Tell:
+    """A call that passes news on at most every `PAUSE` seconds, and always when a job is over."""
     last = float("-inf")
 
-    def tell(step: int, loss: float | None, items_per_s: float | None) -> None:
+    def tell(step: int, loss: float | None, items_per_s: float | None, *, over: bool) -> None:
         nonlocal last
-        if watch is None or (step < total and time.monotonic() - last < PAUSE):
+        if watch is None or (not over and time.monotonic() - last < PAUSE):
             return
         last = time.monotonic()
         watch(step, total, loss, items_per_s)

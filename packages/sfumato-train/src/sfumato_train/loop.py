@@ -67,7 +67,8 @@ def fit(
 
     Raises:
         Diverged: if a loss or a gradient is not finite; the last good checkpoint is kept.
-        InputError: if `out` is being trained in by another process, or its checkpoint does not fit.
+        InputError: if `out` is being trained in by another process, holds an earlier training that
+            is not to be resumed, or its checkpoint does not fit.
         KeyboardInterrupt: after Ctrl-C, when the step is finished and saved.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -108,7 +109,7 @@ class _Loop:
     def run(self, minutes: float | None, resume: bool, watch: Watch | None) -> int:
         checkpoint.tidy(self.folder)
         end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-        steps, done = self.settings.steps, self._resume() if resume else 0
+        steps, done = self.settings.steps, self._resume() if resume else self._begin()
         tell = throttled(watch, steps)
         with (
             own_rng(self.device),
@@ -121,7 +122,7 @@ class _Loop:
                 done += 1
                 over = done == steps or interrupted() or time.monotonic() > end
                 self._record(done, over or done % self.settings.save == 0)
-                tell(done, self.journal.loss, self.journal.items_per_s)
+                tell(done, self.journal.loss, self.journal.items_per_s, over=over)
                 if over:
                     break
             if interrupted() and done < steps:
@@ -196,11 +197,18 @@ class _Loop:
             for key, value in player.state().items()
         }
 
+    def _begin(self) -> int:
+        """Begin at step 0, in a folder that holds no earlier training."""
+        if checkpoint.saved(self.folder):
+            raise InputError(f"{self.folder} holds an earlier training; resume it, or go elsewhere")
+        trim(self.journal.path, 0)
+        return 0
+
     def _resume(self) -> int:
         """Take up the last checkpoint; returns its step, 0 if there is none."""
         found = checkpoint.saved(self.folder)
         if not found:
-            return 0
+            return self._begin()
         self.last = last = found[-1]
         if last.step > self.settings.steps:
             raise InputError(

@@ -33,33 +33,40 @@ class Training:
 class Settings(BaseModel):
     """How any objective is trained."""
 
+    # Defaults are written as `default=`, which type checkers understand without a plugin.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    seed: int = Field(0, ge=0, description="of everything random in the training")
-    steps: int = Field(10_000, ge=1, description="optimiser steps")
-    batch: int = Field(128, ge=1, description="items in each step")
+    seed: int = Field(default=0, ge=0, description="of everything random in the training")
+    steps: int = Field(default=10_000, ge=1, description="optimiser steps")
+    batch: int = Field(default=128, ge=1, description="items in each step")
     accumulation: int = Field(
-        1,
+        default=1,
         ge=1,
         description="parts that a batch is processed in, one after the other, to save memory",
     )
-    lr: float = Field(5e-4, gt=0, le=1, description="peak learning rate of AdamW")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="of AdamW, on matrices and kernels")
-    beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
-    beta2: float = Field(0.99, ge=0, lt=1, description="of AdamW")
-    warmup: int = Field(100, ge=0, description="steps in which the learning rate rises")
-    decay: Literal["cosine", "constant"] = Field(
-        "cosine", description="learning rate after the warm-up; the cosine ends at 0"
+    lr: float = Field(default=5e-4, gt=0, le=1, description="peak learning rate of AdamW")
+    weight_decay: float = Field(
+        default=0.0, ge=0, le=1, description="of AdamW, on matrices and kernels"
     )
-    clip: float = Field(1.0, gt=0, description="largest norm of a gradient; longer ones are scaled")
-    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights; 0: none kept")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="of AdamW")
+    beta2: float = Field(default=0.99, ge=0, lt=1, description="of AdamW")
+    warmup: int = Field(default=100, ge=0, description="steps in which the learning rate rises")
+    decay: Literal["cosine", "constant"] = Field(
+        default="cosine", description="learning rate after the warm-up; the cosine ends at 0"
+    )
+    clip: float = Field(
+        default=1.0, gt=0, description="largest norm of a gradient; longer ones are scaled"
+    )
+    ema: float = Field(
+        default=0.999, ge=0, lt=1, description="decay of the averaged weights; 0: none kept"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto",
+        default="auto",
         description="of the network's arithmetic; auto: bf16 on GPUs that have it, else fp32",
     )
-    log: int = Field(50, ge=1, description="steps between rows of metrics.jsonl")
-    save: int = Field(1000, ge=1, description="steps between checkpoints")
-    keep: int = Field(2, ge=1, description="last checkpoints to keep, besides the best")
+    log: int = Field(default=50, ge=1, description="steps between rows of metrics.jsonl")
+    save: int = Field(default=1000, ge=1, description="steps between checkpoints")
+    keep: int = Field(default=2, ge=1, description="last checkpoints to keep, besides the best")
 
 
 class Recipe(Settings):
@@ -72,7 +79,7 @@ class Recipe(Settings):
     domain: ClassVar[str]
     """Name of the domain whose data it reads."""
 
-    held: float = Field(0.1, ge=0, lt=1, description="share of the data never trained on")
+    held: float = Field(default=0.1, ge=0, lt=1, description="share of the data never trained on")
 
     def reading(self) -> Mapping[str, Any]:
         """Options for the `read` of the domain, such as a size to bring images to."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import Product, Streams, sample
+from sfumato import Fields, Product, Streams, sample
 from sfumato.random import derive
 from sfumato.state import Padded, items, select
 
@@ -97,8 +97,6 @@ def _padding(case: Case) -> None:
 
 
 def _each(x: Any, f: Any) -> Any:
-    from sfumato import Fields
-
     return Fields({k: _each(v, f) for k, v in x.items()}) if isinstance(x, Fields) else f(x)
 
 

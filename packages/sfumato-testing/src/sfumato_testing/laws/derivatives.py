@@ -36,7 +36,7 @@ def C9_gradients(case: Case) -> None:
     False alarms: none.
     """
     process = case.process
-    if Can.STEP in process.can and all(v.is_floating_point() for v in tensors(case.x0)):
+    if Can.STEP in process.can and any(v.is_floating_point() for v in tensors(case.x0)):
         for sampler in case.samplers:
             _through(case, sampler)
     learned = [p for p in process.parameters() if p.requires_grad]
@@ -79,10 +79,14 @@ def _through(case: Case, sampler: Any) -> None:
     columns = ([1.0, 0.6, 0.3, 0.0, 0.0], [1.0, 1.0, 0.5, 0.2, 0.0])
     for kind, pattern in patterns(case.x0, case.frames, isinstance(process, Product)).items():
         grids[kind] = stack([lookup(pattern, step) for step in zip(*columns, strict=True)])
+
+    def scaled(x: Any, t: Any) -> Any:
+        return denoise(apply(x, lambda v: v * size if v.is_floating_point() else v), t)
+
     for kind, grid in grids.items():
         out = sample(
             process,
-            lambda x, t: denoise(x * size, t),
+            scaled,
             case.x0,
             sampler=sampler,
             grid=grid,
@@ -90,7 +94,8 @@ def _through(case: Case, sampler: Any) -> None:
             grad=True,
         )
         wanted = [size, inner] if kind == "learned" else [size]
-        total = sum((v.square().sum() for v in valid(out)), torch.zeros(()))
+        floats = [v for v in valid(out) if v.is_floating_point()]
+        total = sum((v.square().sum() for v in floats), torch.zeros(()))
         assert total.requires_grad, f"C9 {sampler}, {kind} grid: no gradient comes through"
         for g in torch.autograd.grad(total, wanted, allow_unused=True):
             assert g is not None and bool(g.isfinite().all() & (g != 0).any()), (

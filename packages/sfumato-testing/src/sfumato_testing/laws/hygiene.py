@@ -35,7 +35,7 @@ def C5_kept(case: Case) -> None:
     shapes = patterns(case.x0, case.frames, isinstance(process, Product))
     for dtype in _DTYPES:
         x0 = cast(case.x0, dtype)
-        x = process.marginal(x0, shared(0.8)).sample(derive(1, "C5 x"))
+        x = process.marginal(clone(x0), shared(0.8)).sample(derive(1, "C5 x"))
         for kind, pattern in shapes.items():
             t, s = lookup(pattern, [0.9, 0.7]), lookup(pattern, [0.5, 0.2])
             given = {"x0": x0, "x": x, "t": t, "s": s}
