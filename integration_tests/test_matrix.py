@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from sfumato import (
     Categorical,
     Dirac,
@@ -20,7 +22,6 @@ from sfumato.state import apply, leaf, select
 from sfumato_methods import grids
 from sfumato_methods.discrete import Discrete, JointDiscrete, absorbing, marginal, uniform
 from sfumato_methods.gaussian import VP, Gaussian
-from torch.nn import functional as F
 
 OWNER = torch.repeat_interleave(torch.arange(3), torch.tensor([2, 4, 1]))
 POINTS = Ragged(torch.zeros(7, 3, dtype=torch.float64), OWNER, 3)

@@ -1,8 +1,8 @@
 """Order of the solvers, and independence of an item from its batch, over three seeds.
 
-Run: `.venv/bin/python tools/bench/exactness.py`. The slopes are those of the error against the exact
-probability flow of a Gaussian, under an exact denoiser, when the number of steps doubles. The
-second table compares item 41 of a batch of 64 with the same item drawn alone.
+Run: `.venv/bin/python tools/bench/exactness.py`. The slopes are those of the error against the
+exact probability flow of a Gaussian, under an exact denoiser, when the steps double. The second
+table compares item 41 of a batch of 64 with the same item drawn alone.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
+
 from sfumato import Can, Dirac, Preconditioned, Sampler, Streams, expand, random, run, sample
 from sfumato_methods import grids
 from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Gaussian, Linear
 from sfumato_methods.solvers import DDIM, DPMSolverPP, Euler, Heun
-from sfumato_nn import dit
-from torch import Tensor
+from sfumato_nn.sizes import dit
 
 SOLVERS = {DDIM(): 1, Euler(): 1, Heun(): 2, DPMSolverPP(): 2}
 SCHEDULES = (VP(), VE(), Linear(), Cosine(), EDM())

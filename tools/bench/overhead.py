@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
+
 from sfumato import Ancestral, Dirac, sample
 from sfumato_methods import grids
 from sfumato_methods.gaussian import VP, Gaussian
@@ -82,7 +83,9 @@ def main() -> None:
         rounds = [{k: best(go) for k, go in contestants.items()} for _ in range(args.repeats)]
         for name in contestants:
             figures.setdefault(name, []).append(min(r[name] for r in rounds))
-    print(f"us per step, best of {args.repeats}, {args.seeds} seeds, 1 thread, state (1, 4) float32")
+    print(
+        f"us per step, best of {args.repeats}, {args.seeds} seeds, 1 thread, state (1, 4) float32"
+    )
     for name, values in figures.items():
         ratios = [v / b for v, b in zip(values, figures[BASELINE], strict=True)]
         listed = " ".join(f"{v:6.1f}" for v in values)

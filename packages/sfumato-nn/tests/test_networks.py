@@ -159,17 +159,6 @@ def test_calls_change_nothing_and_draw_nothing(build, noise, awake):
 
 
 @both
-def test_dropout_acts_while_training_only(build, noise, awake):
-    net, x = awake(build(dropout=0.5)), noise(2, 2, 5, 5)
-    clock = torch.zeros(2)
-    assert torch.equal(net(x, clock), net(x, clock))
-    net.train()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        assert not torch.allclose(net(x, clock), net(x, clock))
-
-
-@both
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 def test_the_plain_kernel_gives_forward_mode_and_second_derivatives(build, noise, awake):
     net = awake(build()).double()

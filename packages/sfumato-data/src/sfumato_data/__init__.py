@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from .datasets import Tensors as Tensors
     from .datasets import split as split
     from .datasets import subset as subset
+    from .joining import join as join
 
 _HOME = {
     "batches": ("Batches", "prefetched"),
     "collate": ("concatenate", "gather", "move", "select"),
     "datasets": ("Tensors", "split", "subset"),
+    "joining": ("join",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Batches", "Tensors", "concatenate", "gather", "move", "prefetched", "select", "split",
-    "subset",
+    "Batches", "Tensors", "concatenate", "gather", "join", "move", "prefetched", "select",
+    "split", "subset",
 ]  # fmt: skip
 
 

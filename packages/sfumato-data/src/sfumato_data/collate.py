@@ -13,6 +13,8 @@ from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError, Maybe, state
 
+from .joining import join
+
 
 def select(batch: Batch, index: Tensor) -> Batch:
     """The items at `index` (long, any order, repeats allowed), in that order.
@@ -62,7 +64,7 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
                 f"{sorted(batch.condition)}"
             )
     return Batch(
-        state.concatenate([batch.x for batch in batches]),
+        join([batch.x for batch in batches]),
         {name: _joined([batch.condition[name] for batch in batches]) for name in names},
         _common(batches),
     )
@@ -94,11 +96,9 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _joined(values: Sequence[Any]) -> Any:
     if not any(isinstance(value, Maybe) for value in values):
-        return state.concatenate(values)
+        return join(values)
     maybes = [v if isinstance(v, Maybe) else Maybe(v, _all_present(v)) for v in values]
-    return Maybe(
-        state.concatenate([m.value for m in maybes]), torch.cat([m.present for m in maybes])
-    )
+    return Maybe(join([m.value for m in maybes]), torch.cat([m.present for m in maybes]))
 
 
 def _all_present(value: Any) -> Tensor:

@@ -42,8 +42,6 @@ class DiT(nn.Module):
         vector: length of the condition ``vector``; 0 for none.
         absolute: whether tokens also know where they are, by fixed waves added to them; without,
             only how far they are apart, which suits data that may be moved or grow.
-        dropout: share of each branch dropped while training; drawn from torch's global
-            generator, which the training loop seeds in a fork.
     """
 
     def __init__(
@@ -59,7 +57,6 @@ class DiT(nn.Module):
         classes: int = 0,
         vector: int = 0,
         absolute: bool = True,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if depth < 1 or heads < 1:
@@ -71,7 +68,7 @@ class DiT(nn.Module):
         self.clock = ClockEmbedding(width)
         self.conditioner = Conditioner(width, classes, vector)
         self.inward = nn.Linear(channels * volume, width)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.modulation = zeroed(nn.Linear(width, 2 * width))
         self.outward = zeroed(nn.Linear(width, (out or channels) * volume))
 
@@ -124,19 +121,18 @@ class DiT(nn.Module):
 class Block(nn.Module):
     """Attention, then an MLP, each shifted, scaled and gated by a signal (adaLN-zero)."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.modulation = zeroed(nn.Linear(width, 6 * width))
         self.attention = Attention(width, heads)
         self.mlp = SwiGLU(width)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, signal: Tensor, positions: Rotary, mask: Tensor | None) -> Tensor:
         """Map tokens x (B, F, N, W), told the signal (B, F or 1, 1, W); mask is (B, F * N)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(signal).chunk(6, dim=-1)
         h = _modulate(x, shift1, scale1).flatten(1, 2)
-        x = x + gate1 * self.dropout(self.attention(h, positions, mask).view_as(x))
-        x = x + gate2 * self.dropout(self.mlp(_modulate(x, shift2, scale2)))
+        x = x + gate1 * self.attention(h, positions, mask).view_as(x)
+        x = x + gate2 * self.mlp(_modulate(x, shift2, scale2))
         return x
 
 

@@ -38,8 +38,6 @@ class UNet(nn.Module):
         head: channels per attention head.
         classes: number of classes of the condition ``label``; 0 for none.
         vector: length of the condition ``vector``; 0 for none.
-        dropout: share of activations dropped in each block while training; drawn from torch's
-            global generator, which the training loop seeds in a fork.
     """
 
     def __init__(
@@ -54,7 +52,6 @@ class UNet(nn.Module):
         head: int = 64,
         classes: int = 0,
         vector: int = 0,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         _check(space, widths, blocks, attention)
@@ -67,7 +64,7 @@ class UNet(nn.Module):
         def level(index: int, before: int) -> Level:
             heads = max(1, widths[index] // head) if index in attention else 0
             inputs = [before] + [widths[index]] * (blocks - 1)
-            return Level(Block(space, i, widths[index], width, heads, dropout) for i in inputs)
+            return Level(Block(space, i, widths[index], width, heads) for i in inputs)
 
         above = [widths[0], *widths[:-1]]
         self.down = nn.ModuleList(level(i, above[i]) for i in range(len(widths)))
@@ -123,15 +120,12 @@ class Level(nn.ModuleList):
 class Block(nn.Module):
     """A residual block told a signal by scale and shift, then self-attention if it has heads."""
 
-    def __init__(
-        self, space: int, before: int, after: int, signal: int, heads: int, dropout: float
-    ) -> None:
+    def __init__(self, space: int, before: int, after: int, signal: int, heads: int) -> None:
         super().__init__()
         self.norm1 = group_norm(before)
         self.conv1 = convolution(space, before, after)
         self.modulation = nn.Linear(signal, 2 * after)
         self.norm2 = group_norm(after)
-        self.dropout = nn.Dropout(dropout)
         self.conv2 = zeroed(convolution(space, after, after))
         self.skip = convolution(space, before, after, 1) if before != after else nn.Identity()
         self.norm3 = group_norm(after) if heads else None
@@ -143,7 +137,7 @@ class Block(nn.Module):
         shape = (len(x), -1, *[1] * (x.ndim - 2))
         scale, shift = self.modulation(signal).view(shape).chunk(2, dim=1)
         h = F.silu(self.norm2(h) * (1 + scale) + shift)
-        x = self.skip(x) + self.conv2(self.dropout(h))
+        x = self.skip(x) + self.conv2(h)
         if self.attention is None or self.norm3 is None:
             return x
         mixed: Tensor = self.attention(self.norm3(x).flatten(2).mT)

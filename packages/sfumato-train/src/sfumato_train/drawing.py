@@ -27,7 +27,7 @@ from sfumato import (
     state,
 )
 from sfumato.state import Time
-from sfumato_data import concatenate, move, select
+from sfumato_data import concatenate, join, move, select
 
 from .devices import fitting_batch
 from .guards import Watch, throttled
@@ -149,7 +149,7 @@ def _device(model: Model) -> torch.device:
 def _blank(model: Model, seed: int, numbers: list[int]) -> Any:
     """Data states to be filled; each item's size is drawn from a stream of its own."""
     each = [model.blank(1, random.derive(seed, "blank", i)) for i in numbers]
-    return state.to(state.concatenate(each), _device(model))
+    return state.to(join(each), _device(model))
 
 
 @torch.no_grad()

@@ -11,15 +11,11 @@ __all__ = ["Affine", "Codec"]
 
 
 class Codec(Protocol):
-    """A map from data to the space of the process and back.
-
-    Attributes:
-        exact: largest absolute error of decode(encode(x)), or None where it is not known.
-    """
+    """A map from data to the space of the process and back."""
 
     @property
     def exact(self) -> float | None:
-        """Largest absolute error of a round trip; None where it is not known."""
+        """Largest absolute error of decode(encode(x)); None where it is not known."""
 
     def encode(self, x: Any, generator: Source) -> Any:
         """Data to the space of the process; the generator serves codecs that draw."""

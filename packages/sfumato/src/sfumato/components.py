@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 __all__ = [
-    "KINDS",
-    "Broken",
-    "Component",
-    "Plugin",
-    "PluginError",
-    "Registry",
-    "UnknownName",
-    "close_matches",
-    "explain",
-]
+    "KINDS", "Broken", "Component", "Plugin", "PluginError", "Registry", "UnknownName",
+    "close_matches", "explain",
+]  # fmt: skip
 
 import functools
 import importlib
@@ -26,20 +19,9 @@ if TYPE_CHECKING:
     import pluggy
 
 KINDS = (
-    "process",
-    "network",
-    "sampler",
-    "grid",
-    "objective",
-    "codec",
-    "metric",
-    "dataset",
-    "domain",
-    "recipe",
-    "command",
-    "tool",
-    "system",
-)
+    "process", "network", "sampler", "grid", "objective", "codec", "metric",
+    "dataset", "domain", "recipe", "command", "tool", "system",
+)  # fmt: skip
 
 
 class PluginError(RuntimeError):

@@ -20,17 +20,9 @@ from .random import Source
 from .state import Fields, apply, axpy, expand, item_count, item_sum, where
 
 __all__ = [
-    "Categorical",
-    "Dirac",
-    "Implicit",
-    "Joint",
-    "Law",
-    "Mixture",
-    "Normal",
-    "Posterior",
-    "Space",
+    "Categorical", "Dirac", "Implicit", "Joint", "Law", "Mixture", "Normal", "Posterior", "Space",
     "kl",
-]
+]  # fmt: skip
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

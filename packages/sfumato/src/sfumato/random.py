@@ -19,18 +19,9 @@ from .errors import InputError
 from .state import Fields, Padded, Ragged, apply
 
 __all__ = [
-    "Source",
-    "Streams",
-    "categorical",
-    "derive",
-    "draw",
-    "exponential",
-    "fork",
-    "integers",
-    "normal",
-    "permutation",
-    "uniform",
-]
+    "Source", "Streams", "categorical", "derive", "draw", "exponential", "fork", "integers",
+    "normal", "permutation", "uniform",
+]  # fmt: skip
 
 
 class Streams(tuple[Generator, ...]):

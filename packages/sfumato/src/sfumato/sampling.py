@@ -25,16 +25,8 @@ if TYPE_CHECKING:
     from .constraint import Constraint
 
 __all__ = [
-    "Ancestral",
-    "Denoise",
-    "Frame",
-    "Multistep",
-    "Point",
-    "Sampler",
-    "run",
-    "sample",
-    "times",
-]
+    "Ancestral", "Denoise", "Frame", "Multistep", "Point", "Sampler", "run", "sample", "times",
+]  # fmt: skip
 
 Denoise: TypeAlias = Callable[[Any, Any], Any]
 """What a sampler calls: a `Denoiser`, or any function of (x, t) that returns a posterior."""

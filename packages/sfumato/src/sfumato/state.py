@@ -1,14 +1,14 @@
 """States: what a process noises, and how a time is aligned with them.
 
 A state is a tensor whose first dimension is the batch, or one of three containers for data of
-other shapes. `apply`, `expand`, `items`, `item_sum`, `item_count`, `select` and `concatenate` are
+other shapes. `apply`, `expand`, `items`, `item_sum`, `item_count` and `select` are
 `functools.singledispatch` functions: whoever registers a new kind of state with them (and with
 `sfumato.random.draw`) can use it with every process and sampler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, TypeAlias
@@ -19,24 +19,9 @@ from torch import Tensor
 from .errors import InputError
 
 __all__ = [
-    "Fields",
-    "Padded",
-    "Ragged",
-    "State",
-    "Time",
-    "apply",
-    "axpy",
-    "concatenate",
-    "expand",
-    "item_count",
-    "item_sum",
-    "items",
-    "leaf",
-    "scale",
-    "select",
-    "to",
-    "where",
-]
+    "Fields", "Padded", "Ragged", "State", "Time", "apply", "axpy", "expand", "item_count",
+    "item_sum", "items", "leaf", "scale", "select", "to", "where",
+]  # fmt: skip
 
 
 class _Vector:
@@ -351,38 +336,3 @@ def _(x: Padded, index: Tensor) -> Padded:
 @select.register
 def _(x: Fields, index: Tensor) -> Fields:
     return Fields({k: select(v, index) for k, v in x.items()})
-
-
-def concatenate(states: Sequence[Any]) -> Any:
-    """States of one kind as one batch, in order; `Padded` ones are padded to the longest.
-
-    Raises:
-        InputError: if there are none.
-    """
-    if not states:
-        raise InputError("there are no states to concatenate")
-    first = states[0]
-    match first:
-        case Ragged():
-            shift, owners = 0, []
-            for x in states:
-                owners.append(x.owner + shift)
-                shift += x.items
-            return Ragged(torch.cat([x.data for x in states]), torch.cat(owners), shift)
-        case Padded():
-            ends = torch.tensor([x.mask.shape[1:] for x in states]).amax(0).tolist()
-            return Padded(
-                torch.cat([_padded(x.data, ends) for x in states]),
-                torch.cat([_padded(x.mask, ends) for x in states]),
-            )
-        case Fields():
-            return Fields({k: concatenate([x[k] for x in states]) for k in first})
-        case _:
-            return torch.cat(list(states))
-
-
-def _padded(v: Tensor, ends: Sequence[int]) -> Tensor:
-    """`v` (B, L, ...) with zeros up to the lengths `ends` of its dimensions after the first."""
-    out = v.new_zeros((len(v), *ends, *v.shape[1 + len(ends) :]))
-    out[tuple(slice(n) for n in v.shape[: 1 + len(ends)])] = v
-    return out

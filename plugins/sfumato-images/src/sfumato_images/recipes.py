@@ -40,7 +40,6 @@ class Folder(Recipe):
     flip: bool = Field(False, description="train on mirror images too")
     network: str = Field("unet", description="a registered network")
     network_size: str = Field("tiny", description="one of its sizes, such as tiny, small, base")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of activations dropped in training")
     process: str = Field("edm", description="a registered process: edm, linear, vp, cosine, ve")
     predict: Prediction = Field("edm", description="what the network predicts")
     weight: str | None = Field(
@@ -73,7 +72,6 @@ class Folder(Recipe):
             self.network_size,
             channels=about["channels"],
             classes=len(about["classes"]),
-            dropout=self.dropout,
             **self._levels(about["size"]),
         )
         shape = (about["channels"], *about["size"])
