@@ -25,7 +25,7 @@ def test_auto_is_single_precision_on_the_cpu():
     assert devices.resolve_precision("bf16", CPU) == "bf16"
 
 
-def test_bf16_needs_a_preconditioned_network():
+def test_bf16_needs_a_network_to_compute_in_it():
     with pytest.raises(InputError, match="takes precision=fp32"):
         devices.set_precision(nn.Module(), "bf16")
 

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sfumato import InputError, Preconditioned
+from sfumato import InputError
+from sfumato.denoiser import NetworkDenoiser
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -45,14 +46,16 @@ def resolve_precision(wanted: Precision, device: torch.device) -> Literal["fp32"
 
 
 def set_precision(module: nn.Module, precision: Literal["fp32", "bf16"]) -> None:
-    """Let the networks inside every `Preconditioned` compute in bf16, or in their own dtype.
+    """Let the network inside every `NetworkDenoiser` compute in bf16, or in its own dtype.
 
     Raises:
-        InputError: if bf16 is asked for and there is no `Preconditioned`.
+        InputError: if bf16 is asked for and there is no `NetworkDenoiser`.
     """
-    found = [m for m in module.modules() if isinstance(m, Preconditioned)]
+    found = [m for m in module.modules() if isinstance(m, NetworkDenoiser)]
     if precision == "bf16" and not found:
-        raise InputError("bf16 works with Preconditioned denoisers; this one takes precision=fp32")
+        raise InputError(
+            "bf16 works with denoisers around a network; this one takes precision=fp32"
+        )
     for one in found:
         one.autocast = torch.bfloat16 if precision == "bf16" else None
 

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from sfumato import Can, Denoiser, InputError, Preconditioned, Process, Unsupported
 from sfumato.components import close_matches
+from sfumato.process import CLOCK_LIMIT
 
 from .times import inside
 
@@ -138,5 +139,5 @@ def _affine(process: Process) -> Any:
 
 
 def _snr(process: Process, t: Tensor) -> Tensor:
-    snr: Tensor = _affine(process).logsnr(inside(process, t)).exp()
-    return snr
+    logsnr: Tensor = _affine(process).logsnr(t)
+    return logsnr.clamp(-2 * CLOCK_LIMIT, 2 * CLOCK_LIMIT).exp()

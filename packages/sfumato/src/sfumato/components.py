@@ -139,12 +139,7 @@ class Registry:
         raise UnknownName(f"there is no {kind} {name!r}; {hint}{broken}")
 
     def load(self, kind: str, name: str) -> Any:  # noqa: ANN401, the kind decides
-        """Import the component of that kind and name.
-
-        Raises:
-            UnknownName: there is none.
-            PluginError: its import failed.
-        """
+        """Import the component of that kind and name; raises as `find` and `Component.load`."""
         return self.find(kind, name).load()
 
     def cases(self) -> tuple[tuple[Any, ...], tuple[Broken, ...]]:

@@ -124,7 +124,7 @@ class Normal(Posterior):
         return self._mean + noise * self.std
 
     def _log_std(self) -> Any:
-        return apply(_filled(self._mean, self.std), torch.log)
+        return apply(filled(self._mean, self.std), torch.log)
 
     def nll(self, x: Any) -> Tensor:
         if type(self.std) is float and self.std == 0.0:
@@ -141,7 +141,7 @@ def _elements(x: Any) -> Tensor:
     return item_count(x).clamp_min(1)
 
 
-def _filled(like: Any, value: Any) -> Any:
+def filled(like: Any, value: Any) -> Any:
     """`value` (a float, an expanded tensor, a state) at every element of a state like `like`."""
     return apply(like, torch.zeros_like) + value
 
@@ -285,7 +285,7 @@ def _(p: Normal, q: Any) -> Tensor:
     if not isinstance(q, Normal) or p.space is not q.space:
         return kl.dispatch(object)(p, q)
     gap = p.mean - q.mean
-    a, b = _filled(p.mean, p.std), _filled(p.mean, q.std)
+    a, b = filled(p.mean, p.std), filled(p.mean, q.std)
     ratio = a / b
     if p.space is None:
         move = gap / b

@@ -104,11 +104,7 @@ def discover(entries: Iterable[EntryPoint] | None = None) -> Registry:
 
 
 def registry() -> Registry:
-    """The registry of all installed plugins, built once per process.
-
-    Raises:
-        UnknownName, PluginError: as :func:`discover`; the next call tries again.
-    """
+    """The registry of all installed plugins, built once per process; raises as `discover`."""
     global _building
     with _lock:
         if _building:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -35,14 +36,20 @@ class Streams(tuple[Generator, ...]):
         return cls(derive(seed, name, i) for i in numbers)
 
 
+_AT, _WORDS = 24, 624  # the Mersenne twister inside the state of a CPU generator
 Source: TypeAlias = Generator | Streams
 _Fill: TypeAlias = Callable[[Sequence[int], Generator], Tensor]
 
 
 def derive(seed: int, *path: str | int, device: str | torch.device = "cpu") -> Generator:
     """A generator that is a function of the seed and of a path of names or numbers."""
-    digest = hashlib.blake2b(repr((seed, *path)).encode(), digest_size=8).digest()
-    return Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
+    words = hashlib.shake_128(repr((seed, *path)).encode()).digest(8 + 4 * _WORDS)
+    generator = Generator(device).manual_seed(int.from_bytes(words[:8], "little") >> 1)
+    if generator.device.type == "cpu":  # its seed counts 32 bits only: streams would soon collide
+        state = generator.get_state().numpy()
+        state[_AT : _AT + 8 * _WORDS].view(np.uint64)[:] = np.frombuffer(words[8:], np.uint32)
+        generator.set_state(torch.from_numpy(state))
+    return generator
 
 
 def fork(generator: Source, name: str) -> Any:

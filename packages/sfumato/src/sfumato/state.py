@@ -309,6 +309,8 @@ def _(x: Fields) -> Tensor:
 
 def item_count(x: Any) -> Tensor:
     """(B,) number of valid elements of each item, float64."""
+    if isinstance(x, Tensor):
+        return torch.full((len(x),), x.shape[1:].numel(), dtype=torch.float64, device=x.device)
     return item_sum(apply(x, lambda v: torch.ones_like(v, dtype=torch.float64)))
 
 

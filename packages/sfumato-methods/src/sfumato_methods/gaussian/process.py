@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sfumato import Can, Dirac, Implicit, InputError, Law, Mixture, Normal, Process, expand
-from sfumato.laws import Space
+from sfumato.laws import Space, filled
 from sfumato.process import CLOCK_LIMIT, rows
 from sfumato.state import Time, apply, axpy, scale
 
@@ -101,7 +101,7 @@ class Gaussian(Process):
         if isinstance(q, Dirac):
             return self.bridge(q.mean, x, t, s, row)
         if isinstance(q, Normal):
-            own, spread = self._std(row.std, x), scale(row.data, _state_like(x, q.std))
+            own, spread = self._std(row.std, x), scale(row.data, filled(x, q.std))
             both = spread * spread + own * own
             mean = axpy(row.keep, x, scale(row.data, q.mean))
             return Normal(mean, apply(both, torch.sqrt), self.space)
@@ -136,11 +136,6 @@ def _one_clock(t: Time) -> Tensor:
     if not isinstance(t, Tensor):
         raise InputError("a Gaussian process has one clock, but was given a mapping of times")
     return t.double()
-
-
-def _state_like(x: Any, value: Any) -> Any:
-    """A standard deviation (float, expanded tensor or state) as a state like `x`."""
-    return apply(x, torch.zeros_like) + value
 
 
 def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Gaussian:

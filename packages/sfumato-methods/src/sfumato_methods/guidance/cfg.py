@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sfumato import Categorical, Denoiser, Dirac, Joint, Mixture, Normal, Posterior, Unsupported
+from sfumato.laws import filled
 from sfumato.state import Time, apply, item_sum
 
 __all__ = ["CFG", "extrapolate"]
@@ -73,10 +74,9 @@ def _(c: Mixture, u: Any, scale: float) -> Dirac:
 @extrapolate.register
 def _(c: Normal, u: Any, scale: float) -> Normal:
     _same(c, u)
-    zero = apply(c.mean, torch.zeros_like)
+    narrow, broad = filled(c.mean, c.std), filled(u.mean, u.std)
     ones = apply(c.mean, torch.ones_like)
-    sharp = ones / ((zero + c.std) * (zero + c.std)) * scale
-    wide = ones / ((zero + u.std) * (zero + u.std)) * (1 - scale)
+    sharp, wide = ones / (narrow * narrow) * scale, ones / (broad * broad) * (1 - scale)
     precision = sharp + wide
     if not bool((item_sum(apply(precision, lambda v: (v <= 0).double())) == 0).all()):
         raise Unsupported(

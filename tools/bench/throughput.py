@@ -5,7 +5,7 @@ AdamW (fused), EMA. Rounds alternate, and CPU time of the whole process is count
 reads ahead included), so that a busy machine disturbs both alike; each line gives the median over
 the rounds of plain over ours, for one seed.
 
-    OMP_NUM_THREADS=1 python packages/sfumato-train/bench/throughput.py
+    OMP_NUM_THREADS=1 .venv/bin/python tools/bench/throughput.py
 """
 
 from __future__ import annotations
