@@ -124,7 +124,7 @@ class Folder(Recipe):
 class Digits(Folder):
     """The demo: 8 x 8 handwritten digits, class-conditional, in two minutes on two cores."""
 
-    steps: int = Field(1500, ge=1, description="optimiser steps")
+    steps: int = Field(1100, ge=1, description="optimiser steps")
     lr: float = Field(3e-3, gt=0, le=1, description="peak learning rate of AdamW")
     held: float = Field(0.25, ge=0, lt=1, description="share of the data never trained on")
     condition_dropout: float = Field(
