@@ -121,9 +121,9 @@ def normal(like: Any, generator: Source) -> Any:
         return Fields({k: normal(v, generator) for k, v in like.items()})
     values = like if isinstance(like, Tensor) else like.data
     dtype = values.dtype if values.is_floating_point() else torch.float32
-    if values is like and isinstance(generator, Generator):  # the common case, spared the dispatch
-        noise = torch.randn(like.shape, generator=generator, dtype=dtype, device=generator.device)
-        return noise if noise.device == like.device else noise.to(like.device)
+    if values is like and isinstance(generator, Generator) and like.device == generator.device:
+        blank = torch.empty_like(like, dtype=dtype, memory_format=torch.contiguous_format)
+        return blank.normal_(generator=generator)  # the common case, spared the dispatch
     return draw(
         like, lambda n, g: torch.randn(n, generator=g, dtype=dtype, device=g.device), generator
     )
