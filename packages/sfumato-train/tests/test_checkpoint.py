@@ -38,7 +38,7 @@ def test_a_module_comes_back_bit_for_bit(tmp_path):
     module.weight.data[0, 0] = torch.nan
     module.count.fill_(9)
     saved = checkpoint.write(tmp_path, 1, {"model": checkpoint.collect(module)}, None, KEEP)
-    checkpoint.load(saved.path, "model", other)
+    checkpoint.load(saved.path, "model", checkpoint.collect(other))
     assert other.weight.detach().numpy().tobytes() == module.weight.detach().numpy().tobytes()
     assert other.count == 9 and other.again is other.weight
 
@@ -128,7 +128,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_foreign_file_is_refused_and_nothing_is_loaded(tmp_path, tensors, message):
     saved, module = save(tmp_path, 1, **tensors), Tied()
     with pytest.raises(InputError, match=message):
-        checkpoint.load(saved.path, "model", module)
+        checkpoint.load(saved.path, "model", checkpoint.collect(module))
     assert torch.equal(module.weight, Tied().weight)
 
 

@@ -10,6 +10,7 @@ from sfumato import Ancestral, Denoiser, Dirac, InputError, Model
 from sfumato_methods.gaussian import linear
 from sfumato_methods.grids import uniform
 from sfumato_train import EMA
+from sfumato_train.ema import exponential, gamma, posthoc, power
 
 
 class Plain(Denoiser):
@@ -32,7 +33,7 @@ def model():
 def test_it_is_the_closed_form_after_any_number_of_updates():
     """w_K = prod d_k w_0 + sum_k (1 - d_k) prod_{j>k} d_j live_k."""
     live = model()
-    ema = EMA(live, 0.9)
+    ema = EMA(live, exponential(0.9))
     start = live.denoiser.weight.detach().clone()
     values = [torch.tensor([k**1.5, -3.0 * k], dtype=torch.float64) for k in range(1, 41)]
     for k, value in enumerate(values, start=1):
@@ -54,17 +55,17 @@ def test_it_is_the_closed_form_after_any_number_of_updates():
 
 
 def test_the_decay_is_reached_from_below():
-    ema = EMA(model(), 0.99)
+    ema = EMA(model(), exponential(0.99))
     assert ema.rate(1) == pytest.approx(2 / 11)
     assert ema.rate(100_000) == 0.99
     for decay in (0.0, 1.0):
         with pytest.raises(InputError, match=r"\(0, 1\)"):
-            EMA(model(), decay)
+            exponential(decay)
 
 
 def test_applied_lends_the_average_and_takes_it_back():
     live = model()
-    ema = EMA(live, 0.9)
+    ema = EMA(live, exponential(0.9))
     live.denoiser.weight.data.add_(1.0)
     live.denoiser.count.add_(5)
     ema.update(1)
@@ -79,5 +80,68 @@ def test_applied_lends_the_average_and_takes_it_back():
 def test_shared_modules_stay_shared():
     live = model()
     live.denoiser.process = live.process
-    own = EMA(live, 0.9).module()
+    own = EMA(live, exponential(0.9)).module()
     assert own.denoiser.process is own.process and own.process is not live.process
+
+
+@pytest.mark.parametrize("width", [0.01, 0.05, 0.1, 0.25])
+def test_a_power_function_average_is_the_closed_form_of_its_profile(width):
+    """Its weights are those of t^gamma up to the grid of steps, their spread the relative width."""
+    rate, count = power(width), 20_000
+    rates = [rate(k) for k in range(1, count + 1)]
+    assert rates[0] == 0  # the first weights are forgotten at once
+    weights = torch.ones(count, dtype=torch.float64)
+    weights[1:] = torch.tensor(rates[1:], dtype=torch.float64)
+    after = weights.flip(0).cumprod(0).flip(0).roll(-1)
+    after[-1] = 1
+    profile = (1 - torch.tensor(rates, dtype=torch.float64)) * after
+    place = torch.arange(1, count + 1, dtype=torch.float64) / count
+    assert float(profile.sum()) == pytest.approx(1, abs=1e-12)
+    mean = (profile * place).sum()
+    spread = (profile * (place - mean).square()).sum().sqrt()
+    assert float(spread) == pytest.approx(width, rel=2e-3)
+    exponent = gamma(width)
+    assert float(mean) == pytest.approx((exponent + 1) / (exponent + 2), rel=1e-3)
+
+
+def test_widths_of_the_paper():
+    """Karras et al. 2024, section 3.1: 5 %, 10 %, 25 % are exponents 16.97, 6.94 and 0.90..."""
+    assert gamma(0.05) == pytest.approx(16.97, abs=5e-3)
+    assert gamma(0.10) == pytest.approx(6.94, abs=5e-3)
+    for width in (0, 12**-0.5, 0.3, -0.1):
+        with pytest.raises(InputError, match="width of an average lies in"):
+            gamma(width)
+
+
+def test_snapshots_give_any_other_width_afterwards():
+    """Along a random walk, against the average that was kept during it; a lone width cannot."""
+    count, every = 4000, 250
+    generator = torch.Generator().manual_seed(5)
+    walk = torch.randn(count, 64, generator=generator, dtype=torch.float64).cumsum(0) / count**0.5
+
+    def tracked(width, upto):
+        average, rate = torch.zeros(64, dtype=torch.float64), power(width)
+        kept = {}
+        for k in range(1, upto + 1):
+            average = average.lerp(walk[k - 1], 1 - rate(k))
+            if k % every == 0:
+                kept[k] = average
+        return kept
+
+    stored = {(k, w): v for w in (0.05, 0.1) for k, v in tracked(w, count).items()}
+    scale = walk[-1].norm()
+    for width, step in ((0.15, count), (0.075, count), (0.1, 3000), (0.2, 3000)):
+        past = [key for key in stored if key[0] <= count]
+        shares = posthoc(past, step, width)
+        made = sum(share * stored[key] for share, key in zip(shares, past, strict=True))
+        wanted = tracked(width, step)[step]
+        assert (made - wanted).norm() / scale < 0.01
+    exact = posthoc(list(stored), 3000, 0.1)
+    assert exact == pytest.approx([float(key == (3000, 0.1)) for key in stored], abs=1e-6)
+    crude = posthoc([(count, 0.05)], count, 0.15)
+    made = crude[0] * stored[count, 0.05]
+    assert (made - tracked(0.15, count)[count]).norm() / scale > 0.1
+    with pytest.raises(InputError, match="at that step or later"):
+        posthoc(list(stored), count + 1, 0.1)
+    with pytest.raises(InputError, match="no snapshot"):
+        posthoc([], count, 0.1)

@@ -33,7 +33,17 @@ def test_seeding_inside_reaches_nothing_outside():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_second_interrupt_is_not_held_back():
+@pytest.fixture
+def default_signals():
+    """Signals as a terminal has them; a job in the background may have begun with them ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, old in before.items():
+        signal.signal(number, old)
+
+
+def test_the_second_interrupt_is_not_held_back(default_signals):
     with guards.interruptible() as asked:
         assert not asked()
         os.kill(os.getpid(), signal.SIGINT)
@@ -41,6 +51,25 @@ def test_the_second_interrupt_is_not_held_back():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             signal.pause()
+
+
+def test_a_request_of_the_scheduler_is_remembered_once(default_signals):
+    signal.signal(signal.SIGTERM, lambda *_: heard.append("old"))
+    heard: list[str] = []
+    with guards.interruptible() as asked:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked() and not heard
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == ["old"]
+
+
+def test_what_the_process_ignores_stays_ignored(default_signals):
+    """As under nohup, or in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with guards.interruptible() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not asked()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_news_is_throttled_but_the_end_is_always_told(monkeypatch):

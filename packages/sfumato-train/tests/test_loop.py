@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -282,7 +284,9 @@ def test_validation_uses_the_average_and_changes_nothing(toy, tmp_path):
 
 def test_the_best_checkpoint_is_kept_besides_the_last(toy, tmp_path, monkeypatch):
     losses = iter([1.0, 0.5, 0.7, 0.8, 0.9])
-    monkeypatch.setattr("sfumato_train.loop._Loop._validate", lambda self: next(losses))
+    monkeypatch.setattr(
+        "sfumato_train.loop._Loop._validate", lambda self: {"held_loss": next(losses)}
+    )
     train(toy, tmp_path, fields={"steps": 50, "keep": 1})
     assert [one.step for one in checkpoint.saved(tmp_path / "checkpoints")] == [20, 50]
 
@@ -361,3 +365,103 @@ def test_an_objective_may_return_any_number_of_items(tmp_path):
         "state.json",
         "training.safetensors",
     ]
+
+
+def test_recomputed_activations_change_no_bit(tmp_path):
+    """With dropout inside the blocks, in a network of blocks."""
+
+    class Blocks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            make = (nn.Sequential(nn.Linear(2, 16), nn.Dropout(0.3), nn.Linear(16, 2)),)
+            self.blocks = nn.ModuleList([*make, nn.Sequential(nn.SiLU(), nn.Linear(2, 2))])
+
+        def forward(self, x, clock):
+            for block in self.blocks:
+                x = x + block(x)
+            return x
+
+    def trained(name, **fields):
+        process = linear()
+        net = fresh(0, Blocks)
+        model = Model(process, Preconditioned(net, process, "flow"), Heun(), uniform, 2, None)
+        training = Training(Denoising(process, model.denoiser), Tensors(torch.ones(64, 2)), model)
+        calls = []
+        net.blocks[0][0].register_forward_hook(lambda *_: calls.append(1))
+        fit(training, Settings(steps=6, batch=16, save=6, warmup=0, **fields), tmp_path / name)
+        return len(calls)
+
+    assert trained("kept") * 2 == trained("again", recompute=True)
+    assert contents(tmp_path / "kept", 6) == contents(tmp_path / "again", 6)
+
+
+def test_validation_is_told_by_noise_level(toy, tmp_path):
+    """Each level is the mean of its items; together they make up the whole."""
+    held = subset(toy.points(300), range(200, 300))
+    recipe, training = build(toy, steps=10, ema=0.0)
+    seen = []
+    validate = training.objective.validate
+
+    def spy(batch, generator):
+        seen.append(validate(batch, generator))
+        return seen[-1]
+
+    training.objective.validate = spy
+    fit(training, recipe, tmp_path, held=held)
+    t = torch.cat([loss.t for loss in seen])
+    each = torch.cat([loss.each for loss in seen]).double()
+    (row,) = (row for row in rows(tmp_path) if "held_loss" in row)
+    assert row["held_loss"] == pytest.approx(float(each.mean()))
+    for level, told in enumerate(row["held_levels"]):
+        inside = (t >= level / 10) & (t < (level + 1) / 10)
+        assert told == pytest.approx(float(each[inside].mean()))
+    assert row["held_levels"][0] != row["held_levels"][9]
+
+
+def test_snapshots_of_averages_are_resumed_exactly(toy, tmp_path):
+    fields = {"steps": 30, "widths": (0.05, 0.2), "decays": (0.5,)}
+    train(toy, tmp_path / "whole", fields=fields)
+    recipe, training = build(toy, **fields)
+    fit(training, recipe, tmp_path / "parts", minutes=1e-9)
+    train(toy, tmp_path / "parts", fields=fields, resume=True)
+    assert contents(tmp_path / "parts", 30) == contents(tmp_path / "whole", 30)
+    for name in ("power-0.05", "power-0.2"):
+        one, other = (
+            (run / "averages" / "step-000030" / f"{name}.safetensors").read_bytes()
+            for run in (tmp_path / "parts", tmp_path / "whole")
+        )
+        assert one == other
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+import signal, toy_things
+from sfumato import InputError
+from sfumato_train import fit
+from sfumato_train.runs import fresh
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+recipe = toy_things.Toy(steps=30, save=10, log=5, warmup=5)
+training = fresh(0, lambda: recipe.build(toy_things.points(200)))
+def limit(step, model):
+    if step == 10:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    fit(training, recipe, Path(sys.argv[1]), on_save=limit)
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(toy, site, tmp_path):
+    """Files may not grow beyond 4 KiB from step 10 on; then there is room again."""
+    command = [sys.executable, "-c", FULL, str(tmp_path / "full"), *site.split(os.pathsep)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "could not be written at step 20 (" in told and "File too large" in told
+    assert "step-000010, from which it can be resumed" in told
+    assert [one.step for one in checkpoint.saved(tmp_path / "full" / "checkpoints")] == [10]
+    assert not list((tmp_path / "full" / "checkpoints").glob(".step*"))
+    train(toy, tmp_path / "full", fields={"steps": 30}, resume=True)
+    train(toy, tmp_path / "whole", fields={"steps": 30})
+    assert contents(tmp_path / "full", 30) == contents(tmp_path / "whole", 30)

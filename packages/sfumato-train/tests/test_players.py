@@ -34,7 +34,7 @@ def test_a_constant_rate_stays():
 def test_decay_acts_on_matrices_alone():
     net = linear(3, 2)
     before = [p.detach().clone() for p in net.parameters()]
-    player = Player("p", net, Settings(lr=0.1, weight_decay=0.5, warmup=0, decay="constant"))
+    player = Player("p", net, Settings(lr=0.1, weight_decay=0.5, warmup=0, decay="constant"), None)
     player.add(net(torch.zeros(1, 3)).sum() * 0)
     player.update(0)
     assert torch.allclose(net.weight, before[0] * (1 - 0.1 * 0.5))
@@ -45,7 +45,7 @@ def test_the_step_is_that_of_adamw_on_the_clipped_gradient():
     torch_net, net = linear(2, 1, bias=False), linear(2, 1, bias=False)
     net.load_state_dict(torch_net.state_dict())
     settings = Settings(lr=0.01, beta1=0.8, beta2=0.9, clip=0.5, warmup=0, decay="constant")
-    player = Player("p", net, settings)
+    player = Player("p", net, settings, None)
     reference = torch.optim.AdamW(torch_net.parameters(), 0.01, (0.8, 0.9), weight_decay=0)
     x = torch.tensor([[3.0, 4.0]])
     for step in range(3):
@@ -53,19 +53,20 @@ def test_the_step_is_that_of_adamw_on_the_clipped_gradient():
         reference.step()
         player.add(net(x).sum() * (step + 1))
         assert float(player.update(step)) == pytest.approx(5.0 * (step + 1))
+        player.clear()
     assert torch.allclose(net.weight, torch_net.weight, atol=1e-6)
 
 
 def test_frozen_parameters_are_left_alone():
     net = linear(2, 1)
     net.bias.requires_grad_(False)
-    assert list(Player("p", net, Settings()).named) == ["weight"]
+    assert list(Player("p", net, Settings(), None).named) == ["weight"]
     net.requires_grad_(False)
     with pytest.raises(InputError, match="player 'p' has no parameter"):
-        Player("p", net, Settings())
+        Player("p", net, Settings(), None)
 
 
 def test_state_of_other_parameters_is_refused():
-    player = Player("p", linear(2, 1), Settings())
+    player = Player("p", linear(2, 1), Settings(), None)
     with pytest.raises(InputError, match="unknown parameter 'other'"):
-        player.load({"other/exp_avg": torch.zeros(2)})
+        player.blank(["other/exp_avg"])

@@ -12,8 +12,10 @@ __all__ = [
     "Saved",
     "best",
     "collect",
+    "compare",
     "fill",
     "load",
+    "names",
     "read",
     "saved",
     "tidy",
@@ -36,6 +38,7 @@ from torch import Tensor, nn
 from sfumato import InputError
 
 from .files import read_json, sync, write_json
+from .processes import ALONE, World
 
 FORMAT = 1
 """What this version writes; older ones are brought up to date by `MIGRATIONS`."""
@@ -119,7 +122,18 @@ def fill(targets: Mapping[str, Tensor], values: Mapping[str, Tensor], where: str
     Raises:
         InputError: for missing or unexpected names, or another shape or dtype.
     """
-    missing, extra = sorted(targets.keys() - values.keys()), sorted(values.keys() - targets.keys())
+    compare(targets, {name: (v.shape, v.dtype) for name, v in values.items()}, where)
+    for name, target in targets.items():
+        target.copy_(values[name])
+
+
+def compare(
+    targets: Mapping[str, Tensor],
+    found: Mapping[str, tuple[torch.Size, torch.dtype]],
+    where: str,
+) -> None:
+    """Raise `InputError` unless names, shapes and kinds of number agree; `where` names the file."""
+    missing, extra = sorted(targets.keys() - found.keys()), sorted(found.keys() - targets.keys())
     if missing or extra:
         told = [f"{len(missing)} missing ({_some(missing)})"] if missing else []
         told += [f"{len(extra)} unexpected ({_some(extra)})"] if extra else []
@@ -127,26 +141,59 @@ def fill(targets: Mapping[str, Tensor], values: Mapping[str, Tensor], where: str
             f"{where} does not fit the model that its recipe builds: {', '.join(told)}"
         )
     for name, target in targets.items():
-        value = values[name]
-        if value.shape != target.shape or value.dtype != target.dtype:
+        if (target.shape, target.dtype) != found[name]:
             raise InputError(
-                f"{where}: {name} is {_kind(value)}, but the model that the recipe builds has "
-                f"{_kind(target)}"
+                f"{where}: {name} is {_kind(*found[name])}, but the model that the recipe builds "
+                f"has {_kind(target.shape, target.dtype)}"
             )
-        target.copy_(value)
 
 
-def load(path: Path, stem: str, module: nn.Module) -> None:
-    """Fill a module from one file of a checkpoint; raises as `read` and `fill`."""
-    fill(collect(module), read(path, stem), f"{path / stem}.safetensors")
+def load(path: Path, stem: str, targets: Mapping[str, Tensor]) -> None:
+    """Fill tensors, whole or spread over processes, from one part of a checkpoint.
+
+    Args:
+        path: the folder of the checkpoint.
+        stem: "model", "ema", "training".
+        targets: from `collect`; where they are spread over processes, all of them call this.
+
+    Raises:
+        InputError: as `read` and `fill`.
+    """
+    folder = path / stem
+    if not _spread(targets):
+        fill(targets, read(path, stem), f"{folder}.safetensors")
+        return
+    from . import sharded
+
+    if folder.is_dir() and _facts(path)["format"] == FORMAT:
+        compare(targets, sharded.shapes(folder), f"{folder}")
+        sharded.load(targets, folder)
+    else:
+        values = read(path, stem)
+        compare(targets, {k: (v.shape, v.dtype) for k, v in values.items()}, f"{folder}")
+        sharded.share(targets, values)
+
+
+def _spread(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether some are spread over processes: a `DTensor`, whose module is slow to import."""
+    return any(hasattr(value, "full_tensor") for value in tensors.values())
+
+
+def names(path: Path, stem: str) -> list[str]:
+    """Names of the tensors in one part of a checkpoint; raises as `read` does."""
+    if (path / stem).is_dir():
+        from . import sharded
+
+        return list(sharded.shapes(path / stem))
+    return list(read(path, stem))
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _kind(value: Tensor) -> str:
-    return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+def _kind(shape: torch.Size, dtype: torch.dtype) -> str:
+    return f"{str(dtype).removeprefix('torch.')} of shape {tuple(shape)}"
 
 
 def write(
@@ -155,44 +202,71 @@ def write(
     files: Mapping[str, Mapping[str, Tensor]],
     held_loss: float | None,
     keep: Keep,
+    world: World = ALONE,
 ) -> Saved:
     """Write a checkpoint and then remove those that need not be kept.
 
     All files are written into a hidden folder beside it and reach the disk before that folder gets
-    its name, so that a checkpoint that can be seen is complete.
+    its name, so that a checkpoint that can be seen is complete. Tensors that are spread over
+    processes become a folder of safetensors to which each process writes what it holds; all others
+    are written by the first process.
 
     Args:
-        folder: the `checkpoints/` folder; only one process may write to it.
+        folder: the `checkpoints/` folder; only one training may write to it.
         step: steps done.
         files: tensors by file stem.
         held_loss: validation loss, or None.
         keep: which checkpoints stay.
+        world: the processes, all of which call this.
+
+    Raises:
+        OSError: if the disk is full or fails; what was half-written is removed.
     """
     path = folder / f"step-{step:06d}"
     beside = folder / f".{path.name}"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    if world.first:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+    world.wait()
     try:
         for stem, tensors in files.items():
-            on_host = {
-                name: value.detach().to("cpu", copy=True).contiguous()
-                for name, value in tensors.items()
-            }
-            save_file(on_host, beside / f"{stem}.safetensors")
-            sync(beside / f"{stem}.safetensors")
-        facts = {"format": FORMAT, "step": step, "held_loss": held_loss, "files": sorted(files)}
-        write_json(beside / "state.json", facts)
-        if path.exists():  # only one that could not be read, or training would be past it
-            _remove(path)
-        os.replace(beside, path)
-        sync(folder)
+            _write(beside / stem, tensors, world)
+        world.wait()
+        if world.first:
+            facts = {"format": FORMAT, "step": step, "held_loss": held_loss, "files": sorted(files)}
+            write_json(beside / "state.json", facts)
+            if path.exists():  # of before a resume, or it could not be read
+                _remove(path)
+            os.replace(beside, path)
+            sync(folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    found = saved(folder)
-    for old in set(found) - set(keep(found)):
-        _remove(old.path)
+    if world.first:
+        found = saved(folder)
+        for old in set(found) - set(keep(found)):
+            _remove(old.path)
+    world.wait()
     return Saved(path, step, held_loss)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], world: World) -> None:
+    """Write the tensors of one stem, as a file or, where they are spread, as a folder."""
+    if _spread(tensors):
+        from . import sharded
+
+        sharded.save(tensors, path)
+    elif world.first:
+        on_host = {
+            name: value.detach().to("cpu", copy=True).contiguous()
+            for name, value in tensors.items()
+        }
+        file = path.with_name(f"{path.name}.safetensors")
+        try:
+            save_file(on_host, file)
+        except SafetensorError as error:  # how it reports that the disk is full
+            raise OSError(f"{file}: {error}") from error
+        sync(file)
 
 
 def tidy(folder: Path) -> None:
@@ -244,7 +318,7 @@ def read(path: Path, stem: str) -> dict[str, Tensor]:
     """
     file = path / f"{stem}.safetensors"
     try:
-        tensors = load_file(file)
+        tensors = _read_folder(path / stem) if (path / stem).is_dir() else load_file(file)
     except FileNotFoundError:
         raise InputError(f"{file} is missing; the checkpoint is not complete") from None
     except SafetensorError as error:
@@ -255,3 +329,9 @@ def read(path: Path, stem: str) -> dict[str, Tensor]:
     for version in range(_facts(path)["format"], FORMAT):
         tensors = MIGRATIONS[version](stem, tensors)
     return tensors
+
+
+def _read_folder(folder: Path) -> dict[str, Tensor]:
+    from . import sharded
+
+    return sharded.read(folder)

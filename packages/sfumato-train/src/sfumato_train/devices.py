@@ -21,14 +21,20 @@ SHARE = 0.4
 """Share of the free memory that one pass may fill; gradients and scratch space need the rest."""
 
 
-def pick_device(name: str | None) -> torch.device:
+def pick_device(name: str | None, number: int | None = None) -> torch.device:
     """The device of that name; None: a CUDA (or ROCm) GPU if there is one, else the CPU.
+
+    Args:
+        name: "cpu", "cuda", "cuda:1".
+        number: which GPU, of a name that says only "cuda" or of None.
 
     Raises:
         InputError: if there is no such device here.
     """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and number is not None:
+        name = f"cuda:{number}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device, dtype=torch.float64)

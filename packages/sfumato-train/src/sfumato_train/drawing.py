@@ -69,7 +69,7 @@ def draw(
         steps: number of steps; None: the model's own.
         seed: of the samples.
         condition: named conditions of n items each (`Domain.condition`); None: unconditional.
-        guidance: scale of classifier-free guidance, 1 for none; None: none.
+        guidance: scale of classifier-free guidance, 1 for none; None: the model's own.
         batch: samples in memory at a time; None: as many as fit, at most 256.
         device: where to compute, for a run; None: a GPU if there is one.
         precision: arithmetic of the network, for a run.
@@ -90,6 +90,7 @@ def draw(
     asked = Batch(torch.empty(n, 0), dict(condition or {}))
     _check_condition(asked.condition, n, guidance)
     model = source.model(device=device, precision=precision) if isinstance(source, Run) else source
+    guidance = model.guidance if guidance is None else guidance
     walk = _component("sampler", sampler) or model.sampler
     times = (_component("grid", grid) or model.grid)(model.process, steps or model.steps)
     home = _device(model)

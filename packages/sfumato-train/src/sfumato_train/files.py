@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["append", "locked", "read_json", "rows", "sync", "trim", "write_json"]
+__all__ = ["append", "locked", "make_folder", "read_json", "rows", "sync", "trim", "write_json"]
 
 import json
 import os
@@ -24,6 +24,18 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it is in.
+
+    Raises:
+        InputError: if that is not possible there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {path} cannot be made: {error.strerror}") from None
 
 
 def write_text(path: Path, text: str) -> None:

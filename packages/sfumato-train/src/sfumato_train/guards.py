@@ -75,25 +75,33 @@ def reseed(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C is remembered, so that a step can be finished and saved.
+    """Within the block the first request to end is remembered, so that a step can be saved.
 
-    A second one interrupts at once. Yields a function that says whether there was one.
+    Requests are Ctrl-C and SIGTERM, which torchrun and cluster schedulers send. A second one has its
+    usual effect. A signal that the process ignores (nohup) stays ignored. Yields a function that
+    says whether there was a request.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # signals go to the main thread
         return
     asked = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
+
+    def give_back() -> None:
+        for number, old in heard.items():
+            signal.signal(number, old)
 
     def remember(number: int, frame: FrameType | None) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, before)
+        give_back()
 
-    signal.signal(signal.SIGINT, remember)
+    for number in heard:
+        signal.signal(number, remember)
     try:
         yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        give_back()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import Tensor
 from sfumato import InputError
 
 from .files import append
+from .processes import ALONE, World
 
 
 class Diverged(InputError, ArithmeticError):
@@ -30,9 +31,9 @@ class Turn:
     Attributes:
         step: which step, from 0.
         player: who was updated.
-        loss: () mean loss.
-        norm: () norm of the gradient before clipping.
-        parts: () means of the parts of the loss.
+        loss: () mean loss; in one of several processes, its share of the mean.
+        norm: () norm of the gradient before clipping; of all processes together.
+        parts: () means of the parts of the loss, or shares of them.
     """
 
     step: int
@@ -49,9 +50,11 @@ class Journal:
         path: the file; rows are appended.
         lead: the player whose loss is *the* loss; numbers of others are parts, `name.loss`.
         batch: items in a step.
+        world: the processes whose shares are added up; the first one writes.
     """
 
-    def __init__(self, path: Path, lead: str, batch: int) -> None:
+    def __init__(self, path: Path, lead: str, batch: int, world: World = ALONE) -> None:
+        self.world = world
         self.path = path
         self.lead = lead
         self.batch = batch
@@ -102,14 +105,18 @@ class Journal:
         self._steps, self._since = 0, time.monotonic()
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append a row."""
-        append(self.path, row)
+        """Append a row, in the first process."""
+        if self.world.first:
+            append(self.path, row)
 
     def _numbers(self) -> list[list[float]]:
         """Loss, norm and parts of each turn, fetched from the device in one go."""
-        each = [[turn.loss, turn.norm, *turn.parts.values()] for turn in self._turns]
-        flat = iter(torch.stack([x.detach().float() for xs in each for x in xs]).tolist())
-        return [[next(flat) for _ in xs] for xs in each]
+        shares = [[turn.loss, *turn.parts.values()] for turn in self._turns]
+        flat = torch.stack([x.detach().float() for xs in shares for x in xs])
+        norms = torch.stack([turn.norm.detach().float() for turn in self._turns])
+        read = torch.cat([norms, self.world.total(flat)]).tolist()
+        norm, rest = iter(read[: len(norms)]), iter(read[len(norms) :])
+        return [[next(rest), next(norm), *(next(rest) for _ in xs[1:])] for xs in shares]
 
 
 def _check(turn: Turn, loss: float, norm: float) -> None:

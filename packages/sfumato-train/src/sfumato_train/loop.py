@@ -2,36 +2,44 @@
 
 Everything random in a step is a function of (seed, step, turn, part of the batch), and everything
 else is in the checkpoint, so that a run that was stopped and resumed ends with the same bits as one
-that was not (on CPU; on GPUs as far as their kernels repeat themselves).
+that was not (on CPU; on GPUs as far as their kernels repeat themselves). Several processes share
+the parts of each batch, so that their number changes nothing but the order of sums.
 """
 
 from __future__ import annotations
 
-__all__ = ["Diverged", "Watch", "fit"]
+__all__ = ["LEVELS", "Diverged", "Watch", "check_shares", "fit"]
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError, Model, random, state
 from sfumato_data import Batches, gather, move, prefetched, select
 
 from . import checkpoint
-from .checkpoint import Keep, Saved
-from .ema import EMA, parts
-from .files import locked, trim
+from .checkpoint import Saved
+from .ema import parts
 from .guards import Watch, evaluating, interruptible, own_rng, reseed, throttled
 from .journal import Diverged, Journal, Turn
+from .parallel import Layout, recompute, replicated, shard
 from .players import Player, rate
+from .processes import ALONE, World
 from .recipe import Settings, Training
+from .store import Store, averages
 
 HELD_ITEMS = 512
 """Held-out items that the validation loss is measured on."""
+
+LEVELS = 10
+"""Equal ranges of t whose validation losses are told apart."""
 
 OnSave = Callable[[int, Model], None]
 
@@ -47,6 +55,9 @@ def fit(
     resume: bool = False,
     watch: Watch | None = None,
     on_save: OnSave | None = None,
+    writers: Sequence[Callable[[Mapping[str, Any]], None]] = (),
+    world: World = ALONE,
+    layout: Layout = "replicate",
 ) -> int:
     """Train until `settings.steps` are done or the time is over.
 
@@ -60,7 +71,10 @@ def fit(
         resume: go on from the last checkpoint in `out`, if there is one.
         watch: is told how it proceeds.
         on_save: called after each checkpoint with (steps done, model), the model with the averaged
-            weights where an average is kept.
+            weights where an average is kept; in every process.
+        writers: take each row of `metrics.jsonl` as well, see `sfumato_train.writers`.
+        world: the processes that train together; each calls `fit` with the same arguments.
+        layout: whether each process has a copy of the weights (DDP) or a shard of them (FSDP2).
 
     Returns:
         The number of steps done, earlier ones included.
@@ -68,59 +82,89 @@ def fit(
     Raises:
         Diverged: if a loss or a gradient is not finite; the last good checkpoint is kept.
         InputError: if `out` is being trained in by another process, holds an earlier training that
-            is not to be resumed, or its checkpoint does not fit.
+            is not to be resumed, its checkpoint does not fit, or the parts of a batch cannot be
+            shared equally by the processes.
         KeyboardInterrupt: after Ctrl-C, when the step is finished and saved.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
-        loop = _Loop(training, settings, out, held, torch.device(device), on_save)
+    check_shares(settings, world)
+    store = Store(out, settings, world)
+    with store.claimed():
+        loop = _Loop(training, settings, store, held, torch.device(device), world, layout)
+        loop.on_save, loop.writers = on_save, writers
         return loop.run(minutes, resume, watch)
+
+
+def check_shares(settings: Settings, world: World) -> None:
+    """Raise `InputError` unless the processes can share the parts of a batch equally."""
+    if settings.accumulation % world.size or settings.batch < settings.accumulation:
+        raise InputError(
+            f"batches of {settings.batch} in {settings.accumulation} part(s) cannot be shared "
+            f"equally by {world.size} processes; accumulation must be a multiple of their number "
+            "and at most the batch"
+        )
 
 
 class _Loop:
     """What one call of `fit` holds together."""
 
+    on_save: OnSave | None = None
+    writers: Sequence[Callable[[Mapping[str, Any]], None]] = ()
+
     def __init__(
         self,
         training: Training,
         settings: Settings,
-        out: Path,
+        store: Store,
         held: Dataset | None,
         device: torch.device,
-        on_save: OnSave | None,
+        world: World,
+        layout: Layout,
     ) -> None:
-        self.settings = settings
-        self.device = device
+        self.settings, self.store, self.device, self.world = settings, store, device, world
         self.objective = training.objective.to(device)
         self.model = training.model
         self.modules = parts(training.model).to(device)
+        self.averages = averages(training.model, settings)
+        players = self.objective.players()
+        if settings.recompute:
+            recompute(self.objective)
+        if layout == "shard":
+            shard(self.objective, device)
+            for average in self.averages.values():
+                shard(parts(average.module()), device)
+        copies = world.size > 1 and layout == "replicate"
         self.players = {
-            name: Player(name, module, settings)
-            for name, module in self.objective.players().items()
+            name: Player(
+                name,
+                module,
+                settings,
+                replicated(self.objective, name, module)
+                if copies
+                else partial(self.objective.loss, name),
+            )
+            for name, module in players.items()
         }
-        self.ema = EMA(training.model, settings.ema) if settings.ema else None
         self.batches = Batches(training.data, settings.batch, settings.seed)
         self.held = _spread(held)
-        self.folder = out / "checkpoints"
-        self.journal = Journal(out / "metrics.jsonl", next(iter(self.players)), settings.batch)
-        self.on_save = on_save
+        lead = next(iter(self.players))
+        self.journal = Journal(store.metrics, lead, settings.batch, world)
         self.last: Saved | None = None
 
     def run(self, minutes: float | None, resume: bool, watch: Watch | None) -> int:
-        checkpoint.tidy(self.folder)
         end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-        steps, done = self.settings.steps, self._resume() if resume else self._begin()
+        steps, done = self.settings.steps, self._resume() if resume else self.store.begin()
         tell = throttled(watch, steps)
         with (
             own_rng(self.device),
             interruptible() as interrupted,
-            prefetched(self.batches, done, steps) as batches,
+            prefetched(self._read, done, steps) as batches,
         ):
             self.journal.rest()
             for batch in batches:
-                self._step(done, move(batch, self.device))
+                self._step(done, [move(part, self.device) for part in batch])
                 done += 1
-                over = done == steps or interrupted() or time.monotonic() > end
+                asked = self.world.any(interrupted() or time.monotonic() > end)
+                over = done == steps or asked
                 self._record(done, over or done % self.settings.save == 0)
                 tell(done, self.journal.loss, self.journal.items_per_s, over=over)
                 if over:
@@ -129,31 +173,41 @@ class _Loop:
                 raise KeyboardInterrupt(f"stopped at step {done}; {self._kept()}")
         return done
 
-    def _step(self, step: int, batch: Batch) -> None:
+    def _read(self, step: int) -> list[Batch]:
+        """This process's parts of the batch of a step."""
+        index, count = self.batches.index(step), self.settings.accumulation
+        ends = [k * len(index) // count for k in range(count + 1)]
+        own = range(self.world.rank, count, self.world.size)
+        return [self.batches.dataset.batch(index[ends[k] : ends[k + 1]]) for k in own]
+
+    def _step(self, step: int, batch: list[Batch]) -> None:
         """One step of all players whose turn it is."""
-        reseed(random.derive(self.settings.seed, "network", step).initial_seed(), self.device)
         for turn, player in enumerate(self.objective.turns(step)):
             self._turn(step, turn, player, batch)
             self.objective.after(player, step)
         self.journal.step_done()
-        if self.ema:
-            self.ema.update(step + 1)
+        for average in self.averages.values():
+            average.update(step + 1)
 
-    def _turn(self, step: int, turn: int, name: str, batch: Batch) -> None:
+    def _turn(self, step: int, turn: int, name: str, batch: list[Batch]) -> None:
         """Gather the gradients of a batch, part by part, and update one player."""
-        player, total = self.players[name], state.items(batch.x)
+        player, seed = self.players[name], self.settings.seed
         sums: dict[str, Tensor] = {}
-        for k, part in enumerate(_cut(batch, self.settings.accumulation)):
-            share = state.items(part.x) / total
-            seed = self.settings.seed
+        for place, part in enumerate(batch):
+            k = self.world.rank + place * self.world.size
+            share = state.items(part.x) / self.settings.batch
             generator = random.derive(seed, "train", step, turn, k, device=self.device)
-            loss = self.objective.loss(name, part, generator)
-            mean = loss.each.mean() * share
-            player.add(mean)
+            reseed(random.derive(seed, "network", step, turn, k).initial_seed(), self.device)
+            with nullcontext() if place == len(batch) - 1 else player.apart():
+                loss = player.loss(part, generator)
+                mean = loss.each.mean() * share
+                player.add(mean * self.world.size)  # gradients are averaged over the processes
             found = {"loss": mean.detach()}
             found |= {key: value.detach().mean() * share for key, value in loss.parts.items()}
             sums = {key: sums[key] + value for key, value in found.items()} if sums else found
         norm = player.update(step)
+        for one in self.players.values():
+            one.clear()
         self.journal.note(Turn(step, name, sums.pop("loss"), norm, sums))
 
     def _record(self, done: int, save: bool) -> None:
@@ -164,84 +218,61 @@ class _Loop:
             row = {"step": done, **self.journal.read(), "lr": rate(self.settings, done - 1)}
         except Diverged as error:
             raise Diverged(f"{error}; {self._kept()}; a smaller lr or clip may help") from None
-        if save:
-            held_loss = self._validate()
-            row |= {} if held_loss is None else {"held_loss": held_loss}
-            self.journal.write(row)
-            self._save(done, held_loss)
-            self.journal.rest()
-        else:
-            self.journal.write(row)
+        held = self._validate() if save else {}
+        try:
+            self._tell(row | held)
+            if save:
+                self._save(done, held.get("held_loss"))
+        except OSError as error:
+            raise InputError(
+                f"the run could not be written at step {done} ({error.strerror or error}); "
+                f"{self._kept()}"
+            ) from error
 
     def _save(self, done: int, held_loss: float | None) -> None:
-        files: dict[str, Mapping[str, Tensor]] = {
-            "model": checkpoint.collect(self.modules),
-            "training": self._own_state() | self._optimisers(),
-        }
-        if self.ema:
-            files["ema"] = checkpoint.collect(parts(self.ema.module()))
-        keep = Keep(self.settings.keep)
-        self.last = checkpoint.write(self.folder, done, files, held_loss, keep)
+        self.last = self.store.save(
+            done, self.modules, self.objective, self.players, self.averages, held_loss
+        )
         if self.on_save:
-            self.on_save(done, self.ema.module() if self.ema else self.model)
+            first = self.averages.get("ema")
+            self.on_save(done, first.module() if first else self.model)
+        self.journal.rest()
 
-    def _own_state(self) -> dict[str, Tensor]:
-        """The state of the objective that is not the model's."""
-        both = nn.ModuleDict({"model": self.modules, "objective": self.objective})
-        return {k: v for k, v in checkpoint.collect(both).items() if k.startswith("objective.")}
-
-    def _optimisers(self) -> dict[str, Tensor]:
-        return {
-            f"optimiser/{name}/{key}": value
-            for name, player in self.players.items()
-            for key, value in player.state().items()
-        }
-
-    def _begin(self) -> int:
-        """Begin at step 0, in a folder that holds no earlier training."""
-        if checkpoint.saved(self.folder):
-            raise InputError(f"{self.folder} holds an earlier training; resume it, or go elsewhere")
-        trim(self.journal.path, 0)
-        return 0
+    def _tell(self, row: Mapping[str, Any]) -> None:
+        self.journal.write(row)
+        for write in self.writers:
+            write(row)
 
     def _resume(self) -> int:
-        """Take up the last checkpoint; returns its step, 0 if there is none."""
-        found = checkpoint.saved(self.folder)
-        if not found:
-            return self._begin()
-        self.last = last = found[-1]
-        if last.step > self.settings.steps:
+        found = checkpoint.saved(self.store.checkpoints)
+        if found and found[-1].step > self.settings.steps:
             raise InputError(
-                f"{last.path} is past the {self.settings.steps} steps asked for; ask for more"
+                f"{found[-1].path} is past the {self.settings.steps} steps asked for; ask for more"
             )
-        checkpoint.load(last.path, "model", self.modules)
-        if self.ema:
-            checkpoint.load(last.path, "ema", parts(self.ema.module()))
-        values = checkpoint.read(last.path, "training")
-        for name, player in self.players.items():
-            start = f"optimiser/{name}/"
-            mine = [key for key in values if key.startswith(start)]
-            player.load({key.removeprefix(start): values.pop(key) for key in mine})
-        checkpoint.fill(self._own_state(), values, f"{last.path / 'training.safetensors'}")
-        trim(self.journal.path, last.step)
-        return last.step
+        self.last = self.store.resume(self.modules, self.objective, self.players, self.averages)
+        return self.last.step if self.last else 0
 
     @torch.no_grad()
-    def _validate(self) -> float | None:
-        """Mean validation loss with the averaged weights; the same draws every time."""
+    def _validate(self) -> dict[str, Any]:
+        """Validation loss with the averaged weights, whole and by noise level; always the same
+        draws."""  # noqa: D205, D209
         if self.held is None:
-            return None
+            return {}
         count = state.items(self.held.x) * self.settings.accumulation / self.settings.batch
         each: list[Tensor] = []
-        with evaluating(self.objective), self.ema.applied() if self.ema else nullcontext():
+        times: list[Tensor] = []
+        first = self.averages.get("ema")
+        with evaluating(self.objective), first.applied() if first else nullcontext():
             for k, part in enumerate(_cut(self.held, math.ceil(count))):
                 generator = random.derive(self.settings.seed, "held", k, device=self.device)
                 found = self.objective.validate(move(part, self.device), generator)
                 if found is None:
-                    return None
-                each.append(found)
-        value = float(torch.cat(each).mean())
-        return value if math.isfinite(value) else None
+                    return {}
+                each.append(found.each)
+                times += [] if found.t is None else [found.t]
+        loss = torch.cat(each).double()
+        row: dict[str, Any] = {"held_loss": _number(loss.mean())}
+        return row | ({"held_levels": _by_level(loss, torch.cat(times))} if times else {})
 
     def _kept(self) -> str:
         if self.last is None:
@@ -265,3 +296,16 @@ def _spread(held: Dataset | None) -> Batch | None:
         return None
     count = min(len(held), HELD_ITEMS)
     return gather(held, [i * len(held) // count for i in range(count)])
+
+
+def _by_level(loss: Tensor, t: Tensor) -> list[float | None]:
+    """Mean loss in `LEVELS` equal ranges of t; None where there is none."""
+    level = (t * LEVELS).long().clamp(0, LEVELS - 1)
+    sums = torch.zeros(LEVELS, dtype=torch.float64, device=loss.device).index_add_(0, level, loss)
+    return [_number(mean) for mean in sums / level.bincount(minlength=LEVELS)]
+
+
+def _number(value: Tensor) -> float | None:
+    """A number that JSON can hold."""
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -25,10 +25,12 @@ class Loss:
     Attributes:
         each: (B,) loss of each item; the loop takes the mean.
         parts: named numbers to follow, of any shape; their mean is logged.
+        t: (B,) the time of each item, where the loss has one: validation is told by noise level.
     """
 
     each: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+    t: Tensor | None = None
 
 
 class Objective(nn.Module):
@@ -53,12 +55,12 @@ class Objective(nn.Module):
     def after(self, player: str, step: int) -> None:
         """Called when `player` has been updated in `step`: target averages, schedules."""
 
-    def validate(self, batch: Batch, generator: Generator) -> Tensor | None:
-        """(B,) how well held-out items fit (lower is better), or None where that has no meaning.
+    def validate(self, batch: Batch, generator: Generator) -> Loss | None:
+        """How well held-out items fit (lower is better), or None where that has no meaning.
 
         By default the loss of the first player. It must not change any state.
         """
-        return self.loss(next(iter(self.players())), batch, generator).each
+        return self.loss(next(iter(self.players())), batch, generator)
 
 
 class Denoising(Objective):
@@ -112,7 +114,7 @@ class Denoising(Objective):
         if batch.condition:
             denoiser = denoiser.given(**drop(batch.condition, self.dropout, generator))
         error = denoiser(x, t).loss(target)
-        return Loss(error * self.weight(self.process, t), {"unweighted": error.detach()})
+        return Loss(error * self.weight(self.process, t), {"unweighted": error.detach()}, t)
 
 
 def drop(condition: Mapping[str, Any], share: float, generator: Generator) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 __all__ = ["Player", "rate"]
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from sfumato import InputError
+from sfumato import Batch, InputError
 
+from .objective import Loss
 from .recipe import Settings
 
 
@@ -32,12 +35,21 @@ class Player:
         name: the player's name, for errors.
         module: where the parameters are; those that require no gradient are left alone.
         settings: learning rate, betas, weight decay, clipping.
+        loss: what it minimises; of a `DistributedDataParallel` the gradients are averaged over all
+            processes.
 
     Raises:
         InputError: if nothing in the module requires a gradient.
     """
 
-    def __init__(self, name: str, module: nn.Module, settings: Settings) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        settings: Settings,
+        loss: Callable[[Batch, Generator], Loss],
+    ) -> None:
+        self.loss = loss
         self.named = {k: p for k, p in module.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
         if not self.parameters:
@@ -56,18 +68,31 @@ class Player:
             fused=True,
         )
 
+    def apart(self) -> AbstractContextManager[None]:
+        """Within the block gradients stay in this process: others parts of the batch follow."""
+        if isinstance(self.loss, DistributedDataParallel):
+            return self.loss.no_sync()
+        return nullcontext()
+
     def add(self, loss: Tensor) -> None:
-        """Add the gradient of a scalar; parameters of other players gather none."""
-        loss.backward(inputs=self.parameters)  # type: ignore[no-untyped-call]
+        """Add the gradient of a scalar; other players gather none, unless spread."""
+        spread = hasattr(self.parameters[0], "full_tensor")
+        # what is spread over processes is no part of the graph: whole copies of it are
+        loss.backward(inputs=None if spread else self.parameters)  # type: ignore[no-untyped-call]
 
     def update(self, step: int) -> Tensor:
-        """Clip the gradients, take the step, clear them; returns their norm before clipping."""
+        """Clip the gradients and take the step; returns their norm before clipping."""
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        if hasattr(norm, "full_tensor"):
+            norm = norm.full_tensor()  # of weights that are spread over processes
         for group in self.optimiser.param_groups:
             group["lr"] = rate(self.settings, step)
         self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
         return norm
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        self.optimiser.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
         """What the optimiser remembers: `parameter/exp_avg` and so on."""
@@ -77,16 +102,16 @@ class Player:
             for key, value in self.optimiser.state[parameter].items()
         }
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Remember what `state()` gave.
+    def blank(self, keys: Iterable[str]) -> None:
+        """Make room for the state of these names, of `state()` of another training, to be filled.
 
         Raises:
-            InputError: if it belongs to other parameters.
+            InputError: if one belongs to another parameter.
         """
-        foreign = {key.rpartition("/")[0] for key in state} - self.named.keys()
-        if foreign:
-            raise InputError(f"the optimiser state has the unknown parameter {min(foreign)!r}")
-        for key, value in state.items():
+        for key in keys:
             name, _, kind = key.rpartition("/")
+            if name not in self.named:
+                raise InputError(f"the optimiser state has the unknown parameter {name!r}")
             parameter = self.named[name]
-            self.optimiser.state[parameter][kind] = value.to(parameter.device, copy=True)
+            like = torch.zeros((), device=parameter.device) if kind == "step" else parameter
+            self.optimiser.state[parameter][kind] = torch.zeros_like(like, requires_grad=False)

@@ -6,12 +6,13 @@ __all__ = ["Recipe", "Settings", "Training"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sfumato import Dataset, Model
 
+from .ema import WIDEST
 from .objective import Denoising, Objective
 
 
@@ -59,6 +60,19 @@ class Settings(BaseModel):
     )
     ema: float = Field(
         default=0.999, ge=0, lt=1, description="decay of the averaged weights; 0: none kept"
+    )
+    decays: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(), description="decays of further averages, kept beside"
+    )
+    widths: tuple[Annotated[float, Field(gt=0, lt=WIDEST)], ...] = Field(
+        default=(),
+        max_length=4,
+        description="relative widths of power-function averages, of which each checkpoint leaves a "
+        "snapshot; from those of two, such as 0.05,0.1, any other is had after the training",
+    )
+    recompute: bool = Field(
+        default=False,
+        description="compute activations again in the backward pass: less memory, a third slower",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",

@@ -27,9 +27,10 @@ from . import checkpoint
 from .checkpoint import Saved
 from .devices import pick_device, set_precision
 from .ema import parts
-from .files import read_json, write_json
+from .files import make_folder, read_json, write_json
 from .guards import own_rng, reseed
 from .recipe import Recipe
+from .store import combined
 from .words import parse_words
 
 FORMAT = 1
@@ -69,7 +70,7 @@ class Run:
 
     def model(
         self,
-        which: Literal["ema", "live"] = "ema",
+        which: str = "ema",
         step: int | Literal["best"] | None = None,
         *,
         device: str | None = None,
@@ -78,20 +79,27 @@ class Run:
         """The model of a checkpoint, in evaluation mode.
 
         Args:
-            which: averaged weights (of a run that keeps none: the live ones), or live ones.
+            which: "ema", averaged weights (of a run that keeps none: the live ones); "live" ones;
+                "ema-0.9999", a further average that the recipe names in `decays`; "power-0.1", the
+                power-function average of any width, put together from those that the recipe names
+                in `widths` (Karras et al. 2024, arXiv:2312.02696).
             step: of the checkpoint; "best" by validation loss; None: the last.
             device: where to put it; None: a GPU if there is one.
             precision: arithmetic of its network.
 
         Raises:
-            InputError: if there is no such checkpoint, or it is damaged or does not fit the recipe.
+            InputError: if there are no such weights, or they are damaged or do not fit the recipe.
         """
         saved = self._saved(step)
         place = pick_device(device)
         model = fresh(self.recipe.seed, lambda: self.recipe.model(self.about))
         modules = parts(model)
-        stem = "ema" if which == "ema" and self.recipe.ema else "model"
-        checkpoint.load(saved.path, stem, modules)
+        if which.startswith("power-"):
+            width = which.removeprefix("power-")
+            values = combined(self.path / "averages", self.recipe.widths, saved.step, width)
+            checkpoint.fill(checkpoint.collect(modules), values, f"{self.path / 'averages'}")
+        else:
+            checkpoint.load(saved.path, self._stem(which), checkpoint.collect(modules))
         set_precision(modules, precision)
         modules.to(place).eval().requires_grad_(False)
         return model
@@ -110,6 +118,17 @@ class Run:
                 f"{data.about}, then it had {self.data_items} and {self.about}"
             )
         return split(data, self.recipe.held, self.recipe.seed)
+
+    def _stem(self, which: str) -> str:
+        """The file of a checkpoint that holds these weights."""
+        there = {"live": "model", "ema": "ema" if self.recipe.ema else "model"}
+        there |= {f"ema-{decay:g}": f"ema-{decay:g}" for decay in self.recipe.decays}
+        if which not in there:
+            also = " and power-WIDTH" if self.recipe.widths else ""
+            raise InputError(
+                f"{self.path} has no weights {which!r}; there is {', '.join(there)}{also}"
+            )
+        return there[which]
 
     def _saved(self, step: int | Literal["best"] | None) -> Saved:
         found = self.checkpoints()
@@ -193,7 +212,7 @@ class _Plain:
 
 def write(run: Run) -> None:
     """Begin a run folder: write `recipe.json`, whole or not at all."""
-    run.path.mkdir(parents=True, exist_ok=True)
+    make_folder(run.path)
     owner = registry().find("recipe", run.name).owner
     write_json(
         run.path / "recipe.json",

@@ -6,6 +6,7 @@ __all__ = ["start"]
 
 import copy
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
@@ -21,10 +22,13 @@ from .devices import fitting_batch, pick_device, resolve_precision, set_precisio
 from .drawing import draw
 from .ema import parts
 from .guards import Watch, evaluating, own_rng
-from .loop import fit
+from .loop import check_shares, fit
+from .parallel import Layout
+from .processes import World, joined
 from .recipe import Recipe, Training
 from .runs import Run, domain_of, fresh, open_run, read, write
 from .words import parse_words
+from .writers import opened
 
 PREVIEW_ITEMS = 16
 """Samples in the picture that is made at each checkpoint."""
@@ -45,8 +49,12 @@ def start(
     minutes: float | None = None,
     batch: int | None = None,
     watch: Watch | None = None,
+    writers: Sequence[str] = (),
+    layout: Layout = "replicate",
 ) -> Path:
     """Train a recipe and return the run folder.
+
+    Under torchrun all processes train the one run together; each calls this function.
 
     Args:
         recipe_name: `plugin/name` of a registered recipe.
@@ -61,6 +69,9 @@ def start(
         batch: items in memory at a time: the batch of the recipe is cut into parts whose gradients
             add up. None: the `accumulation` of the recipe, or more parts where memory is short.
         watch: is told how the training proceeds.
+        writers: names of further places for the rows of `metrics.jsonl`: see `writers`.
+        layout: whether each process has a copy of the weights (DDP) or a shard of them (FSDP2);
+            may change when a run goes on, as the number of processes may.
 
     Raises:
         InputError: for an unknown recipe or field (with close matches), a value of the wrong type
@@ -73,33 +84,50 @@ def start(
         raise InputError(f"minutes must be positive, but is {minutes}")
     if batch is not None and batch < 1:
         raise InputError(f"batch must be at least 1, but is {batch}")
-    place = pick_device(device)
+    if layout == "shard" and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        raise InputError("shards of the weights need several processes; start them with torchrun")
+    world = joined()
+    place = pick_device(device, world.local if world.size > 1 else None)
     recipe_class = registry().load("recipe", recipe_name)
     if precision is not None:
         words = [*words, f"precision={precision}"]
-    folder = _unused(recipe_name) if out is None else Path(out)
-    if resume and (folder / "recipe.json").exists():
-        run = _continued(folder, recipe_name, words, data_path, batch)
-        train, held = run.data()
-        training = fresh(run.recipe.seed, lambda: run.recipe.build(train))
+    folder = _agreed(recipe_name, world) if out is None else Path(out)
+    if not world.first:
+        world.wait()  # until the first process has begun the run
+        run, training, held = _built(open_run(folder))
+    elif resume and (folder / "recipe.json").exists():
+        run, training, held = _built(
+            _continued(folder, recipe_name, words, data_path, batch, world)
+        )
     else:
         _must_be_new(folder)
-        run, training, held = _begun(
-            folder, recipe_name, parse_words(recipe_class, words), data_path, place, batch
-        )
+        recipe = parse_words(recipe_class, words)
+        run, training, held = _begun(folder, recipe_name, recipe, data_path, place, batch, world)
+    if world.first:
+        world.wait()
     set_precision(training.objective, "bf16" if run.recipe.precision == "bf16" else "fp32")
-    fit(
-        training,
-        run.recipe,
-        folder,
-        held=held,
-        device=place,
-        minutes=minutes,
-        resume=resume,
-        watch=watch,
-        on_save=lambda step, model: _preview(run, step, model),
-    )
+    with opened(writers if world.first else (), folder, run.recipe) as rows:
+        fit(
+            training,
+            run.recipe,
+            folder,
+            held=held,
+            device=place,
+            minutes=minutes,
+            resume=resume,
+            watch=watch if world.first else None,
+            on_save=lambda step, model: _preview(run, step, model, world),
+            writers=rows,
+            world=world,
+            layout=layout,
+        )
     return folder
+
+
+def _built(run: Run) -> tuple[Run, Training, Dataset]:
+    """A run, what it trains, and its held-out data."""
+    train, held = run.data()
+    return run, fresh(run.recipe.seed, lambda: run.recipe.build(train)), held
 
 
 def _begun(
@@ -109,8 +137,9 @@ def _begun(
     data_path: Path | str | None,
     place: torch.device,
     batch: int | None,
+    world: World,
 ) -> tuple[Run, Training, Dataset]:
-    """A new run on disk, what it trains, and its held-out data."""
+    """A new run on disk, and the same of it."""
     domain = domain_of(type(recipe))
     source = None if data_path is None else Path(data_path).absolute()
     data = read(domain, recipe, source)
@@ -118,21 +147,23 @@ def _begun(
     training = fresh(recipe.seed, lambda: recipe.build(train))
     precision = resolve_precision(recipe.precision, place)
     set_precision(training.objective, precision)
-    parts_of_batch = (
-        math.ceil(recipe.batch / batch)
-        if batch
-        else max(recipe.accumulation, math.ceil(recipe.batch / _fitting(recipe, training, place)))
-    )
-    settled = {"precision": precision, "accumulation": parts_of_batch}
-    run = Run(
-        folder, name, recipe.model_copy(update=settled), domain, data.about, source, len(data)
-    )
+    asked = batch or _fitting(recipe, training, place)
+    least = max(math.ceil(recipe.batch / asked), 1 if batch else recipe.accumulation)
+    settled = {"precision": precision, "accumulation": _shares(least, world)}
+    recipe = recipe.model_copy(update=settled)
+    check_shares(recipe, world)
+    run = Run(folder, name, recipe, domain, data.about, source, len(data))
     write(run)
     return run, training, held
 
 
 def _continued(
-    folder: Path, name: str, words: Sequence[str], data_path: Path | str | None, batch: int | None
+    folder: Path,
+    name: str,
+    words: Sequence[str],
+    data_path: Path | str | None,
+    batch: int | None,
+    world: World,
 ) -> Run:
     """The run in a folder, with the fields that may change changed.
 
@@ -152,7 +183,7 @@ def _continued(
                 f"{folder} was begun with {field}={was} and cannot go on with {asked}; when a run "
                 f"is resumed only {', '.join(FREE)} may change"
             )
-    if batch is not None and math.ceil(recipe.batch / batch) != recipe.accumulation:
+    if batch is not None and _shares(recipe.batch / batch, world) != recipe.accumulation:
         raise InputError(
             f"{folder} was begun with batches in {recipe.accumulation} part(s), and batch={batch} "
             "would change that; leave it out"
@@ -161,8 +192,14 @@ def _continued(
     recipe = run.recipe.model_copy(update=changed)
     if recipe != run.recipe:
         run = replace(run, recipe=recipe)
-        write(run)
+        if world.first:
+            write(run)
     return run
+
+
+def _shares(least: float, world: World) -> int:
+    """The least number of parts of a batch that the processes can share equally."""
+    return world.size * math.ceil(least / world.size)
 
 
 def _fitting(recipe: Recipe, training: Training, place: torch.device) -> int:
@@ -188,17 +225,24 @@ def _must_be_new(folder: Path) -> None:
         raise InputError(f"{folder} is not an empty folder; a run needs a new or an empty one")
 
 
-def _unused(name: str) -> Path:
-    """The first folder `runs/<name>-<i>` that is not there."""
+def _agreed(name: str, world: World) -> Path:
+    """The first folder `runs/<name>-<i>` that is not there, the same for all processes."""
     tail = name.rpartition("/")[2]
-    return next(p for i in count(1) if not (p := Path("runs") / f"{tail}-{i}").exists())
+    number = next(i for i in count(1) if not (Path("runs") / f"{tail}-{i}").exists())
+    number = int(world.total(torch.tensor(number if world.first else 0)))
+    return Path("runs") / f"{tail}-{number}"
 
 
-def _preview(run: Run, step: int, model: Model) -> None:
-    """Draw a few samples, the same noise every time, and let the domain show them."""
+def _preview(run: Run, step: int, model: Model, world: World) -> None:
+    """Draw a few samples, the same noise every time, and let the domain show them.
+
+    All processes draw, since the weights may be spread over them; the first one shows.
+    """
     condition = run.domain.condition({}, PREVIEW_ITEMS, run.about)
     with evaluating(parts(model)):
-        samples = draw(model, PREVIEW_ITEMS, condition=condition)
+        samples = draw(model, PREVIEW_ITEMS, condition=condition, batch=PREVIEW_ITEMS)
+    if not world.first:
+        return
     folder = run.path / "previews"
     folder.mkdir(exist_ok=True)
     run.domain.preview(samples, folder / f"step-{step:06d}.png", run.about)

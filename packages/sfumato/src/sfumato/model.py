@@ -23,8 +23,7 @@ class Batch:
 
     x: Any  # state, batch first
     condition: Mapping[str, Any] = field(default_factory=dict)  # by name, batch first
-    # host-side facts (units, source, affine) that go from reader to writer, never into mathematics
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)  # units, source: from reader to writer
 
 
 @dataclass(frozen=True)
@@ -46,3 +45,4 @@ class Model:
     steps: int
     blank: Callable[[int, Generator], Any]  # n data states, their sizes drawn where they vary
     codec: Codec | None = None  # between data and the space of the process
+    guidance: float | None = None  # scale of classifier-free guidance where conditions are given

@@ -14,7 +14,9 @@ from .laws import Implicit, Law, Posterior
 from .random import Source
 from .state import Time
 
-__all__ = ["CLOCK_LIMIT", "Can", "Noised", "Process", "check_time", "odds_clock", "rows"]
+__all__ = [
+    "CLOCK_LIMIT", "Can", "Noised", "Process", "by_step", "check_time", "odds_clock", "rows",
+]  # fmt: skip
 
 CLOCK_LIMIT = 10.0
 """Clocks are clamped to [-10, 10]: finite at both ends, so that networks see bounded numbers."""
@@ -161,3 +163,8 @@ def rows(grid: Tensor, *columns: Tensor) -> list[tuple[Any, ...]]:
     if grid.ndim > 1 or any(c.requires_grad for c in columns):
         return list(zip(*columns, strict=True))
     return list(zip(*(c.tolist() for c in columns), strict=True))
+
+
+def by_step(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """One mapping per step from one sequence of steps per field."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .errors import InputError, Unsupported
 from .laws import Dirac, Joint, Law
-from .process import Can, Noised, Process
+from .process import Can, Noised, Process, by_step
 from .random import Source
 from .sampling import Ancestral, Multistep, Point, Sampler, _fit
 from .state import Fields, Time
@@ -95,13 +95,13 @@ class Product(Process):
             own = _clock(grid, k)
             rests = [_still(t, s) for t, s in zip(own, own[1:], strict=False)]
             columns[k] = list(zip(rests, p.plan(own), strict=True))
-        return _by_step(columns)
+        return by_step(columns)
 
     def clock(self, t: Time) -> dict[str, Any]:
         return {k: p.clock(_clock(t, k)) for k, p in self._each()}
 
     def plan_velocity(self, grid: Time) -> Sequence[Any]:
-        return _by_step({k: p.plan_velocity(_clock(grid, k)) for k, p in self._each()})
+        return by_step({k: p.plan_velocity(_clock(grid, k)) for k, p in self._each()})
 
     def velocity(self, q: Any, x: Any, t: Time, row: Any = None) -> Fields:
         return Fields(
@@ -133,11 +133,6 @@ class Product(Process):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={p!r}" for k, p in self._each())
-
-
-def _by_step(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """One mapping per step from one sequence of steps per field."""
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _still(t: Time, s: Time) -> bool:
@@ -202,7 +197,7 @@ class PerPart(Multistep):
     def plan(self, process: Process, grid: Time) -> Sequence[Any]:
         assert isinstance(process, Product)
         columns = {k: r.plan(process.part(k), _clock(grid, k)) for k, r in self.rules.items()}
-        return _by_step(columns)
+        return by_step(columns)
 
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: Source

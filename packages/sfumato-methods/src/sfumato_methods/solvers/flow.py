@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sfumato import Can, Frame, Multistep, Process, expand
+from sfumato.process import by_step
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
 from sfumato.state import Time, axpy, where
@@ -17,15 +18,10 @@ from sfumato.state import Time, axpy, where
 __all__ = ["Euler", "Heun"]
 
 
-def _by_step(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """One mapping per step from one sequence of steps per field."""
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
 def _lengths(grid: Any) -> Sequence[Any]:
     """Lengths s - t of the steps: floats for a shared grid, else tensors or mappings of them."""
     if isinstance(grid, Mapping):
-        return _by_step({k: _lengths(v) for k, v in grid.items()})
+        return by_step({k: _lengths(v) for k, v in grid.items()})
     steps = grid.diff(dim=0)
     floats = grid.ndim == 1 and not grid.requires_grad
     lengths: Sequence[Any] = steps.tolist() if floats else list(steps)
@@ -35,7 +31,7 @@ def _lengths(grid: Any) -> Sequence[Any]:
 def _masks(grid: Any, holds: Callable[[Tensor, Tensor], Tensor]) -> Sequence[Any]:
     """`holds(t, s)` of the steps: time-shaped masks, or mappings of them."""
     if isinstance(grid, Mapping):
-        return _by_step({k: _masks(v, holds) for k, v in grid.items()})
+        return by_step({k: _masks(v, holds) for k, v in grid.items()})
     return list(holds(grid[:-1], grid[1:]))
 
 
