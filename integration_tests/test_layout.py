@@ -170,11 +170,20 @@ def draws(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def unpickling(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Calls that may execute what a file says."""
+    safe = {
+        id(node.func)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and "weights_only=True" in map(ast.unparse, node.keywords)
+    }
     for node in ast.walk(tree):
         for name in imported(node):
             if name.split(".")[0] in UNPICKLERS or name == "torch.load":
                 yield node.lineno, f"import {name}"
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.load":
+        if (
+            isinstance(node, ast.Attribute)
+            and ast.unparse(node) == "torch.load"
+            and id(node) not in safe
+        ):
             yield node.lineno, "torch.load"
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             if not (isinstance(node.value, ast.Constant) and node.value.value is False):

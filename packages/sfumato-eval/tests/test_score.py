@@ -10,16 +10,18 @@ import torch
 
 from sfumato import Batch, Fields, InputError, Maybe, Ragged, random
 from sfumato.state import item_count, item_sum
+from sfumato_data import select
 from sfumato_eval import (
+    C2ST,
     KID,
     MMD,
+    PRDC,
     Features,
     Frechet,
     Memorisation,
     Recognised,
     Score,
     SlicedWasserstein,
-    Subset,
     measure,
     subsample,
     summarise,
@@ -74,17 +76,18 @@ class Numbers:
         return Batch(self.start + torch.tensor(index))
 
 
-def test_every_side_has_the_same_n_and_the_floor_is_train_against_held():
-    samples, held, train = Numbers(0, 40), Numbers(100, 30), Numbers(200, 90)
+def test_every_side_has_the_same_n_and_the_floor_is_other_against_held():
+    samples, held, other = Numbers(0, 40), Numbers(100, 30), Numbers(200, 90)
     spy, draw = Spy(), random.derive(1, "evaluate")
-    found = measure(spy, samples, held, train, generator=draw, batch_size=8)
+    found = measure(spy, samples, held, other, generator=draw, batch_size=8, floor="b against a")
+    assert found.protocol == "spy; floor: b against a"
     assert (found.value, found.floor, found.n) == (1.0, 2.0, 30)
     (a, b), (c, again) = spy.pairs
     assert b == again == tuple(range(100, 130))
     assert len(set(a)) == len(set(c)) == 30
     assert list(a) == sorted(a) and list(c) == sorted(c)
     assert set(a) <= set(range(40)) and set(c) <= set(range(200, 290))
-    assert max(samples.reads + held.reads + train.reads) == 8
+    assert max(samples.reads + held.reads + other.reads) == 8
 
 
 def test_equal_generators_draw_equal_items_for_every_metric():
@@ -100,12 +103,12 @@ def test_subsamples_are_uniform():
     """Each item is drawn with probability 1/4: |z| < 4.5 for its 4,000 draws, times 20 items."""
     draw, counts = random.derive(2, "draws"), torch.zeros(20)
     for _ in range(4000):
-        counts[subsample(Numbers(0, 20), 5, draw).index] += 1
+        counts[subsample(Batch(torch.arange(20)), 5, draw).x] += 1
     z = (counts - 1000) / math.sqrt(4000 * 0.25 * 0.75)
     assert counts.sum() == 20_000 and z.abs().max() < 4.5
 
 
-def test_chosen_indices_and_the_parts_of_a_batch():
+def test_items_of_a_batch_are_drawn_with_their_conditions():
     present = torch.tensor([True, False, True])
     whole = Batch(
         Fields(
@@ -114,14 +117,14 @@ def test_chosen_indices_and_the_parts_of_a_batch():
         {"label": torch.tensor([7, 8, 9]), "style": Maybe(torch.arange(3), present)},
         {"unit": "m"},
     )
-    part = Subset(whole, torch.tensor([2, 0])).batch([0, 1])
-    assert part.x["a"].tolist() == [2, 0] and part.x["b"].data.tolist() == [3, 4, 5, 0]
-    assert part.condition["label"].tolist() == [9, 7] and part.about == {"unit": "m"}
+    part = subsample(whole, 2, random.derive(3, "draws"))
+    kept = part.x["a"].long()
+    rows = torch.tensor([[0.0, -1], [1, 2], [3, 4], [5, -1]])[[0, 1, 3]]
+    expected = [v for i in kept.tolist() for v in rows[i].tolist() if v >= 0]
+    assert len(kept) == 2 and part.x["b"].data.tolist() == expected
+    assert part.condition["label"].tolist() == (7 + kept).tolist() and part.about == {"unit": "m"}
     style = part.condition["style"]
-    assert style.value.tolist() == [2, 0] and style.present.tolist() == [True, True]
-    assert Subset(Subset(Numbers(0, 9), torch.tensor([4, 6, 8])), torch.tensor([2, 0])).batch(
-        [1]
-    ).x.tolist() == [4]
+    assert style.value.tolist() == kept.tolist() and torch.equal(style.present, present[kept])
 
 
 def classes(batch: Batch) -> torch.Tensor:
@@ -133,6 +136,8 @@ METRICS = [
     KID(),
     MMD(),
     Frechet(),
+    PRDC(k=3),
+    C2ST(width=8, steps=25),
     Memorisation.of(Batch(normal(5, 70, 4))),
     Recognised(classes),
 ]
@@ -147,7 +152,10 @@ def test_summaries_add(metric):
 
     def parts(source, *cuts):
         index = torch.arange(60).tensor_split(cuts)
-        return [metric.summary(Subset(source, i).batch(range(len(i)))) for i in index]
+        return [
+            summarise(metric.summary, select(source, i), side="part", first=int(i[0]))
+            for i in index
+        ]
 
     first, second, third = parts(a, 1, 20)
     left, right = parts(b, 33)
@@ -188,10 +196,10 @@ def test_states_of_any_kind_by_their_own_features():
         measure(SlicedWasserstein(), clouds(1), clouds(2), clouds(3))
 
 
-@pytest.mark.parametrize("side", ["samples", "held-out", "train"])
+@pytest.mark.parametrize("side", ["samples", "held-out", "other"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_features_that_are_not_finite_name_their_side(side, value):
-    sides = {name: normal(i, 20, 3) for i, name in enumerate(("samples", "held-out", "train"))}
+    sides = {name: normal(i, 20, 3) for i, name in enumerate(("samples", "held-out", "other"))}
     sides[side][13, 1] = value
     with pytest.raises(InputError, match=f"^{side}, items 10 to 19: .*for 1 of 10 .* number 3"):
         measure(Frechet(), *map(Batch, sides.values()), batch_size=10)
@@ -237,3 +245,5 @@ def test_the_ratio_exists_where_the_floor_is_positive():
     assert Score(3.0, 10, None, "p").ratio is None
     assert Score(3.0, 10, 0.0, "p").ratio is None
     assert Score(3.0, 10, -1.0, "p").ratio is None
+    assert Score(-0.02, 10, 0.001, "p").ratio is None
+    assert Score(0.0, 10, 0.5, "p").ratio == 0

@@ -61,13 +61,17 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(tmp_path, monkeypatch):
 def test_every_metric_is_found_by_name():
     announced = {c.name: c for c in registry().list("metric") if c.owner == "sfumato-eval"}
     assert sorted(announced) == sorted(
-        ["frechet", "kid", "memorisation", "mmd", "recognised", "sliced-wasserstein"]
+        [
+            *("c2st", "frechet", "kid", "memorisation", "mmd", "prdc", "recognised"),
+            "sliced-wasserstein",
+        ]
     )
     train = Batch(torch.ones(3, 2))
     arguments = {"memorisation": (train,), "recognised": (lambda b: b.x,)}
     for name, component in announced.items():
         metric = component.load()(*arguments.get(name, ()))
-        assert metric.name == name and metric.better in ("lower", "higher")
+        shown = "coverage" if name == "prdc" else name
+        assert metric.name == shown and metric.better in ("lower", "higher")
 
 
 def test_the_plugin_loads_no_heavy_library():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from sfumato import Batch, random
-from sfumato_data import Tensors, gather, split
-from sfumato_eval import measure
+from sfumato_data import Tensors, gather, split, subset
+from sfumato_eval import Frechet, efficientnet, measure_all
 from sfumato_images import classifier
 from sfumato_images.data import demo
 from sfumato_images.domain import domain
 
 N = 180  # items on each side
+DISTANCES = ["frechet", "kid", "coverage", "sliced-wasserstein", "memorisation"]
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +28,8 @@ def measured(halves):
     return domain.metrics(halves[0])
 
 
-def scores(metrics, samples, held, train):
-    found = {}
-    for metric in metrics:
-        draw = random.derive(0, "test")
-        found[metric.name] = measure(metric, samples, held, train, n=N, generator=draw)
-    return found
+def scores(metrics, samples, held, other):
+    return measure_all(metrics, samples, held, other, n=N, generator=random.derive(0, "test"))
 
 
 def test_held_out_digits_are_recognised(halves, measured):
@@ -55,18 +54,42 @@ def test_metrics_tell_bad_samples_from_good_ones(halves, measured):
     train, held = halves
     real = gather(held)
     first, second = split(held, 0.5, seed=1)
-    good = scores(measured, first, second, train)
+    good = scores(measured, first, second, first)
     blurred = torch.nn.functional.avg_pool2d(real.x, 3, 1, 1)
-    bad = scores(measured, Batch(blurred, real.condition), held, train)
+    bad = scores(measured, Batch(blurred, real.condition), second, first)
     for name in ("frechet", "kid", "sliced-wasserstein"):
         assert bad[name].value > 2 * max(good[name].value, bad[name].floor), name
-    copied = scores(measured, gather(train, range(400)), held, train)["memorisation"]
+    assert bad["coverage"].value < 0.8 < 0.95 < good["coverage"].value
+    copied = scores(measured, gather(train, range(400)), second, first)["memorisation"]
     assert copied.value > 0.9
     assert good["memorisation"].value < 0.2
     for score in bad.values():
         assert "FID" not in score.protocol
         assert score.n == N
-    assert "CNN trained here to tell 10 classes" in bad["frechet"].protocol
+    assert "on the training images, to tell 10 classes" in bad["frechet"].protocol
+
+
+def test_proportions_of_classes_cancel_if_samples_have_those_of_the_floor(halves, measured):
+    """Real images that no metric compares stand for samples of a model with no fault.
+
+    Asked for with the classes of the half that makes the floor, they have its distance, nearly; of
+    random classes, they are off by a third, since proportions vary by chance.
+    """
+    train, held = halves
+    (frechet,) = (metric for metric in measured if isinstance(metric, Frechet))
+    labels, have = (gather(side).condition["label"] for side in (held, train))
+    off = {"matched": 0.0, "random": 0.0}
+    for seed in range(6):
+        order = random.permutation(len(held), random.derive(seed, "held")).tolist()
+        real, other = subset(held, order[:N]), subset(held, order[N : 2 * N])
+        pool = random.permutation(len(train), random.derive(seed, "train"))
+        matched = torch.cat(
+            [pool[have[pool] == k][: (labels[order[N : 2 * N]] == k).sum()] for k in range(10)]
+        )
+        for name, index in (("matched", matched), ("random", pool[:N])):
+            score = scores([frechet], subset(train, index.tolist()), real, other)["frechet"]
+            off[name] += abs(math.log(score.ratio)) / 6
+    assert off["matched"] < 0.2 < 0.25 < off["random"]
 
 
 def test_asking_for_the_wrong_class_is_noticed(halves, measured):
@@ -88,7 +111,7 @@ def test_without_classes_the_classifier_learns_rotations(halves, monkeypatch):
     about = {**demo().about, "classes": []}
     train, held = (Tensors(gather(half).x, about=about) for half in halves)
     metrics = domain.metrics(train)
-    assert [m.name for m in metrics] == ["frechet", "kid", "sliced-wasserstein", "memorisation"]
+    assert [m.name for m in metrics] == DISTANCES
     found = scores(metrics, held, held, train)
     assert "quarter turns" in found["frechet"].protocol
     turned = Tensors(held.x.rot90(1, (2, 3)), about=about)
@@ -98,10 +121,24 @@ def test_without_classes_the_classifier_learns_rotations(halves, monkeypatch):
 @pytest.mark.parametrize("size", [[5, 3], [28, 28], [33, 70], [200, 90]])
 def test_features_of_any_size_of_image(size, monkeypatch):
     monkeypatch.setattr(classifier, "_STEPS", 2)
+    monkeypatch.setattr(efficientnet, "installed", lambda: False)
     x = random.normal(torch.empty(8, 3, *size), random.derive(0, "x")).clamp(-1, 1)
     train = Tensors(x, about={"size": size, "channels": 3, "classes": []})
     metrics = domain.metrics(train)
     held = Tensors(0.9 * x)
-    found = [measure(metric, held, train, train) for metric in metrics[:3]]
-    assert all(score.value >= 0 for score in found[::2])
-    assert ("reduced to 64 px" in found[0].protocol) == (max(size) > 64)
+    found = measure_all(metrics, train, held, held)
+    assert list(found) == DISTANCES and found["frechet"].value >= 0
+    assert ("reduced to 64 px" in found["frechet"].protocol) == (max(size) > 64)
+
+
+def test_colour_images_without_classes_are_seen_by_a_trained_network():
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs sfumato-eval[efficientnet]")
+    x = random.normal(torch.empty(24, 3, 16, 16), random.derive(0, "x")).clamp(-1, 1)
+    train = Tensors(x, about={"size": [16, 16], "channels": 3, "classes": []})
+    metrics = [metric for metric in domain.metrics(train) if metric.name != "frechet"]
+    found = measure_all(metrics, train, Tensors(0.5 * x), Tensors(0.5 * x))
+    assert "EfficientNet-Lite0" in found["kid"].protocol and found["kid"].value > 0
+    fitted = Tensors(x, {"label": torch.arange(24) % 2}, {**train.about, "classes": ["a", "b"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "_STEPS", 2)
+        assert "CNN" in domain.metrics(fitted)[1].features.name

@@ -88,7 +88,8 @@ def test_a_run_from_training_to_metrics(tmp_path):
     assert (back.batch(range(20)).x - made.x.clamp(-1, 1)).abs().max() <= 1.001 / 255
     assert domain.preview(made, tmp_path / "out.png", run.about).stat().st_size > 500
     rows = {row["name"]: row for row in evaluate(run, 60, steps=4)}
-    assert list(rows) == ["recognised", "frechet", "kid", "sliced-wasserstein", "memorisation"]
+    distances = ["frechet", "kid", "coverage", "sliced-wasserstein"]
+    assert list(rows) == ["recognised", *distances, "memorisation"]
     assert rows["recognised"]["floor"] >= 0.95
     assert all(row["n"] == 60 for row in rows.values())
 

@@ -1,9 +1,10 @@
-"""Features: what a metric looks at, one vector per item, and their collection over batches."""
+"""Features: what a metric looks at, one vector per item."""
 
 from __future__ import annotations
 
-__all__ = ["Features", "Vectors", "pixels"]
+__all__ = ["Features", "pixels", "remembered"]
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from sfumato import Batch, InputError
 from sfumato.state import items
+
+from .sketch import Vectors
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,22 @@ class Features:
             )
         return values
 
-    def vectors(self, batch: Batch) -> Vectors:
-        """The features of a batch as a summary; raises as the call does."""
+    def vectors(self, batch: Batch, most: int | None = None) -> Vectors:
+        """The features of a batch as a summary that keeps `most` items; raises as the call does."""
         values = self(batch)
-        return Vectors((values,), values.shape[1])
+        return Vectors.of(values, values.shape[1], most)
+
+
+def remembered(features: Features) -> Features:
+    """The same features, which look at a batch only once when several metrics ask one by one."""
+    last: list[tuple[weakref.ref[Batch], Tensor]] = []
+
+    def look(batch: Batch) -> Tensor:
+        if not last or last[0][0]() is not batch:
+            last[:] = [(weakref.ref(batch), features.function(batch))]
+        return last[0][1]
+
+    return Features(features.name, look)
 
 
 def _flat(batch: Batch) -> Tensor:
@@ -69,43 +84,3 @@ def _flat(batch: Batch) -> Tensor:
 
 pixels = Features("pixels", _flat)
 """The state itself, each item flattened to one vector."""
-
-
-@dataclass(frozen=True, eq=False)
-class Vectors:
-    """A summary that keeps one vector per item; adding joins two collections.
-
-    Attributes:
-        pieces: non-empty tuple of (n_i, k) tensors; kept apart so that adding copies nothing.
-        dimensions: d, the size of the features that the vectors were made from.
-    """
-
-    pieces: tuple[Tensor, ...]
-    dimensions: int
-
-    @property
-    def n(self) -> int:
-        """Number of items."""
-        return sum(map(len, self.pieces))
-
-    @property
-    def rows(self) -> Tensor:
-        """(n, k) all vectors, in the order in which they were added."""
-        return torch.cat(self.pieces)
-
-    def __add__(self, other: Vectors) -> Vectors:
-        """Both collections, these vectors first.
-
-        Raises:
-            InputError: if the features have another number of dimensions.
-        """
-        self.check(other)
-        return Vectors(self.pieces + other.pieces, self.dimensions)
-
-    def check(self, other: Vectors) -> None:
-        """Raise `InputError` unless both were made from features of equal size."""
-        if self.dimensions != other.dimensions:
-            raise InputError(
-                f"the features have {self.dimensions} dimensions on one side and "
-                f"{other.dimensions} on the other; both sides need the same feature function"
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["KID", "MMD", "unbiased_mmd"]
+__all__ = ["KID", "MMD", "squared_distances", "unbiased_mmd"]
 
 import math
 from collections.abc import Callable
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sfumato import Batch, InputError
 
-from .features import Features, Vectors, pixels
+from .features import Features, pixels
 from .score import Better, Score
+from .sketch import MOST, Vectors, counted
 
 
 def unbiased_mmd(
@@ -59,19 +60,24 @@ def _within(a: Tensor, kernel: Callable[[Tensor, Tensor], Tensor], block: int) -
 
 @dataclass(frozen=True)
 class KID:
-    """Squared MMD with the kernel (<x, y>/d + 1)^3, unbiased, over all n items (no subsets).
+    """Squared MMD with the kernel (<x, y>/d + 1)^3, unbiased, over all items kept.
 
     The estimator of Binkowski et al., "Demystifying MMD GANs", 2018, arXiv:1801.01401, in any
     features; only in Inception features is the number what papers print as KID.
+
+    Attributes:
+        features: what is compared.
+        most: items kept of each side, see `Vectors`; None keeps all.
     """
 
     features: Features = pixels
+    most: int | None = MOST
     name: ClassVar[str] = "kid"
     better: ClassVar[Better] = "lower"
 
     def summary(self, batch: Batch) -> Vectors:
         """The features of each item."""
-        return self.features.vectors(batch)
+        return self.features.vectors(batch, self.most)
 
     def between(self, a: Vectors, b: Vectors) -> Score:
         """The unbiased squared MMD; around 0, of either sign, for equal laws."""
@@ -79,9 +85,9 @@ class KID:
         value = unbiased_mmd(a.rows, b.rows, lambda x, y: (x @ y.T / a.dimensions + 1) ** 3)
         protocol = (
             f"unbiased squared MMD, kernel (<x,y>/d + 1)^3, features {self.features.name} "
-            f"(d={a.dimensions})"
+            f"(d={a.dimensions}){counted(a, b)}"
         )
-        return Score(value, min(a.n, b.n), None, protocol)
+        return Score(value, min(a.kept, b.kept), None, protocol)
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,12 @@ class MMD:
     Attributes:
         features: what is compared.
         scales: the factors c.
+        most: items kept of each side, see `Vectors`; None keeps all.
     """
 
     features: Features = pixels
     scales: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    most: int | None = MOST
     name: ClassVar[str] = "mmd"
     better: ClassVar[Better] = "lower"
 
@@ -108,7 +116,7 @@ class MMD:
 
     def summary(self, batch: Batch) -> Vectors:
         """The features of each item."""
-        return self.features.vectors(batch)
+        return self.features.vectors(batch, self.most)
 
     def between(self, a: Vectors, b: Vectors) -> Score:
         """The unbiased squared MMD; around 0, of either sign, for equal laws.
@@ -127,17 +135,18 @@ class MMD:
         rates = [0.5 / (c * c * square) for c in self.scales]
 
         def kernel(u: Tensor, v: Tensor) -> Tensor:
-            gaps = _squared_distances(u, v)
+            gaps = squared_distances(u, v)
             return torch.stack([(-rate * gaps).exp() for rate in rates]).mean(0)
 
         protocol = (
             f"unbiased squared MMD, Gaussian kernels at {', '.join(f'{c:g}' for c in self.scales)} "
             f"x {math.sqrt(square):.4g} (rms distance of side b), features {self.features.name} "
-            f"(d={a.dimensions})"
+            f"(d={a.dimensions}){counted(a, b)}"
         )
-        return Score(unbiased_mmd(x, y, kernel), min(a.n, b.n), None, protocol)
+        return Score(unbiased_mmd(x, y, kernel), min(a.kept, b.kept), None, protocol)
 
 
-def _squared_distances(u: Tensor, v: Tensor) -> Tensor:
+def squared_distances(u: Tensor, v: Tensor) -> Tensor:
+    """(r, c) squared Euclidean distances of rows (r, d) and (c, d), through one product."""
     squares = u.square().sum(1)[:, None] + v.square().sum(1)
     return torch.addmm(squares, u, v.T, alpha=-2).clamp_min_(0)

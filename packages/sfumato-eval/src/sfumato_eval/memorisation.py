@@ -14,12 +14,14 @@ from torch import Tensor
 from sfumato import Batch, InputError
 
 from .features import Features, pixels
-from .score import Better, Score, Source, summarise
+from .score import Better, Score
+from .sketch import MOST, Vectors, counted
+from .sources import Source, summarise
 
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """The nearest training item of each item; adding joins two collections.
+    """The nearest training item of each item.
 
     Attributes:
         distance: (n,) float64, Euclidean, in the units of the features.
@@ -28,17 +30,6 @@ class Nearest:
 
     distance: Tensor
     index: Tensor
-
-    @property
-    def n(self) -> int:
-        """Number of items."""
-        return len(self.index)
-
-    def __add__(self, other: Nearest) -> Nearest:
-        """Both collections, these items first."""
-        return Nearest(
-            torch.cat([self.distance, other.distance]), torch.cat([self.index, other.index])
-        )
 
 
 def nearest(queries: Tensor, training: Tensor, block: int = 2048) -> Nearest:
@@ -82,14 +73,17 @@ class Memorisation:
     samples over that of held-out items, near 1 for a good model, 0 for copies.
 
     Attributes:
-        training: (m, d) features of the whole training set, in its order; `of` makes them.
+        training: (m, d) features of the whole training set, in its order; `of` makes them. All are
+            needed, since a copy is found only beside its original.
         features: where distances are taken.
         quantile: p, in (0, 1).
+        most: items kept of each side, see `Vectors`; None keeps all.
     """
 
     training: Tensor
     features: Features = pixels
     quantile: float = 0.05
+    most: int | None = MOST
     name: ClassVar[str] = "memorisation"
     better: ClassVar[Better] = "lower"
 
@@ -102,29 +96,32 @@ class Memorisation:
         """The metric for a model trained on `train`."""
         return cls(summarise(features.vectors, train, side="train").rows, features, quantile)
 
-    def summary(self, batch: Batch) -> Nearest:
-        """The nearest training item of each item."""
-        return nearest(self.features(batch), self.training)
+    def summary(self, batch: Batch) -> Vectors:
+        """The distance of each item to its nearest training item, one number per item."""
+        values = self.features(batch)
+        distance = nearest(values, self.training).distance
+        return Vectors.of(distance[:, None], values.shape[1], self.most)
 
-    def between(self, a: Nearest, b: Nearest) -> Score:
+    def between(self, a: Vectors, b: Vectors) -> Score:
         """The share of samples `a`, with that of held-out items `b` as the floor.
 
         Raises:
             InputError: if half of the held-out items are copies of training items.
         """
-        rank = math.ceil(self.quantile * b.n)
-        threshold = b.distance.kthvalue(rank).values
-        middle = float(b.distance.median())
+        a.check(b)
+        samples, held = a.rows[:, 0], b.rows[:, 0]
+        threshold = held.kthvalue(math.ceil(self.quantile * len(held))).values
+        middle = float(held.median())
         if middle == 0:
             raise InputError(
                 "half of the held-out items or more are copies of training items, so memorisation "
                 "cannot be measured: split the data without duplicates"
             )
-        value, floor = (float((side.distance <= threshold).double().mean()) for side in (a, b))
+        value, floor = (float((side <= threshold).double().mean()) for side in (samples, held))
         protocol = (
             f"share of samples closer to the nearest of {len(self.training)} training "
             f"items than the {self.quantile:g}-quantile of held-out items, features "
-            f"{self.features.name}"
+            f"{self.features.name}{counted(a, b)}"
         )
-        parts = {"median distance ratio": float(a.distance.median()) / middle}
-        return Score(value, min(a.n, b.n), floor, protocol, self.better, parts)
+        parts = {"median distance ratio": float(samples.median()) / middle}
+        return Score(value, min(a.kept, b.kept), floor, protocol, self.better, parts)

@@ -1,4 +1,4 @@
-"""What sfumato-eval announces: its metrics, by bare names."""
+"""What sfumato-eval announces: its metrics and systems, by bare names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,26 @@ from sfumato.plugins import Add
 
 @hook
 def sfumato_register(add: Add) -> None:
-    """Announce the metrics."""
+    """Announce the metrics and the systems."""
+    for name, summary, source in (
+        (
+            "codeexec",
+            "Understanding Diffusion Models via Code Execution",
+            "Yu 2025, arXiv:2512.07201",
+        ),
+        (
+            "overview",
+            "An overview of diffusion models for generative artificial intelligence",
+            "Gallon, Jentzen & von Wurstemberger 2024, arXiv:2412.01371",
+        ),
+        (
+            "unified",
+            "Understanding Diffusion Models: A Unified Perspective",
+            "Luo 2022, arXiv:2208.11970",
+        ),
+    ):
+        target = f"sfumato_eval.systems.{name}:system"
+        add("system", name, target, summary=summary, source=source)
     add(
         "metric",
         "sliced-wasserstein",
@@ -38,6 +57,20 @@ def sfumato_register(add: Add) -> None:
         "sfumato_eval.frechet:Frechet",
         summary="Frechet distance between Gaussians fitted to any features",
         source="arXiv:1706.08500",
+    )
+    add(
+        "metric",
+        "prdc",
+        "sfumato_eval.prdc:PRDC",
+        summary="precision, recall, density and coverage by nearest neighbours",
+        source="arXiv:1904.06991, arXiv:2002.09797",
+    )
+    add(
+        "metric",
+        "c2st",
+        "sfumato_eval.c2st:C2ST",
+        summary="held-out accuracy of a classifier of samples and real items, with a p-value",
+        source="arXiv:1610.06545",
     )
     add(
         "metric",

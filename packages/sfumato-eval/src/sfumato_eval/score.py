@@ -1,37 +1,27 @@
 """Scores that carry n and their floor, the metric contract, and `measure` which joins the two.
 
-The floor of a metric is its value between real and real data: training data against held-out
-data, at the n of the samples. A value without its floor cannot be read, since most distances
-between finite sets are far from zero even for equal laws.
+The floor of a metric is its value between real and real data, at the n of the samples. A value
+without its floor cannot be read, since most distances between finite sets are far from zero even
+for equal laws.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "Better",
-    "Metric",
-    "Score",
-    "Source",
-    "Subset",
-    "Summary",
-    "measure",
-    "subsample",
-    "summarise",
-]
+__all__ = ["Better", "Metric", "Score", "measure", "measure_all"]
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
-import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from sfumato import Batch, Dataset, InputError, Maybe, random
-from sfumato.state import items, select
+from sfumato import Batch, InputError
+from sfumato.state import items
+
+from .sources import Source, Summary, numbered, size, subsample, summarise
 
 Better: TypeAlias = Literal["lower", "higher"]
-Source: TypeAlias = Batch | Dataset
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,7 @@ class Score:
 
     Attributes:
         value: the measure between samples and held-out data.
-        n: items on each side (the smaller number where a caller compares unequal sides).
+        n: items on each side that the value rests on (the smaller number where they differ).
         floor: the same measure between real and real data, where it is known.
         protocol: what was computed, in one line: estimator, settings, features.
         better: the direction of improvement.
@@ -56,19 +46,14 @@ class Score:
 
     @property
     def ratio(self) -> float | None:
-        """The value over the floor; None without a floor, or where it is not above zero."""
-        return self.value / self.floor if self.floor is not None and self.floor > 0 else None
+        """The value over the floor; None without a floor, or where it would mislead.
 
-
-class Summary(Protocol):
-    """What a metric keeps of a set of items; adding two gives the summary of both sets."""
-
-    @property
-    def n(self) -> int:
-        """Number of items."""
-
-    def __add__(self, other: Self, /) -> Self:
-        """The summary of both sets together."""
+        That is where the floor is not above zero, or the value is below, as that of an unbiased
+        estimator may be.
+        """
+        if self.floor is None or self.floor <= 0 or self.value < 0:
+            return None
+        return self.value / self.floor
 
 
 S = TypeVar("S", bound=Summary)
@@ -99,141 +84,146 @@ class Metric(Protocol[S]):
         """
 
 
-@dataclass(frozen=True, eq=False)
-class Subset:
-    """Some items of a source, as a `Dataset`.
-
-    Attributes:
-        source: a dataset, or one batch.
-        index: (n,) long, which items.
-    """
-
-    source: Source
-    index: Tensor
-
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """The facts of the source."""
-        return self.source.about
-
-    def __len__(self) -> int:
-        """Number of items."""
-        return len(self.index)
-
-    def batch(self, index: Sequence[int]) -> Batch:
-        """The items at `index` of this subset."""
-        chosen = self.index[torch.as_tensor(index, dtype=torch.long)]
-        if not isinstance(self.source, Batch):
-            return self.source.batch(chosen.tolist())
-        condition = {k: _pick(v, chosen) for k, v in self.source.condition.items()}
-        return Batch(select(self.source.x, chosen), condition, self.source.about)
-
-
-def _pick(value: object, index: Tensor) -> object:
-    if isinstance(value, Maybe):
-        return Maybe(select(value.value, index), value.present[index])
-    return select(value, index)
-
-
-def _size(source: Source) -> int:
-    return items(source.x) if isinstance(source, Batch) else len(source)
-
-
-def subsample(source: Source, n: int, generator: Generator) -> Subset:
-    """`n` items of a source drawn without replacement, in the order of the source.
-
-    Raises:
-        InputError: if the source holds fewer than `n`, or `n` is not positive.
-    """
-    size = _size(source)
-    if not 1 <= n <= size:
-        raise InputError(f"cannot draw {n} of {size} items: n must be between 1 and {size}")
-    return Subset(source, random.permutation(size, generator)[:n].cpu().sort().values)
-
-
-def summarise(
-    summary: Callable[[Batch], S], source: Source, *, side: str, batch_size: int = 256
-) -> S:
-    """The summary of a whole source, batch by batch.
-
-    Args:
-        summary: `Metric.summary`, or any map from a batch to something that adds.
-        source: a dataset, or one batch.
-        side: what to call the source in an error: "samples", "held-out", "train".
-        batch_size: items given to `summary` at a time.
-
-    Raises:
-        InputError: if the source is empty, or what `summary` raises, with the side named.
-    """
-    size = _size(source)
-    if not size or batch_size < 1:
-        raise InputError(f"{side}: {size} items in batches of {batch_size}; both must be positive")
-    whole, total = Subset(source, torch.arange(size)), None
-    for start in range(0, size, batch_size):
-        stop = min(start + batch_size, size)
-        try:
-            part = summary(whole.batch(range(start, stop)))
-            total = part if total is None else total + part
-        except InputError as error:
-            raise InputError(f"{side}, items {start} to {stop - 1}: {error}") from error
-    assert total is not None
-    return total
-
-
 def measure(
     metric: Metric[S],
     samples: Source,
     held: Source,
-    train: Source,
+    other: Source,
     *,
     n: int | None = None,
     generator: Generator | None = None,
     batch_size: int = 256,
+    floor: str = "other real items against held-out items",
 ) -> Score:
     """A metric between samples and held-out data, with its floor, at the same n on every side.
 
-    value = between(samples, held); floor = between(train, held), unless the metric knows its
-    floor from `held` alone. A side with more than n items is subsampled: equal generators draw
-    equal items, so that several metrics can be measured on the same ones.
+    value = between(samples, held); floor = between(other, held), unless the metric knows its
+    floor from `held` alone. Of a side with more than n items, n are drawn: equal generators draw
+    equal items, so that several metrics can be measured on the same ones. A stream has no length:
+    its first n items are taken.
+
+    The floor is neutral where `other` is to the features what `held` is. Where they were fitted
+    to training items, let `held` and `other` be disjoint halves of the held-out data: features
+    may tell training items from others, and a floor too high flatters every model. Ask for
+    conditional samples with the conditions of `other`: those of a model with no fault are then
+    distributed as `other` is, proportions of classes included, and so is the value as the floor.
 
     Args:
         metric: what to measure.
         samples: what the model made.
         held: real items that the model has not seen.
-        train: real items that the model was trained on.
-        n: items on each side; by default the size of the smallest.
+        other: further real items, for the floor.
+        n: items on each side; by default the size of the smallest that has one.
         generator: draws the items; may be left out where every side holds exactly n.
         batch_size: items in memory at a time.
+        floor: what the floor compares, for the protocol.
 
     Raises:
         InputError: if a side is empty, holds fewer than n items, or holds more and there is no
-            generator; if a metric cannot use a side (features not finite), or the result is not
-            finite. The side is named.
+            generator; if n is not given and all sides are streams; if a metric cannot use a side
+            (features not finite), or the result is not finite. The side is named.
     """
-    sources = {"samples": samples, "held-out": held, "train": train}
-    sizes = {side: _size(source) for side, source in sources.items()}
-    count = min(sizes.values()) if n is None else n
-    for side, size in sizes.items():
-        if not 1 <= count <= size:
-            raise InputError(f"{side}: {size} items, but {count} are needed on every side (n >= 1)")
-        if size > count:
-            if generator is None:
-                raise InputError(
-                    f"{side}: {size} items, but {count} are compared on every side; pass a "
-                    "generator that draws them, or sides of equal size"
-                )
-            sources[side] = subsample(sources[side], count, generator)
+    found = measure_all(
+        [metric], samples, held, other, n=n, generator=generator, batch_size=batch_size, floor=floor
+    )
+    return found[metric.name]
 
-    def total(side: str) -> S:
-        return summarise(metric.summary, sources[side], side=side, batch_size=batch_size)
 
-    made, reference = total("samples"), total("held-out")
-    score = metric.between(made, reference)
-    if score.floor is None:
-        score = replace(score, floor=metric.between(total("train"), reference).value)
+def measure_all(
+    metrics: Sequence[Metric[Any]],
+    samples: Source,
+    held: Source,
+    other: Source,
+    *,
+    n: int | None = None,
+    generator: Generator | None = None,
+    batch_size: int = 256,
+    floor: str = "other real items against held-out items",
+) -> dict[str, Score]:
+    """What `measure` finds for each of several metrics, by name, in one pass over each side.
+
+    So that a generator serves them all, and features that are `remembered` are made once.
+
+    Raises:
+        InputError: as `measure` does, or if two metrics have one name.
+    """
+    names = [metric.name for metric in metrics]
+    if len(set(names)) < len(names):
+        raise InputError(f"the metrics have to differ in name, unlike {', '.join(names)}")
+    count, sources = _equal({"samples": samples, "held-out": held, "other": other}, n, generator)
+
+    def totals(side: str, which: Sequence[Metric[Any]]) -> list[Any]:
+        def summary(batch: Batch) -> _Several:
+            return _Several(tuple(metric.summary(batch) for metric in which), items(batch.x))
+
+        total = summarise(summary, sources[side], side=side, batch_size=batch_size, n=count)
+        return list(total.parts)
+
+    made, reference = totals("samples", metrics), totals("held-out", metrics)
+    scores = [m.between(*pair) for m, *pair in zip(metrics, made, reference, strict=True)]
+    missing = [i for i, score in enumerate(scores) if score.floor is None]
+    if missing:
+        real = totals("other", [metrics[i] for i in missing])
+        for i, part in zip(missing, real, strict=True):
+            scores[i] = _with_floor(scores[i], metrics[i].between(part, reference[i]), floor)
+    return dict(zip(names, map(_finite, names, scores), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class _Several:
+    """Summaries of several metrics of the same items."""
+
+    parts: tuple[Any, ...]
+    n: int
+
+    def __add__(self, other: _Several) -> _Several:
+        both = zip(self.parts, other.parts, strict=True)
+        return _Several(tuple(a + b for a, b in both), self.n + other.n)
+
+    def numbered(self, first: int) -> _Several:
+        return replace(self, parts=tuple(numbered(part, first) for part in self.parts))
+
+
+def _with_floor(score: Score, real: Score, floor: str) -> Score:
+    parts = {f"{name} of the floor": value for name, value in real.parts.items()}
+    return replace(
+        score,
+        floor=real.value,
+        protocol=f"{score.protocol}; floor: {floor}",
+        parts={**score.parts, **parts},
+    )
+
+
+def _finite(name: str, score: Score) -> Score:
     if not all(map(math.isfinite, (score.value, score.floor or 0.0, *score.parts.values()))):
         raise InputError(
-            f"{metric.name} is not finite (value {score.value}, floor {score.floor}): the features "
+            f"{name} is not finite (value {score.value}, floor {score.floor}): the features "
             "are too large to be squared and summed; scale them down"
         )
     return score
+
+
+def _equal(
+    sources: Mapping[str, Source], n: int | None, generator: Generator | None
+) -> tuple[int, dict[str, Source]]:
+    """The items on each side, and the sides cut to so many where they have a length."""
+    sizes = {side: size(source) for side, source in sources.items()}
+    known = [length for length in sizes.values() if length is not None]
+    if n is None and not known:
+        raise InputError("all sides are streams, which have no length: give n")
+    count, found = min(known) if n is None else n, dict(sources)
+    for side, length in sizes.items():
+        if length is None:
+            continue
+        if not 1 <= count <= length:
+            raise InputError(
+                f"{side}: {length} items, but {count} are needed on every side (n >= 1)"
+            )
+        if length > count:
+            if generator is None:
+                raise InputError(
+                    f"{side}: {length} items, but {count} are compared on every side; pass a "
+                    "generator that draws them, or sides of equal size"
+                )
+            found[side] = subsample(sources[side], count, generator)
+    return count, found

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sfumato import Batch, InputError, random
 
-from .features import Features, Vectors, pixels
+from .features import Features, pixels
 from .score import Better, Score
+from .sketch import MOST, Vectors, counted
 
 
 def wasserstein(a: Tensor, b: Tensor, order: int = 2) -> Tensor:
@@ -58,19 +59,21 @@ class SlicedWasserstein:
 
     Bonneel et al., "Sliced and Radon Wasserstein Barycenters of Measures", 2015. The expectation
     is a mean over directions that are a function of (seed, d) alone, so that all sides, batches
-    and processes use the same ones. Memory: n x directions doubles.
+    and processes use the same ones. Memory: items kept x directions doubles.
 
     Attributes:
         features: what is compared.
         directions: number of directions u.
         order: p.
         seed: names the set of directions.
+        most: items kept of each side, see `Vectors`; None keeps all.
     """
 
     features: Features = pixels
     directions: int = 256
     order: Literal[1, 2] = 2
     seed: int = 0
+    most: int | None = MOST
     name: ClassVar[str] = "sliced-wasserstein"
     better: ClassVar[Better] = "lower"
 
@@ -88,9 +91,9 @@ class SlicedWasserstein:
         return torch.nn.functional.normalize(random.normal(like, generator), dim=0)
 
     def summary(self, batch: Batch) -> Vectors:
-        """The projections of each item, (n, directions)."""
+        """The projections of each item."""
         values = self.features(batch).double()
-        return Vectors((values @ self.axes(values.shape[1]),), values.shape[1])
+        return Vectors.of(values @ self.axes(values.shape[1]), values.shape[1], self.most)
 
     def between(self, a: Vectors, b: Vectors) -> Score:
         """The distance, in the units of the features; unequal n is handled exactly."""
@@ -99,6 +102,6 @@ class SlicedWasserstein:
         value = float(powers.mean()) ** (1 / self.order)
         protocol = (
             f"sliced {self.order}-Wasserstein distance, {self.directions} directions "
-            f"(seed {self.seed}), features {self.features.name} (d={a.dimensions})"
+            f"(seed {self.seed}), features {self.features.name} (d={a.dimensions}){counted(a, b)}"
         )
-        return Score(value, min(a.n, b.n), None, protocol)
+        return Score(value, min(a.kept, b.kept), None, protocol)

@@ -77,9 +77,9 @@ def reseed(seed: int, device: torch.device) -> None:
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Within the block the first request to end is remembered, so that a step can be saved.
 
-    Requests are Ctrl-C and SIGTERM, which torchrun and cluster schedulers send. A second one has its
-    usual effect. A signal that the process ignores (nohup) stays ignored. Yields a function that
-    says whether there was a request.
+    Requests are Ctrl-C and SIGTERM, which torchrun and cluster schedulers send. A second one has
+    its usual effect. A signal that the process ignores (nohup) stays ignored. Yields a function
+    that says whether there was a request.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # signals go to the main thread

@@ -1,4 +1,4 @@
-"""What sfumato-train announces: its objectives, by bare names."""
+"""What sfumato-train announces: its objectives and tools, by bare names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from sfumato.plugins import Add
 
 @hook
 def sfumato_register(add: Add) -> None:
-    """Announce the objectives."""
+    """Announce the objectives and the tools."""
     add(
         "objective",
         "denoising",
         "sfumato_train.objective:Denoising",
         summary="weighted denoising loss with stratified times and condition dropout",
         source="Ho et al. 2020, arXiv:2006.11239",
+    )
+    add(
+        "tool",
+        "average",
+        "sfumato_train.tools:average",
+        summary="averages the weights of several checkpoints into a new run",
+        source="Izmailov et al. 2018, arXiv:1803.05407; Liu et al. 2024, arXiv:2404.02241",
     )

@@ -94,12 +94,16 @@ class Run:
         place = pick_device(device)
         model = fresh(self.recipe.seed, lambda: self.recipe.model(self.about))
         modules = parts(model)
-        if which.startswith("power-"):
-            width = which.removeprefix("power-")
-            values = combined(self.path / "averages", self.recipe.widths, saved.step, width)
-            checkpoint.fill(checkpoint.collect(modules), values, f"{self.path / 'averages'}")
-        else:
-            checkpoint.load(saved.path, self._stem(which), checkpoint.collect(modules))
+        targets = checkpoint.collect(modules)
+        try:
+            if which.startswith("power-"):
+                width = which.removeprefix("power-")
+                values = combined(self.path / "averages", self.recipe.widths, saved.step, width)
+                checkpoint.fill(targets, values, f"{self.path / 'averages'}")
+            else:
+                checkpoint.load(saved.path, self._stem(which), targets)
+        except InputError as error:
+            raise InputError(f"{error}{_aged(self.path)}") from None
         set_precision(modules, precision)
         modules.to(place).eval().requires_grad_(False)
         return model
@@ -169,7 +173,7 @@ def open_run(path: Path | str) -> Run:
         ) from None
     except InputError as error:
         raise InputError(
-            f"{path / 'recipe.json'} does not fit the recipe {name!r}: {error}"
+            f"{path / 'recipe.json'} does not fit the recipe {name!r}: {error}{_aged(path)}"
         ) from None
     data_path = None if where["path"] is None else Path(where["path"])
     return Run(path, name, recipe, domain, facts["about"], data_path, where["items"])
@@ -232,6 +236,18 @@ def write(run: Run) -> None:
             },
         },
     )
+
+
+def _aged(path: Path) -> str:
+    """What to add to an error where a run was written with other versions than are installed."""
+    facts = read_json(path / "recipe.json")
+    owner, written = facts["plugin"], facts.get("versions", {})
+    here = {"sfumato": sfumato.__version__, owner: version(owner)}
+    old = [f"{name} {written.get(name)}" for name in here if written.get(name) != here[name]]
+    if not old:
+        return ""
+    now = " and ".join(f"{name} {number}" for name, number in here.items())
+    return f"; the run was written with {' and '.join(old)}, and installed is {now}"
 
 
 def _facts(path: Path) -> dict[str, Any]:
