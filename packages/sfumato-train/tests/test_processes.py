@@ -63,7 +63,7 @@ def close(one, other, since=0, averages=False):
         for key in a.keys() - {"parts", "held_levels"}:
             assert a[key] == pytest.approx(b[key], rel=1e-4), key
         for level, expected in zip(a.get("held_levels", ()), b.get("held_levels", ()), strict=True):
-            assert level == (expected and pytest.approx(expected, rel=1e-3))
+            assert level == pytest.approx(expected, rel=1e-3)
     for stem in ("model", "ema", "training", *(["ema-0.9"] if averages else [])):
         values, others = (
             checkpoint.read(run / "checkpoints" / f"step-{STEPS:06d}", stem) for run in (one, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -262,6 +263,49 @@ def test_a_checkpoint_of_another_recipe_does_not_load(run):
     edit(run.path, values={**run.recipe.model_dump(mode="json"), "width": 17})
     with pytest.raises(InputError, match=r"ema.safetensors: denoiser.net.\S+ is float32 of shape"):
         open_run(run.path).model(device="cpu")
+
+
+def test_other_versions_are_told_where_a_checkpoint_does_not_fit(run):
+    """Versions alone are no error: what fits is loaded."""
+    facts = json.loads((run.path / "recipe.json").read_text())
+    edit(run.path, versions={**facts["versions"], "sfumato": "0.0.7", facts["plugin"]: "0.0.9"})
+    assert open_run(run.path).model(device="cpu") is not None
+    edit(run.path, values={**run.recipe.model_dump(mode="json"), "width": 17})
+    with pytest.raises(
+        InputError,
+        match=r"of shape .*; the run was written with sfumato 0.0.7 and toy-points 0.0.9, and "
+        r"installed is sfumato \d",
+    ):
+        open_run(run.path).model(device="cpu")
+
+
+def test_weights_are_chosen_by_name(toy, tmp_path):
+    words = [*SHORT, "decays=0.5,", "widths=0.05,0.2"]
+    run = open_run(start("toy/points", words, None, tmp_path / "run", device="cpu"))
+    found = {
+        which: run.model(which, device="cpu").denoiser.net.inward.weight
+        for which in ("ema", "live", "ema-0.5", "power-0.05", "power-0.1", "power-0.2")
+    }
+    stored = checkpoint.read(run.path / "averages" / "step-000020", "power-0.2")
+    assert torch.allclose(found["power-0.2"], stored["denoiser.net.inward.weight"], atol=1e-6)
+    for one, other in combinations(found.values(), 2):
+        assert not torch.allclose(one, other, atol=1e-6)
+    for which, message in (
+        ("ema-0.7", "no weights 'ema-0.7'; there is live, ema, ema-0.5 and power-WIDTH"),
+        ("power-x", "the width of an average is a number"),
+        ("power-0.5", r"lies in \(0, 0.289\), but is 0.5"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run.model(which, device="cpu")
+    plain = open_run(start("toy/points", SHORT, None, tmp_path / "plain", device="cpu"))
+    with pytest.raises(InputError, match="no snapshots of averages; train with widths"):
+        plain.model("power-0.1", device="cpu")
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(toy, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"the folder .*file/run cannot be made: Not a directory"):
+        start("toy/points", SHORT, None, tmp_path / "file" / "run", device="cpu")
 
 
 def test_an_older_recipe_is_migrated(run, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfumato import Batch, InputError, random
+from sfumato import Batch, InputError
 from sfumato_data import Tensors, gather
 from sfumato_eval import Score
 from sfumato_train import evaluate, open_run, start
@@ -25,10 +25,10 @@ def run(site, tmp_path_factory):
 
 
 @pytest.fixture
-def many(toy, tmp_path):
-    """A file of points that no run has seen."""
-    np.save(tmp_path / "many.npy", toy.points(2000, seed=7).x.numpy())
-    return tmp_path / "many.npy"
+def many(toy, run, monkeypatch, tmp_path):
+    """A path at which the domain reads points that no run has seen, with their labels."""
+    monkeypatch.setattr(type(run.domain), "read", lambda self, path: toy.points(2000, seed=7))
+    return tmp_path / "many"
 
 
 def test_a_trained_run_comes_near_the_floor(run, many, tmp_path):
@@ -48,25 +48,23 @@ def test_the_same_seed_gives_the_same_row(run):
 
 
 def test_samples_are_independent_of_the_items_they_are_compared_with(run, monkeypatch):
-    """Conditions come from training items, and the two halves of the real items are disjoint."""
+    """Their conditions are those of the half that the floor is of, and the halves are disjoint."""
     asked, sides = {}, []
 
     def fake(source, n, *, condition, **options):
         asked.update(condition)
         return Batch(torch.zeros(n, 2), condition)
 
-    def spy(metric, samples, held, other, **options):
-        sides.append((set(held.index), set(other.index)))
-        return Score(1.0, 70, 1.0, "")
+    def spy(metrics, samples, held, other, **options):
+        sides.append((held, other))
+        return {"one": Score(1.0, 70, 1.0, "")}
 
     monkeypatch.setattr("sfumato_train.scoring.draw", fake)
-    monkeypatch.setattr("sfumato_eval.measure", spy)
+    monkeypatch.setattr("sfumato_train.yardstick.measure_all", spy)
     evaluate(run, 70, device="cpu")
-    train, _ = run.data()
     ((held, other),) = sides
-    assert len(held) == len(other) == 70 and not held & other
-    chosen = random.integers(0, len(train), (70,), random.derive(0, "evaluate", "condition"))
-    assert torch.equal(asked["label"], gather(train, chosen.tolist()).condition["label"])
+    assert len(held) == len(other) == 70 and not set(held.index) & set(other.index)
+    assert torch.equal(asked["label"], gather(other).condition["label"])
 
 
 def test_half_of_the_held_out_items_are_taken_by_default(run):
@@ -96,5 +94,5 @@ def test_more_items_than_there_are_is_an_error(run, toy, tmp_path):
     none = open_run(
         start("toy/points", ["steps=1", "held=0"], None, tmp_path / "none", device="cpu")
     )
-    with pytest.raises(InputError, match=r"held out 0 item\(s\) \(held=0.0\)"):
+    with pytest.raises(InputError, match=r"0 item\(s\) were held out"):
         evaluate(none)

@@ -16,7 +16,12 @@ WORDS = ["steps=6", "log=2", "save=3"]
 
 
 def test_rows_become_numbers_with_names():
-    row = {"step": 3, "loss": 1.5, "parts": {"a": 2.0, "b": None}, "held_levels": [None, 4.0]}
+    row = {
+        "step": 3,
+        "loss": 1.5,
+        "parts": {"a": 2.0, "b": None},
+        "held_levels": [[0.1, None], [0.5, 4.0]],
+    }
     assert flat(row) == {"loss": 1.5, "parts/a": 2.0, "held_levels/1": 4.0}
 
 

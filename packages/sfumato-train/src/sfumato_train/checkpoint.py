@@ -12,6 +12,7 @@ __all__ = [
     "Saved",
     "best",
     "collect",
+    "combined",
     "compare",
     "fill",
     "load",
@@ -329,6 +330,26 @@ def read(path: Path, stem: str) -> dict[str, Tensor]:
     for version in range(_facts(path)["format"], FORMAT):
         tensors = MIGRATIONS[version](stem, tensors)
     return tensors
+
+
+def combined(pieces: Sequence[tuple[Path, str, float]]) -> dict[str, Tensor]:
+    """The weighted sum of parts of checkpoints, taken in float64; integers are those of the last.
+
+    Args:
+        pieces: folder of a checkpoint, part ("model", "ema") and weight of each.
+
+    Raises:
+        InputError: if they do not hold the same tensors, or as `read`.
+    """
+    path, stem, share = pieces[-1]
+    last = read(path, stem)
+    total = {k: v.double() * share for k, v in last.items() if v.is_floating_point()}
+    for path, stem, share in pieces[:-1]:
+        values = read(path, stem)
+        compare(last, {name: (v.shape, v.dtype) for name, v in values.items()}, f"{path / stem}")
+        for name, value in total.items():
+            value.add_(values[name].double(), alpha=share)
+    return {k: total[k].to(v.dtype) if k in total else v for k, v in last.items()}
 
 
 def _read_folder(folder: Path) -> dict[str, Tensor]:

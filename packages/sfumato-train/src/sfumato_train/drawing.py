@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["draw"]
+__all__ = ["blank", "device_of", "draw", "guided"]
 
 import time
 from collections.abc import Callable, Mapping
@@ -93,7 +93,7 @@ def draw(
     guidance = model.guidance if guidance is None else guidance
     walk = _component("sampler", sampler) or model.sampler
     times = (_component("grid", grid) or model.grid)(model.process, steps or model.steps)
-    home = _device(model)
+    home = device_of(model)
     chunk = batch or _fitting(model, asked, guidance, seed)
     tell, began = throttled(watch, n), time.monotonic()
     found = []
@@ -103,8 +103,8 @@ def draw(
         numbers = (index + first).tolist()
         x = sfumato.sample(
             model.process,
-            _guided(model.denoiser, move(part, home).condition, guidance),
-            _blank(model, seed, numbers),
+            guided(model.denoiser, move(part, home).condition, guidance),
+            blank(model, seed, numbers),
             sampler=walk,
             grid=times,
             generator=Streams.derive(seed, "sample", numbers),
@@ -140,21 +140,23 @@ def _component(kind: str, wanted: Any) -> Any:
     return found() if kind == "sampler" else found
 
 
-def _device(model: Model) -> torch.device:
+def device_of(model: Model) -> torch.device:
+    """Where the weights of a model are."""
     for module in (model.denoiser, model.process):
         for value in (*module.parameters(), *module.buffers()):
             return value.device
     return torch.device("cpu")
 
 
-def _blank(model: Model, seed: int, numbers: list[int]) -> Any:
+def blank(model: Model, seed: int, numbers: list[int]) -> Any:
     """Data states to be filled; each item's size is drawn from a stream of its own."""
     each = [model.blank(1, random.derive(seed, "blank", i)) for i in numbers]
-    return state.to(join(each), _device(model))
+    return state.to(join(each), device_of(model))
 
 
 @torch.no_grad()
-def _guided(denoiser: Denoiser, condition: Mapping[str, Any], guidance: float | None) -> Denoiser:
+def guided(denoiser: Denoiser, condition: Mapping[str, Any], guidance: float | None) -> Denoiser:
+    """The denoiser under a condition; with a scale, classifier-free guidance by the plain one."""
     if not condition:
         return denoiser
     if guidance in (None, 1):
@@ -179,14 +181,14 @@ def _part(
 
 def _fitting(model: Model, asked: Batch, guidance: float | None, seed: int) -> int:
     """How many samples fit in memory at a time."""
-    home = _device(model)
+    home = device_of(model)
 
     def once(count: int) -> object:
         index = torch.arange(count)
-        like = _blank(model, seed, index.tolist())
+        like = blank(model, seed, index.tolist())
         x = model.process.prior(model.codec.layout(like) if model.codec else like)
         condition = move(select(asked, index), home).condition
-        posterior = _guided(model.denoiser, condition, guidance)(
+        posterior = guided(model.denoiser, condition, guidance)(
             x.sample(random.derive(seed, "fit", device=home)),
             torch.ones((), dtype=torch.float64),
         )

@@ -39,7 +39,7 @@ HELD_ITEMS = 512
 """Held-out items that the validation loss is measured on."""
 
 LEVELS = 10
-"""Equal ranges of t whose validation losses are told apart."""
+"""Groups of held-out items, by noise level, whose losses are told apart."""
 
 OnSave = Callable[[int, Model], None]
 
@@ -260,7 +260,7 @@ class _Loop:
             return {}
         count = state.items(self.held.x) * self.settings.accumulation / self.settings.batch
         each: list[Tensor] = []
-        times: list[Tensor] = []
+        clocks: list[Tensor] = []
         first = self.averages.get("ema")
         with evaluating(self.objective), first.applied() if first else nullcontext():
             for k, part in enumerate(_cut(self.held, math.ceil(count))):
@@ -269,10 +269,10 @@ class _Loop:
                 if found is None:
                     return {}
                 each.append(found.each)
-                times += [] if found.t is None else [found.t]
+                clocks += [] if found.clock is None else [found.clock]
         loss = torch.cat(each).double()
         row: dict[str, Any] = {"held_loss": _number(loss.mean())}
-        return row | ({"held_levels": _by_level(loss, torch.cat(times))} if times else {})
+        return row | ({"held_levels": _by_level(loss, torch.cat(clocks))} if clocks else {})
 
     def _kept(self) -> str:
         if self.last is None:
@@ -298,11 +298,11 @@ def _spread(held: Dataset | None) -> Batch | None:
     return gather(held, [i * len(held) // count for i in range(count)])
 
 
-def _by_level(loss: Tensor, t: Tensor) -> list[float | None]:
-    """Mean loss in `LEVELS` equal ranges of t; None where there is none."""
-    level = (t * LEVELS).long().clamp(0, LEVELS - 1)
-    sums = torch.zeros(LEVELS, dtype=torch.float64, device=loss.device).index_add_(0, level, loss)
-    return [_number(mean) for mean in sums / level.bincount(minlength=LEVELS)]
+def _by_level(loss: Tensor, clock: Tensor) -> list[list[float | None]]:
+    """[mean clock, mean loss] of `LEVELS` groups of items, from little noise to much."""
+    order = clock.argsort()
+    groups = zip(clock[order].chunk(LEVELS), loss[order].chunk(LEVELS), strict=True)
+    return [[_number(one.mean()), _number(other.mean())] for one, other in groups]
 
 
 def _number(value: Tensor) -> float | None:

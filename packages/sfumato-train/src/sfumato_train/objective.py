@@ -25,12 +25,13 @@ class Loss:
     Attributes:
         each: (B,) loss of each item; the loop takes the mean.
         parts: named numbers to follow, of any shape; their mean is logged.
-        t: (B,) the time of each item, where the loss has one: validation is told by noise level.
+        clock: (B,) the clock of each item, log(sigma/alpha), where the loss has one: validation is
+            told by noise level.
     """
 
     each: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
-    t: Tensor | None = None
+    clock: Tensor | None = None
 
 
 class Objective(nn.Module):
@@ -114,7 +115,12 @@ class Denoising(Objective):
         if batch.condition:
             denoiser = denoiser.given(**drop(batch.condition, self.dropout, generator))
         error = denoiser(x, t).loss(target)
-        return Loss(error * self.weight(self.process, t), {"unweighted": error.detach()}, t)
+        clock = self.process.clock(t)
+        return Loss(
+            error * self.weight(self.process, t),
+            {"unweighted": error.detach()},
+            clock if isinstance(clock, Tensor) else None,  # a product has several
+        )
 
 
 def drop(condition: Mapping[str, Any], share: float, generator: Generator) -> dict[str, Any]:

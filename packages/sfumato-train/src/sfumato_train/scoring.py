@@ -7,12 +7,12 @@ __all__ = ["evaluate"]
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sfumato import Dataset, InputError, Sampler, random
-from sfumato_data import gather, subset
+from sfumato import Dataset, InputError, Sampler
 
 from .drawing import Grid, draw
 from .guards import Watch
 from .runs import Run, read
+from .yardstick import yardstick
 
 if TYPE_CHECKING:
     from sfumato_eval.tables import Row
@@ -35,10 +35,9 @@ def evaluate(
 ) -> list[Row]:
     """Measure a run; `sfumato_eval.render` and `sfumato_eval.write` take the rows.
 
-    The samples are asked for with the conditions of training items drawn at random, so that they
-    are independent of the items that they are compared with: one half of the held-out data, drawn
-    at random. The floor of each metric is the other half against that one, at the same n: features
-    that are fitted to training items treat both alike.
+    What is compared with what is said in `yardstick`: one half of the held-out data with the
+    samples and, for the floor, with the other half, whose conditions the samples are asked for
+    with.
 
     Args:
         run: the run; its last checkpoint, averaged weights.
@@ -58,45 +57,27 @@ def evaluate(
         InputError: if half of the held-out items are fewer than n, or the facts of other data
             (sizes, classes) are not those that the run was trained for.
     """
-    from sfumato_eval import measure, table
+    from sfumato_eval import table
 
     train, held = run.data()
     if data_path is not None:
         held = _other(run, Path(data_path))
-    most = len(held) // 2
-    if most == 0:
-        raise InputError(
-            f"{run.path} held out {len(held)} item(s) (held={run.recipe.held}), and two are needed "
-            "at least; give other data"
-        )
-    n = min(most, 5000) if n is None else n
-    if not 1 <= n <= most:
-        raise InputError(
-            f"n must be between 1 and {most}, half of the {len(held)} held-out items, but is {n}"
-        )
-    order = random.permutation(len(held), random.derive(seed, "evaluate")).tolist()
-    real, other = subset(held, sorted(order[:n])), subset(held, sorted(order[n : 2 * n]))
-    chosen = random.integers(0, len(train), (n,), random.derive(seed, "evaluate", "condition"))
+    measure = yardstick(run.domain, train, held, n, seed)
     samples = draw(
         run,
-        n,
+        measure.n,
         sampler=sampler,
         grid=grid,
         steps=steps,
         seed=seed,
-        condition=gather(train, chosen.tolist()).condition,
+        condition=measure.condition,
         guidance=guidance,
         batch=batch,
         device=device,
         precision=precision,
         watch=watch,
     )
-    return table(
-        {
-            metric.name: measure(metric, samples, real, other, n=n, floor="two held-out halves")
-            for metric in run.domain.metrics(train)
-        }
-    )
+    return table(measure.scores(samples))
 
 
 def _other(run: Run, path: Path) -> Dataset:

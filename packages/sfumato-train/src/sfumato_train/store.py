@@ -150,15 +150,12 @@ def combined(folder: Path, widths: Sequence[float], step: int, wanted: str) -> d
         raise InputError(f"power-{wanted}: the width of an average is a number") from None
     pairs = [(one, kept) for one in found for kept in widths]
     shares = posthoc([(one.step, kept) for one, kept in pairs], step, width)
-    sums: dict[str, Tensor] = {}
-    for (one, kept), share in zip(pairs, shares, strict=True):
-        like = checkpoint.read(one.path, f"power-{kept:g}")
-        for name, value in like.items():
-            if value.is_floating_point():
-                sums[name] = sums.get(name, 0) + share * value.double()
-            else:
-                sums[name] = value  # copied, not averaged: that of the last
-    return {name: value.to(like[name].dtype) for name, value in sums.items()}
+    return checkpoint.combined(
+        [
+            (one.path, f"power-{kept:g}", share)
+            for (one, kept), share in zip(pairs, shares, strict=True)
+        ]
+    )
 
 
 def _own(model: nn.ModuleDict, objective: nn.Module) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor
 
 from sfumato import InputError
 
@@ -65,7 +64,12 @@ def average(
     chosen = found[-wanted:]
     shares = _shares(weights, wanted)
     stems = [stem for stem in _stems(chosen[-1]) if stem != TRAINING]
-    files = {stem: _combined(chosen, shares, stem) for stem in stems}
+    files = {
+        stem: checkpoint.combined(
+            [(one.path, stem, share) for one, share in zip(chosen, shares, strict=True)]
+        )
+        for stem in stems
+    }
     write(replace(run, path=out))
     checkpoint.write(out / "checkpoints", chosen[-1].step, files, None, Keep())
     steps = ", ".join(str(one.step) for one in chosen)
@@ -85,16 +89,3 @@ def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
 
 def _stems(saved: Saved) -> list[str]:
     return [str(stem) for stem in read_json(saved.path / "state.json")["files"]]
-
-
-def _combined(chosen: Sequence[Saved], shares: Sequence[float], stem: str) -> dict[str, Tensor]:
-    """One part of the checkpoints, combined; integers are those of the last."""
-    newest = checkpoint.read(chosen[-1].path, stem)
-    total = {k: v.double() * shares[-1] for k, v in newest.items() if v.is_floating_point()}
-    for one, share in zip(chosen[:-1], shares[:-1], strict=True):
-        values = checkpoint.read(one.path, stem)
-        found = {name: (v.shape, v.dtype) for name, v in values.items()}
-        checkpoint.compare(newest, found, f"{one.path / stem}")
-        for name, value in total.items():
-            value.add_(values[name].double(), alpha=share)
-    return {k: total[k].to(v.dtype) if k in total else v for k, v in newest.items()}

@@ -47,13 +47,13 @@ def opened(names: Sequence[str], folder: Path, values: BaseModel) -> Iterator[li
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a row by name; members of parts and levels as `parts/name`, `level/3`."""
+    """The numbers of a row by name: `loss`, `parts/name`; levels from 0, `held_levels/3`."""
     found: dict[str, float] = {}
     for key, value in row.items():
         if isinstance(value, Mapping):
             found |= {f"{key}/{name}": number for name, number in value.items()}
         elif isinstance(value, list):
-            found |= {f"{key}/{place}": number for place, number in enumerate(value)}
+            found |= {f"{key}/{place}": number for place, (_, number) in enumerate(value)}
         else:
             found[key] = value
     return {key: value for key, value in found.items() if value is not None and key != "step"}

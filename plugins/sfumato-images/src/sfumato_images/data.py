@@ -39,15 +39,21 @@ class Images:
         labels: (count,) long, the class of each; None where the images have none.
         about: `size` [height, width], `channels`, `classes` (names in the order of the labels,
             empty without) and `sigma_data`, the root mean square of the values.
+        files: the name of each where it is a file; a split goes by it.
     """
 
     count: int
     pick: Pick
     labels: Tensor | None
     about: Mapping[str, Any]
+    files: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return self.count
+
+    def keys(self) -> Sequence[str] | None:
+        """The name of each image, relative to its folder; None for images of an array."""
+        return self.files
 
     def batch(self, index: Sequence[int]) -> Batch:
         """The images at `index`, with the condition `label` where they have classes."""
@@ -55,14 +61,16 @@ class Images:
         return Batch(self.pick(index), condition)
 
 
-def images(count: int, pick: Pick, names: Sequence[str] | None = None) -> Images:
-    """A dataset from a function that picks images, with the class name of each if it has one."""
+def images(
+    count: int, pick: Pick, names: Sequence[str] | None = None, files: Sequence[str] | None = None
+) -> Images:
+    """A dataset from a function that picks images, with class and file of each if it has them."""
     classes = _ordered(names or ())
     number = {name: i for i, name in enumerate(classes)}
     labels = None if names is None else torch.tensor([number[name] for name in names])
     used = min(count, _SAMPLE, max(1, _VALUES // pick([0]).numel()))
     some = [i * count // used for i in range(used)]
-    return Images(count, pick, labels, _about(pick(some), classes))
+    return Images(count, pick, labels, _about(pick(some), classes), files)
 
 
 def _about(x: Tensor, classes: Sequence[str] = ()) -> dict[str, Any]:
@@ -164,10 +172,11 @@ def _folder(root: Path, size: int | None, channels: int | None) -> Images:
                 raise InputError(f"{files[i]} has changed its size since it was first read")
         return torch.stack(found)
 
+    keys = [file.relative_to(root).as_posix() for file in files]
     if len(files) * depth * height * width * 4 > MEMORY:
-        return images(len(files), pick, names)
+        return images(len(files), pick, names, keys)
     whole = pick(range(len(files)))
-    return images(len(files), lambda index: whole[list(index)], names)
+    return images(len(files), lambda index: whole[list(index)], names, keys)
 
 
 def _files(root: Path) -> list[Path]:

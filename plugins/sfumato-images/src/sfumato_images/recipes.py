@@ -60,6 +60,9 @@ class Folder(Recipe):
     )
     grid: str = Field("karras", description="a registered grid; a command may ask for another")
     sampling_steps: int = Field(20, ge=1, description="steps of the sampler")
+    guidance: float | None = Field(
+        None, description="classifier-free guidance where a class is asked for"
+    )
 
     batch: int = Field(64, ge=1, description="images in each step")
 
@@ -82,6 +85,7 @@ class Folder(Recipe):
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
             blank=lambda n, generator: torch.zeros(n, *shape),
+            guidance=self.guidance,
         )
 
     def _levels(self, size: Sequence[int]) -> Mapping[str, Any]:
@@ -129,6 +133,9 @@ class Digits(Folder):
     held: float = Field(0.25, ge=0, lt=1, description="share of the data never trained on")
     condition_dropout: float = Field(
         0.05, ge=0, le=1, description="share trained without the class, which guidance needs"
+    )
+    guidance: float | None = Field(
+        1.25, description="classifier-free guidance where a class is asked for"
     )
 
 

@@ -1,0 +1,63 @@
+"""The verb `report`: everything about a run in one file."""
+
+from __future__ import annotations
+
+__all__ = ["report"]
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfumato import InputError
+
+from .progress import progress
+from .runs import Device, Guidance, RunFolder, Seed, Size
+
+
+def report(
+    run: RunFolder,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n", help="Samples; by default half of what was held out, up to 1000.", min=1
+        ),
+    ] = None,
+    steps: Annotated[
+        str, typer.Option(help="Where quality is measured, besides the model's own steps.")
+    ] = "5,10,20",
+    seed: Seed = 0,
+    device: Device = None,
+    batch: Size = None,
+    guidance: Guidance = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A file to write; by default report.html of the run.")
+    ] = None,
+) -> None:
+    """Show and measure a run in one HTML file that needs no network."""
+    counts = _counts(steps)
+
+    from sfumato_train import open_run
+    from sfumato_train.reporting import report as reported
+
+    with progress("reporting") as watch:
+        path = reported(
+            open_run(run),
+            n,
+            steps=counts,
+            seed=seed,
+            guidance=guidance,
+            batch=batch,
+            device=device,
+            out=out,
+            watch=watch,
+        )
+    typer.echo(f"wrote {path}")
+
+
+def _counts(text: str) -> Sequence[int]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise InputError(f"--steps {text!r}: accepted are numbers from 1 on with commas: 5,10,20")
+    return [int(word) for word in words]

@@ -1,0 +1,178 @@
+"""What a report is made from: each thing is made once, when it is first needed."""
+
+from __future__ import annotations
+
+__all__ = ["Material"]
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sfumato import Batch, Dataset, InputError, Model, Unsupported
+from sfumato_data import move
+from sfumato_eval import Metric
+from sfumato_eval.report import Block, Note, Picture
+
+from ..checkpoint import Saved
+from ..drawing import draw
+from ..guards import Watch
+from ..runs import Run
+from ..yardstick import Yardstick, yardstick
+
+MOST = 1000
+"""Samples of a report, unless more are asked for."""
+
+WITHOUT = 64
+"""Samples of a report of a run without data to compare with."""
+
+
+class Material:
+    """A run, its samples and its yardstick.
+
+    Args:
+        run: the run.
+        model: of its last checkpoint.
+        saved: that checkpoint.
+        rows: of its metrics.jsonl.
+        n: samples; None: half of the held-out items, at most 1,000.
+        steps: step counts at which quality is measured.
+        seed: of the samples, and of the choice of real items.
+        guidance: see `draw`; None: the model's own.
+        batch: see `draw`.
+        watch: is told how many of the samples of all draws are done.
+
+    Raises:
+        InputError: if half of the held-out items are fewer than n.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        model: Model,
+        saved: Saved,
+        rows: Sequence[Mapping[str, Any]],
+        n: int | None,
+        steps: Sequence[int],
+        seed: int,
+        guidance: float | None,
+        batch: int | None,
+        watch: Watch | None,
+    ) -> None:
+        self.run, self.model, self.saved, self.rows = run, model, saved, rows
+        self.seed, self.asked, self.batch, self.watch = seed, guidance, batch, watch
+        self.steps = sorted({*steps, model.steps})
+        self.missing: list[tuple[str, str]] = []
+        self.speed: dict[int, float] = {}  # samples per second by step count
+        self._drawn = 0
+        self.n = self._count(n)
+
+    def _count(self, n: int | None) -> int:
+        if n is not None and n < 1:
+            raise InputError(f"n must be at least 1, but is {n}")
+        try:
+            train, held = self.data
+        except Exception:  # told where the data is needed
+            return n or WITHOUT
+        most = len(held) // 2
+        if n is not None and most and n > most:
+            raise InputError(
+                f"n must be at most {most}, half of the {len(held)} held-out items, but is {n}"
+            )
+        return n or min(most or WITHOUT, MOST)
+
+    @cached_property
+    def data(self) -> tuple[Dataset, Dataset]:
+        """(train, held) of the run; raises `InputError` where they cannot be read."""
+        return self.run.data()
+
+    @cached_property
+    def yardstick(self) -> Yardstick:
+        """What samples are measured with; raises `InputError` where nothing was held out."""
+        train, held = self.data
+        return yardstick(self.run.domain, train, held, self.n, self.seed)
+
+    @cached_property
+    def metrics(self) -> Sequence[Metric[Any]]:
+        """The metrics of the domain, fitted on the training items."""
+        train, held = self.data
+        return self.yardstick.metrics if len(held) > 1 else self.run.domain.metrics(train)
+
+    @cached_property
+    def condition(self) -> Mapping[str, Any]:
+        """What the samples are asked for with."""
+        try:
+            return self.yardstick.condition
+        except Exception:  # told where the data itself is needed
+            return self.run.domain.condition({}, self.n, self.run.about)
+
+    @property
+    def guidance(self) -> float | None:
+        """The guidance asked for or the model's own, where there is something to strengthen."""
+        own = self.model.guidance if self.asked is None else self.asked
+        return own if self.condition else None
+
+    @cached_property
+    def samples(self) -> Batch:
+        """The n samples, as the model is meant to be sampled."""
+        return self.draw(self.model.steps)
+
+    def draw(self, steps: int) -> Batch:
+        """The n samples at a step count, from the same seed as those at any other."""
+        condition = self.condition  # made before the clock starts
+        before, began = self._drawn, time.monotonic()
+        found = draw(
+            self.model,
+            self.n,
+            steps=steps,
+            seed=self.seed,
+            condition=condition,
+            guidance=self.guidance,
+            batch=self.batch,
+            watch=lambda step, total, loss, rate: self.tell(before + step, rate),
+        )
+        self.speed[steps] = self.n / max(time.monotonic() - began, 1e-9)
+        self._drawn = before + self.n
+        return found
+
+    def tell(self, done: int, rate: float | None = None) -> None:
+        """Tell the watch how many samples are done; all that follows counts as one more draw."""
+        if self.watch is not None:
+            self.watch(done, self.total, None, rate)
+
+    @property
+    def total(self) -> int:
+        """What the watch counts to."""
+        return (len(self.steps) + 1) * self.n
+
+    def picture(self, batch: Batch, alt: str) -> Picture:
+        """How the domain shows a batch.
+
+        Raises:
+            InputError: if its preview is no PNG file.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "preview.png")
+            written = self.run.domain.preview(move(batch, "cpu"), path, self.run.about)
+            return Picture.read(Path(written), alt)
+
+    def attempt(self, what: str, make: Callable[[], Sequence[Block]]) -> list[Block]:
+        """Blocks of the report, or a sentence that says why they are missing.
+
+        Plugins have a say in nearly every part, and a defect in one part is no reason to be silent
+        about the others: whatever goes wrong is told in the report.
+        """
+        try:
+            with torch.no_grad():
+                return list(make())
+        except (InputError, Unsupported) as error:
+            why = str(error)
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+        why = " ".join(why.split()).rstrip(".")
+        self.missing.append((what, why))
+        return [Note(f"{what}: not in this report. {why[:1].upper()}{why[1:]}.", missing=True)]
