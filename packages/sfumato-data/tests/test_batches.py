@@ -1,4 +1,4 @@
-"""Batches are a function of (seed, step), and the thread that reads ahead changes nothing."""
+"""Batches are a function of (seed, step), and the threads that read ahead change nothing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ DATA = Tensors(torch.arange(10)[:, None])
 def row(batches, steps):
     """The items of the first steps, one after the other."""
     return [i for step in range(steps) for i in batches(step).x[:, 0].tolist()]
+
+
+def readers():
+    return [t for t in threading.enumerate() if t.name.startswith("sfumato-prefetch")]
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 4])
@@ -60,18 +64,51 @@ def test_reading_ahead_gives_the_same_batches():
     assert found == [batches(step).x.tolist() for step in range(3, 20)]
 
 
-def test_only_so_many_batches_are_read_ahead():
+def test_order_is_kept_whichever_thread_is_done_first():
+    def read(step):
+        time.sleep(0.02 * (step % 3 == 0))
+        return DATA.batch([step % 10])
+
+    with prefetched(read, 0, 30, ahead=6, readers=3) as ahead:
+        assert [batch.x.item() for batch in ahead] == [step % 10 for step in range(30)]
+
+
+def test_a_small_data_set_read_by_many_threads_keeps_its_orders():
+    """Threads that are epochs apart ask for the orders of both."""
+    batches = Batches(DATA, 7, seed=5)
+    alone = [batches(step).x.tolist() for step in range(200)]
+    with prefetched(Batches(DATA, 7, seed=5), 0, 200, ahead=16, readers=8) as ahead:
+        assert [batch.x.tolist() for batch in ahead] == alone
+
+
+def test_several_readers_read_at_the_same_time():
+    """Each read needs another one beside it: with a single reader this would never end."""
+    both = threading.Barrier(2, timeout=20)
+
+    def read(step):
+        both.wait()
+        return DATA.batch([step])
+
+    with prefetched(read, 0, 4, readers=2) as ahead:
+        assert [batch.x.item() for batch in ahead] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("ahead_by", [1, 2, 5])
+def test_only_so_many_batches_are_under_way(ahead_by):
     asked = []
 
     def read(step):
         asked.append(step)
         return DATA.batch([0])
 
-    with prefetched(read, 0, 1000, ahead=2) as ahead:
-        next(ahead)
-        time.sleep(0.2)
-        assert len(asked) <= 1 + 2 + 1  # given out, waiting, in the thread's hands
-    assert len(asked) <= 5
+    with prefetched(read, 0, 1000, ahead=ahead_by, readers=3) as ahead:
+        for taken in (1, 2, 3):
+            next(ahead)
+            end = time.monotonic() + 10
+            while len(asked) < taken + ahead_by and time.monotonic() < end:
+                time.sleep(0.01)
+            time.sleep(0.05)  # one too many would come now
+            assert sorted(asked) == list(range(taken + ahead_by))
 
 
 def test_an_error_is_raised_at_the_step_it_belongs_to():
@@ -84,22 +121,20 @@ def test_an_error_is_raised_at_the_step_it_belongs_to():
         assert [next(ahead).x.item() for _ in range(3)] == [0, 1, 2]
         with pytest.raises(InputError, match="image 17"):
             next(ahead)
+    assert not readers()
 
 
 @pytest.mark.parametrize("taken", [0, 1, 5])
-def test_leaving_early_ends_the_thread(taken):
-    def names():
-        return [t.name for t in threading.enumerate()]
-
+def test_leaving_early_ends_the_threads(taken):
     with prefetched(Batches(DATA, 4, seed=5), 0, 10**6) as ahead:
         for _ in range(taken):
             next(ahead)
-        assert "sfumato-prefetch" in names()
-    assert "sfumato-prefetch" not in names()
+        assert readers()
+    assert not readers()
 
 
-def test_an_exception_in_the_block_ends_the_thread_and_passes():
+def test_an_exception_in_the_block_ends_the_threads_and_passes():
     with pytest.raises(ZeroDivisionError):
         with prefetched(Batches(DATA, 4, seed=5), 0, 10**6):
             raise ZeroDivisionError
-    assert all(t.name != "sfumato-prefetch" for t in threading.enumerate())
+    assert not readers()

@@ -6,7 +6,30 @@ import pytest
 import torch
 
 from sfumato import Fields, InputError, Maybe, Padded, Ragged
-from sfumato_data import Tensors, gather, split, subset
+from sfumato_data import Keyed, Tensors, gather, keys_of, split, subset
+
+
+class Files(Tensors):
+    """A folder of files: each item has a name."""
+
+    def __init__(self, names):
+        super().__init__(torch.arange(len(names))[:, None])
+        object.__setattr__(self, "names", list(names))
+
+    def keys(self):
+        return self.names
+
+
+def sides(names, held=0.3, seed=1):
+    """The names on each side of a split."""
+    return [set(keys_of(side)) for side in split(Files(names), held, seed)]
+
+
+NAMES = [f"photos/{i:04}.png" for i in range(1000)]
+
+
+HELD_BY_KEY = [f"photos/{i:04}.png" for i in (1, 2, 3, 5, 6, 11, 12, 17, 19, 23, 32, 34)]
+HELD_BY_INDEX = [16, 19, 21, 24, 26, 29, 34, 35, 39]
 
 
 def numbers(n):
@@ -90,3 +113,63 @@ def test_a_split_needs_data_and_a_share():
     for share in (-0.1, 1.0):
         with pytest.raises(InputError, match=r"\[0, 1\)"):
             split(numbers(4), share, 0)
+
+
+def test_items_with_keys_stay_on_their_side_whatever_happens_to_others():
+    train, held = sides(NAMES)
+    assert sides(NAMES[::-1]) == [train, held]
+    more = sorted([*NAMES, *(f"photos/{i:04}b.png" for i in range(0, 1000, 3)), "a.png"])
+    assert [side & set(NAMES) for side in sides(more)] == [train, held]
+    fewer = set(NAMES[::2])
+    assert sides(sorted(fewer)) == [train & fewer, held & fewer]
+    assert sides(NAMES, seed=2) != [train, held]
+
+
+def test_what_a_larger_share_holds_out_includes_what_a_smaller_one_did():
+    assert sides(NAMES, held=0.1)[1] < sides(NAMES, held=0.2)[1]
+
+
+def test_a_split_by_keys_holds_out_the_share_asked_for():
+    # Binomial(20000, 0.25): the bound is 4.5 standard deviations, false alarm below 1e-5
+    held = sides([f"{i}.png" for i in range(20_000)], held=0.25)[1]
+    assert abs(len(held) - 5000) < 4.5 * (20_000 * 0.25 * 0.75) ** 0.5
+
+
+def test_items_of_one_key_stay_together():
+    train, held = split(Files([name for name in NAMES for _ in range(3)]), 0.3, seed=1)
+    assert len(train) + len(held) == 3000
+    assert not set(keys_of(train)) & set(keys_of(held))
+
+
+def test_a_side_that_would_be_empty_gets_the_nearest_item_until_there_is_a_better_one():
+    names = NAMES[:3]
+    for seed in range(50):
+        train, held = sides(names, held=0.01, seed=seed)
+        assert len(held) >= 1 and len(train) >= 1
+        later = sides(NAMES, held=0.01, seed=seed)
+        moved = (train & later[1]) | (held & later[0])
+        assert moved <= held  # only the one that stood in may go back
+    assert [len(side) for side in split(Files(["a", "a"]), 0.5, seed=0)] in ([0, 2], [2, 0])
+
+
+def test_keys_pass_through_subsets_and_are_none_where_there_are_none():
+    data = Files(NAMES)
+    assert isinstance(data, Keyed) and not isinstance(numbers(3), Keyed)
+    assert keys_of(subset(data, [7, 3])) == [NAMES[7], NAMES[3]]
+    assert keys_of(subset(subset(data, [7, 3]), [1])) == [NAMES[3]]
+    assert keys_of(subset(numbers(10), [7, 3])) is None
+    part = split(subset(data, range(500, 1000)), 0.3, seed=1)
+    assert [set(keys_of(side)) for side in part] == sides(NAMES[500:])
+
+
+def test_another_number_of_keys_is_refused():
+    wrong = Files(NAMES)
+    wrong.names.pop()
+    with pytest.raises(InputError, match="has 1000 items, but 999 keys"):
+        split(wrong, 0.1, 0)
+
+
+def test_a_split_never_changes_between_releases():
+    """Runs trust their split: these values are a promise."""
+    assert sorted(sides(NAMES[:40], held=0.2, seed=3)[1]) == HELD_BY_KEY
+    assert list(split(numbers(40), 0.2, 3)[1].index) == HELD_BY_INDEX

@@ -1,4 +1,4 @@
-"""Data on the way to training: data sets in memory, splits, and batches as a function of the step.
+"""Data on the way to training: fetched by name, split, and batches as a function of the step.
 
 Names are loaded on first use, so that importing this package loads no torch.
 """
@@ -15,22 +15,28 @@ if TYPE_CHECKING:
     from .collate import gather as gather
     from .collate import move as move
     from .collate import select as select
+    from .datasets import Keyed as Keyed
     from .datasets import Tensors as Tensors
+    from .datasets import keys_of as keys_of
     from .datasets import split as split
     from .datasets import subset as subset
     from .joining import join as join
+    from .sources import Source as Source
+    from .sources import fetch as fetch
+    from .sources import where as where
 
 _HOME = {
     "batches": ("Batches", "prefetched"),
     "collate": ("concatenate", "gather", "move", "select"),
-    "datasets": ("Tensors", "split", "subset"),
+    "datasets": ("Keyed", "Tensors", "keys_of", "split", "subset"),
     "joining": ("join",),
+    "sources": ("Source", "fetch", "where"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Batches", "Tensors", "concatenate", "gather", "join", "move", "prefetched", "select",
-    "split", "subset",
+    "Batches", "Keyed", "Source", "Tensors", "concatenate", "fetch", "gather", "join", "keys_of",
+    "move", "prefetched", "select", "split", "subset", "where",
 ]  # fmt: skip
 
 

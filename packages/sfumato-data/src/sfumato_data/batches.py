@@ -1,18 +1,22 @@
-"""Batches as a pure function of (seed, step), and a thread that reads them ahead."""
+"""Batches as a pure function of (seed, step), and threads that read them ahead."""
 
 from __future__ import annotations
 
 __all__ = ["Batches", "prefetched"]
 
-import queue
+import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
 
 from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError, random
+
+T = TypeVar("T")
 
 
 class Batches:
@@ -20,7 +24,7 @@ class Batches:
 
     The items stand in one endless row, epoch after epoch, each epoch in an order of its own;
     step k takes the items from k * size on. Every batch is full, and a data set that is smaller
-    than a batch is simply gone through more than once.
+    than a batch is simply gone through more than once. May be called from several threads.
 
     Args:
         dataset: where the items are; not empty.
@@ -40,6 +44,7 @@ class Batches:
         self.size = size
         self.seed = seed
         self._orders: dict[int, Tensor] = {}
+        self._lock = threading.Lock()
 
     def index(self, step: int) -> list[int]:
         """The items of a step."""
@@ -56,62 +61,43 @@ class Batches:
         return self.dataset.batch(self.index(step))
 
     def _order(self, epoch: int) -> Tensor:
-        if epoch not in self._orders:
-            for old in [e for e in self._orders if e != epoch - 1]:
-                del self._orders[old]
-            generator = random.derive(self.seed, "order", epoch)
-            self._orders[epoch] = random.permutation(len(self.dataset), generator)
-        return self._orders[epoch]
-
-
-@dataclass(frozen=True)
-class _Read:
-    batch: Batch | None
-    error: BaseException | None = None
+        with self._lock:
+            if epoch not in self._orders:
+                # Kept are an epoch and the one before, where a slower thread may still be.
+                self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
+                generator = random.derive(self.seed, "order", epoch)
+                self._orders[epoch] = random.permutation(len(self.dataset), generator)
+            return self._orders[epoch]
 
 
 @contextmanager
 def prefetched(
-    read: Callable[[int], Batch], start: int, stop: int, ahead: int = 2
-) -> Iterator[Iterator[Batch]]:
-    """The batches of the steps from `start` to before `stop`, read ahead by a thread.
+    read: Callable[[int], T], start: int, stop: int, ahead: int = 4, readers: int = 2
+) -> Iterator[Iterator[T]]:
+    """The batches of the steps from `start` to before `stop`, in order, read ahead by threads.
 
-    At most `ahead` batches wait. An error is raised when the step that it belongs to is asked for.
-    Leaving the block ends the thread, at the latest when the batch that it is reading is there.
+    At most `ahead` batches are being read or wait. An error is raised when the step that it belongs
+    to is asked for. Leaving the block ends the threads, at the latest when the batches that they
+    are reading are there.
 
     Args:
-        read: maps a step to its batch, such as `Batches`; called from the thread only.
+        read: maps a step to its batch, such as `Batches`, or to the parts of it; called from several threads at a time.
         start: first step.
         stop: the step after the last.
-        ahead: how many batches may wait.
+        ahead: how many batches may be under way, beyond the one in use.
+        readers: how many threads read.
     """
-    ready: queue.Queue[_Read] = queue.Queue(maxsize=ahead)
-    over = threading.Event()
+    pool = ThreadPoolExecutor(readers, "sfumato-prefetch")
+    steps = iter(range(start, stop))
+    under_way = deque(pool.submit(read, step) for step in itertools.islice(steps, ahead))
 
-    def work() -> None:
-        for step in range(start, stop):
-            try:
-                ready.put(_Read(read(step)))
-            except BaseException as error:  # not lost with the thread: raised where it is awaited
-                return ready.put(_Read(None, error))
-            if over.is_set():
-                return
+    def batches() -> Iterator[T]:
+        while under_way:
+            batch = under_way.popleft().result()
+            under_way.extend(pool.submit(read, step) for step in itertools.islice(steps, 1))
+            yield batch
 
-    def batches() -> Iterator[Batch]:
-        for _ in range(start, stop):
-            item = ready.get()
-            if item.batch is None:
-                assert item.error is not None
-                raise item.error
-            yield item.batch
-
-    thread = threading.Thread(target=work, name="sfumato-prefetch", daemon=True)
-    thread.start()
     try:
         yield batches()
     finally:
-        over.set()
-        with suppress(queue.Empty):
-            while True:  # makes room for the one batch that the thread may still be waiting with
-                ready.get_nowait()
-        thread.join()
+        pool.shutdown(cancel_futures=True)

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-__all__ = ["Subset", "Tensors", "split", "subset"]
+__all__ = ["Keyed", "Subset", "Tensors", "keys_of", "split", "subset"]
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sfumato import Batch, Dataset, InputError, Maybe
 from sfumato.state import items
 
 from .collate import select
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A data set whose items have names that stay when others come, go or change places."""
+
+    def keys(self) -> Sequence[str] | None:
+        """The name of each item, in their order; None if they have none after all."""
+
+
+def keys_of(dataset: Dataset) -> Sequence[str] | None:
+    """The names of the items of a data set; None where it gives them none.
+
+    Raises:
+        InputError: if there are more or fewer names than items.
+    """
+    keys = dataset.keys() if isinstance(dataset, Keyed) else None
+    if keys is not None and len(keys) != len(dataset):
+        raise InputError(f"the data set has {len(dataset)} items, but {len(keys)} keys")
+    return keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +98,11 @@ class Subset:
         """The items at `index` of this subset."""
         return self.source.batch([self.index[i] for i in index])
 
+    def keys(self) -> Sequence[str] | None:
+        """The names of these items in the source, if it gives them any."""
+        keys = keys_of(self.source)
+        return None if keys is None else [keys[i] for i in self.index]
+
 
 def subset(dataset: Dataset, index: Sequence[int]) -> Subset:
     """The items of a data set at `index`, in that order.
@@ -94,9 +120,15 @@ def subset(dataset: Dataset, index: Sequence[int]) -> Subset:
 def split(dataset: Dataset, held: float, seed: int) -> tuple[Subset, Subset]:
     """(train, held): each item is held out with probability `held`, by a hash of (seed, item).
 
-    Which side an item is on does not depend on the other items, so that data which grows at its
-    end never moves an old item to the other side. With two items or more and 0 < held < 1 neither
-    side is empty.
+    An item of a `Keyed` data set is told by its key: which side it is on does not depend on the
+    other items nor on its place, so that adding, removing and re-ordering others never moves it;
+    items of one key stay together. Any other is told by its index, and data that grows at its end
+    moves no old item.
+
+    There is one exception, for small data: with two items or more and 0 < held < 1 neither side is
+    empty. Where all hashes fall on one side, the item with the hash nearest to the other side is
+    put there, until data that comes later takes its place. At held = 0.1 that concerns 1 in 38,000
+    data sets of 100 items, and 1 in 10^46 of 1,000.
 
     Args:
         dataset: what to split.
@@ -111,13 +143,27 @@ def split(dataset: Dataset, held: float, seed: int) -> tuple[Subset, Subset]:
         raise InputError(f"the held-out share must lie in [0, 1), but is {held}")
     if size == 0:
         raise InputError("the data set is empty; there is nothing to split")
-    # 8 bytes for each item of an extendable digest: uniform, and equal on every machine
-    digest = hashlib.shake_128(repr((seed, "split")).encode()).digest(8 * size)
-    place = np.frombuffer(digest, dtype="<u8") / 2.0**64
+    place = _places(keys_of(dataset), size, seed)
     out = place < held
-    if 0 < held and size > 1:
-        out[place.argmin()], out[place.argmax()] = True, False
+    if 0 < held and place.min() < place.max():
+        out[place == place.min()], out[place == place.max()] = True, False
     return (
         Subset(dataset, np.flatnonzero(~out).tolist()),
         Subset(dataset, np.flatnonzero(out).tolist()),
     )
+
+
+def _places(keys: Sequence[str] | None, size: int, seed: int) -> NDArray[np.float64]:
+    """A number in [0, 1) for each item: uniform, and equal on every machine."""
+    salt = repr((seed, "split")).encode()
+    if keys is None:  # 8 bytes for each item of an extendable digest
+        digest = hashlib.shake_128(salt).digest(8 * size)
+    else:
+        start = hashlib.blake2b(salt, digest_size=8)
+        parts = []
+        for key in keys:
+            one = start.copy()
+            one.update(b"\0" + key.encode(errors="surrogateescape"))
+            parts.append(one.digest())
+        digest = b"".join(parts)
+    return np.frombuffer(digest, dtype="<u8") / 2.0**64

@@ -23,7 +23,7 @@ class Dataset(Protocol):
         """Number of items."""
 
     def batch(self, index: Sequence[int]) -> Batch:
-        """The items at `index`, in that order, as CPU tensors."""
+        """The items at `index`, in that order, on the CPU; several threads may call at a time."""
 
 
 class Domain(Protocol):
