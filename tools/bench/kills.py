@@ -83,8 +83,8 @@ def main() -> None:
         same = one == other
         size = sum(map(len, one[0].values()))
         print(
-            f"seed {seed}: {fallen} kills, {len(one[0])} files of {size} bytes and {len(one[1])} rows "
-            f"{'identical' if same else 'DIFFER'}",
+            f"seed {seed}: {fallen} kills, {len(one[0])} files of {size} bytes "
+            f"and {len(one[1])} rows {'identical' if same else 'DIFFER'}",
             flush=True,
         )
         if not same:

@@ -83,8 +83,8 @@ def part(what: str, run: Path, out: Path, n: int, workers: int) -> None:
     from sfumato_eval import Frechet
     from sfumato_eval.sources import summarise
     from sfumato_train import open_run
-    from sfumato_train.sharding import Asked, job_batches
-    from sfumato_train.workers import sample_job
+    from sfumato_train.jobs.shards import Asked, job_batches
+    from sfumato_train.jobs.workers import sample_job
 
     opened = open_run(run)
     if what == "sample":

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 PLANE = """
+    import os
+    import time
     from pathlib import Path
     from typing import ClassVar
 
@@ -44,6 +46,7 @@ PLANE = """
         def write(self, batch, path, about):
             lines = [" ".join(str(v) for v in row) for row in batch.x.tolist()]
             (path / "points.txt").write_text("\\n".join(lines))
+            time.sleep(float(os.environ.get("PLANE_PAUSE", "0")))  # time to be killed in
             return [path / "points.txt"]
 
         def preview(self, batch, path, about):
@@ -214,6 +217,56 @@ def test_ctrl_c_while_sampling_says_that_nothing_was_written(run, monkeypatch):
     assert not Path("out").exists()
 
 
+def test_many_samples_are_a_job_that_goes_on(run):
+    words = ["sample", "runs/mine", "-n", "50", "--out", "out", "right=1", "--seed", "7"]
+    result = run.run(*words, "--shard", "20", "--minutes", "0")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "1 of 3 shards are in out; run the same again to go on\n"
+    result = run.run(*words)
+    assert result.stdout == "wrote 50 samples in 3 shards to out, and out.png\n"
+    assert "sampling 50/50 100 %" in result.stderr
+    found = [row for i in range(3) for row in points(f"out/shard-{i:06d}")]
+    words[5] = "small"
+    assert run.run(*words).exit_code == 0
+    assert found == [pytest.approx(row, abs=1e-5) for row in points("small")]
+    wrong = run.run("sample", "runs/mine", "-n", "6", "--out", "out")
+    assert wrong.exit_code == 1 and "n=50" in wrong.stderr and "now it is n=6" in wrong.stderr
+
+
+def test_more_than_a_thousand_samples_are_a_job_unasked(run):
+    result = run.run("sample", "runs/mine", "-n", "1001", "--steps", "1", "--out", "out")
+    assert result.stdout == "wrote 1001 samples in 2 shards to out, and out.png\n", result.stderr
+    assert [len(points(f"out/shard-{i:06d}")) for i in range(2)] == [1000, 1]
+
+
+@pytest.mark.slow
+def test_torchrun_workers_one_of_them_killed_write_what_one_process_writes(run, tmp_path):
+    """With restarts: torchrun ends all workers when one dies, and starts them again."""
+    words = ["sample", "runs/mine", "-n", "60", "--shard", "3", "--out"]
+    assert run.run(*words, "alone").exit_code == 0
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(run.path), *sys.path])}
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", *launch, "-m", "sfumato_cli", *words, "several"],
+        env=environment | {"PLANE_PAUSE": "0.05"}, cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        while process.poll() is None:
+            if halves := list(Path("several").glob(".shard-*")):
+                os.kill(int(halves[0].name.rpartition(".")[2]), signal.SIGKILL)
+                break
+            time.sleep(0.005)
+        assert process.stdout is not None
+        text = process.stdout.read()
+    assert process.returncode == 0 and "exitcode: -9" in text, text
+    assert "wrote 60 samples in 20 shards to several, and several.png" in text
+
+    def tree(folder):
+        return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    assert tree(Path("several")) == tree(Path("alone"))
+
+
 def test_evaluate_prints_and_keeps_the_table(run):
     result = run.run("evaluate", "runs/mine", "-n", "5", "--steps", "2")
     assert result.exit_code == 0, result.stderr
@@ -244,6 +297,10 @@ def test_evaluate_prints_and_keeps_the_table(run):
         (["sample", "runs/mine", "--grid", "uniforn"], "did you mean uniform?"),
         (["sample", "runs/mine", "--guidance", "3"], "guidance=3"),
         (["sample", "runs/mine", "--out", "runs/mine/recipe.json"], "is a file"),
+        (["sample", "runs/mine", "--out", "runs/mine/recipe.json/x"], "takes no new folder"),
+        (["sample", "runs/mine", "--shard", "3", "--sampler", "ancestrel"], "did you mean ances"),
+        (["sample", "runs/mine", "--shard", "3", "--guidance", "3"], "guidance=3"),
+        (["sample", "runs/mine", "--shard", "3", "--out", "/dev/null/x"], "takes no new folder"),
         (["evaluate", "runs/mine", "-n", "9999"], "n must be between 1 and"),
     ],
 )

@@ -136,5 +136,5 @@ def test_what_processes_cannot_share_is_said(toy, together, tmp_path, monkeypatc
     with pytest.raises(InputError, match="need several processes"):
         start("toy/points", WORDS, None, tmp_path / "new", layout="shard")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="RANK, .* is not set; start several .* torchrun"):
+    with pytest.raises(InputError, match="WORLD_SIZE is set, but RANK, .* is not"):
         joined()

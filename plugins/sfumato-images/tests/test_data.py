@@ -190,7 +190,7 @@ def test_what_is_written_is_read_back_exactly(tmp_path, channels, labelled):
     label = torch.tensor([2, 0, 1, 1, 0, 2])
     batch = Batch(x, {"label": label} if labelled else {})
     files = write(batch, tmp_path / "out", {"classes": names if labelled else []})
-    assert [file.name for file in files[:2]] == ["000000.png", "000001.png"]
+    assert [file.name for file in files[:2]] == ["000000000.png", "000000001.png"]
     assert sorted(files) == sorted((tmp_path / "out").iterdir()), "and nothing else is left"
     back = read(tmp_path / "out", channels=channels)
     assert torch.equal(whole(back).x, x)

@@ -11,14 +11,18 @@ import typer
 
 import sfumato
 
-from . import catalogue, runs
+from . import apply, catalogue, data, reports, runs, sampling, systems
 from .errors import reported
 from .verbs import QUICK, mount
 
 VERBS: dict[str, Callable[..., None]] = {
     "train": runs.train,
-    "sample": runs.sample,
+    "sample": sampling.sample,
     "evaluate": runs.evaluate,
+    "report": reports.report,
+    "apply": apply.apply,
+    "systems": systems.systems,
+    "claims": systems.claims,
     "plugins": catalogue.plugins,
     "list": catalogue.components,
     "show": catalogue.show,
@@ -53,7 +57,8 @@ def application() -> typer.Typer:
     for name, verb in VERBS.items():
         words: dict[str, Any] = free if name == "list" else {"context_settings": QUICK}
         app.command(name, **words)(reported()(verb))
-    mount(app, sfumato.registry(), VERBS)
+    app.add_typer(data.application(), name="data")
+    mount(app, sfumato.registry(), {*VERBS, "data"})
     return app
 
 

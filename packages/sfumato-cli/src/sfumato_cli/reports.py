@@ -12,8 +12,8 @@ import typer
 
 from sfumato import InputError
 
+from .options import Batch, Device, Guidance, RunFolder, Seed
 from .progress import progress
-from .runs import Device, Guidance, RunFolder, Seed, Size
 
 
 def report(
@@ -29,7 +29,7 @@ def report(
     ] = "5,10,20",
     seed: Seed = 0,
     device: Device = None,
-    batch: Size = None,
+    batch: Batch = None,
     guidance: Guidance = None,
     out: Annotated[
         Path | None, typer.Option(help="A file to write; by default report.html of the run.")

@@ -1,4 +1,4 @@
-"""The verbs that work on runs: `train`, `sample` and `evaluate`.
+"""The verbs `train` and `evaluate`.
 
 All knowledge of data is behind the run's domain, all work is in `sfumato_train`; here words become
 arguments. Heavy libraries are imported when a verb runs, so that its help is quick.
@@ -6,44 +6,33 @@ arguments. Heavy libraries are imported when a verb runs, so that its help is qu
 
 from __future__ import annotations
 
-__all__ = ["evaluate", "sample", "train"]
+__all__ = ["evaluate", "train"]
 
-import time
-from collections.abc import Mapping, Sequence
+import os
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sfumato import InputError
-
+from .options import (
+    Batch,
+    Device,
+    Grid,
+    Guidance,
+    Minutes,
+    Precision,
+    RunFolder,
+    Sampler,
+    Seed,
+    Steps,
+    Weights,
+)
 from .progress import progress
 from .tables import columns
 
 if TYPE_CHECKING:
-    from sfumato import Batch, Model
     from sfumato_eval.tables import Row
-    from sfumato_train import Watch
-
-SHARD = 32
-"""Samples drawn between two looks at the clock, where there is a time limit."""
-
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default the first accelerator.")
-]
-Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the network's arithmetic.")]
-Minutes = Annotated[float | None, typer.Option(help="Stop cleanly after this long.", min=0.0)]
-Size = Annotated[
-    int | None, typer.Option("--batch", help="Items in memory; by default what fits.", min=1)
-]
-Sampler = Annotated[str | None, typer.Option(help="A name of `sfumato list sampler`.")]
-Grid = Annotated[str | None, typer.Option(help="A name of `sfumato list grid`.")]
-Steps = Annotated[int | None, typer.Option(help="Steps of the sampler.", min=1)]
-Seed = Annotated[int, typer.Option(help="Equal seeds give equal samples.", min=0)]
-Guidance = Annotated[
-    float | None, typer.Option(help="Classifier-free guidance; 1 is the plain conditional model.")
-]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")]
 
 
 def train(
@@ -68,13 +57,20 @@ def train(
         Literal["fp32", "bf16"] | None, typer.Option(help="Instead of the recipe's.")
     ] = None,
     minutes: Minutes = None,
-    batch: Size = None,
+    batch: Batch = None,
+    fsdp: Annotated[
+        bool, typer.Option("--fsdp", help="Under torchrun: spread the weights over the processes.")
+    ] = False,
+    writer: Annotated[
+        list[str] | None, typer.Option(help="tensorboard or wandb: tell it the curves too.")
+    ] = None,
 ) -> None:
-    """Train a recipe on data, into a run folder."""
+    """Train a recipe on data, into a run folder; under torchrun, by several processes together."""
     from sfumato_train import start
 
     out = out or Path("runs", recipe.rpartition("/")[2])
-    with progress("training", minutes=minutes) as watch:
+    quiet = os.environ.get("RANK", "0") != "0"
+    with nullcontext() if quiet else progress("training", minutes=minutes) as watch:
         run = start(
             recipe,
             words or (),
@@ -86,54 +82,11 @@ def train(
             minutes=minutes,
             batch=batch,
             watch=watch,
+            writers=writer or (),
+            layout="shard" if fsdp else "replicate",
         )
-    typer.echo(f"trained {run}")
-
-
-def sample(
-    run: RunFolder,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="condition=value", help="What to sample, as the data has it."),
-    ] = None,
-    n: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 16,
-    sampler: Sampler = None,
-    grid: Grid = None,
-    steps: Steps = None,
-    seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="A folder to write; by default `samples` of the run.")
-    ] = None,
-    device: Device = None,
-    precision: Precision = "fp32",
-    minutes: Minutes = None,
-    batch: Size = None,
-    guidance: Guidance = None,
-) -> None:
-    """Draw samples from a run: a folder of files and, beside it, one picture of them."""
-    from sfumato.state import items
-    from sfumato_train import open_run
-
-    from .writing import check, write
-
-    opened = open_run(run)
-    out = out or run / "samples"
-    check(out)
-    wanted = _conditions(words or ())
-    condition = opened.domain.condition(wanted, n, opened.about)
-    options = {"sampler": sampler, "grid": grid, "steps": steps, "seed": seed, "guidance": guidance}
-    model = opened.model(device=device, precision=precision)
-    try:
-        with progress("sampling", minutes=minutes) as watch:
-            made = _drawn(model, n, condition, options, batch, minutes, watch)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("no samples were written") from None
-    count = items(made.x)
-    facts = {"run": str(run), "n": count, **options, "condition": wanted}
-    facts |= {"sampler": sampler or repr(model.sampler), "steps": steps or model.steps}
-    picture = write(opened.domain, made, opened.about, out, facts)
-    late = f" of the {n} asked for, in {minutes:g} minutes" if count < n else ""
-    typer.echo(f"wrote {count} samples{late} to {out}, and {picture}")
+    if not quiet:
+        typer.echo(f"trained {run}")
 
 
 def evaluate(
@@ -143,7 +96,8 @@ def evaluate(
         typer.Option(help="Other data to measure against; by default what was held out."),
     ] = None,
     n: Annotated[
-        int | None, typer.Option("-n", help="Items on each side; by default all held out.", min=1)
+        int | None,
+        typer.Option("-n", help="Items on each side; else half of the held-out ones.", min=1),
     ] = None,
     sampler: Sampler = None,
     grid: Grid = None,
@@ -151,21 +105,26 @@ def evaluate(
     seed: Seed = 0,
     device: Device = None,
     precision: Precision = "fp32",
-    batch: Size = None,
+    batch: Batch = None,
     guidance: Guidance = None,
+    weights: Weights = "ema",
+    samples: Annotated[
+        Path | None, typer.Option(help="Samples that `sample` wrote; by default they are drawn.")
+    ] = None,
 ) -> None:
     """Measure a run on data it has not seen; every score comes with its n and its floor."""
     import sfumato_eval
     from sfumato_train import evaluate as measured
     from sfumato_train import open_run
-
-    from .writing import write_text
+    from sfumato_train.files import write_text
 
     with progress("sampling") as watch:
         rows = measured(
             open_run(run),
             n,
             data_path=data,
+            samples=samples,
+            weights=weights,
             sampler=sampler,
             grid=grid,
             steps=steps,
@@ -190,59 +149,3 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _conditions(words: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise InputError(f"{word!r} is not a condition, which is written name=value")
-        if name in found:
-            raise InputError(f"the condition {name!r} is given twice")
-        found[name] = value
-    return found
-
-
-def _drawn(
-    model: Model,
-    n: int,
-    condition: Mapping[str, Any],
-    options: Mapping[str, Any],
-    batch: int | None,
-    minutes: float | None,
-    watch: Watch,
-) -> Batch:
-    """The n samples, or the first shards of them that the minutes allow (at least one)."""
-    import torch
-
-    from sfumato import Batch
-    from sfumato_data import concatenate, select
-    from sfumato_train import draw
-
-    began = time.monotonic()
-    asked = Batch(torch.empty(n, 0), condition)
-    shard = n if minutes is None else batch or SHARD
-    found: list[Batch] = []
-    for first in range(0, n, shard):
-        part = select(asked, torch.arange(first, min(first + shard, n)))
-
-        def tell(
-            step: int, total: int, loss: float | None, items_per_s: float | None, first: int = first
-        ) -> None:
-            watch(first + step, n, loss, items_per_s)
-
-        found.append(
-            draw(
-                model,
-                len(part.x),
-                condition=part.condition,
-                batch=batch,
-                watch=tell,
-                first=first,
-                **options,
-            )
-        )
-        if minutes is not None and time.monotonic() - began > 60 * minutes:
-            break
-    return concatenate(found)

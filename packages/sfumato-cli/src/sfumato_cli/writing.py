@@ -1,12 +1,10 @@
-"""Files that are whole or not there: a folder of samples with its picture, a table."""
+"""A folder of samples with its picture, whole or not there."""
 
 from __future__ import annotations
 
-__all__ = ["check", "write", "write_text"]
+__all__ = ["check", "write"]
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,14 +18,15 @@ def check(out: Path) -> None:
     """Make sure that samples may be written to the folder `out`.
 
     Raises:
-        InputError: it holds something else than earlier samples.
+        InputError: it holds something else than earlier samples, or cannot be made.
     """
-    if not out.exists() or (out / NOTE).is_file():
-        return
-    if not out.is_dir():
+    from sfumato_train.folders import check_place
+
+    if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; samples are written to a folder")
-    if any(out.iterdir()):
+    if out.exists() and any(out.iterdir()) and not (out / NOTE).is_file():
         raise InputError(f"{out} holds files that are no samples of ours; name a new folder")
+    check_place(out)
 
 
 def write(
@@ -44,32 +43,12 @@ def write(
     Raises:
         InputError: see `check`.
     """
+    from sfumato_train.folders import placed
+
     check(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
     picture = out.with_name(f"{out.name}.png")
-    try:
-        beside.mkdir()
-        domain.write(batch, beside, about)
-        (beside / NOTE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    with placed(out, replace=True) as folder:
+        domain.write(batch, folder, about)
+        (folder / NOTE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         domain.preview(batch, picture, about)
-        if out.exists():
-            out.rename(old)
-        beside.rename(out)
-    finally:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     return picture
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

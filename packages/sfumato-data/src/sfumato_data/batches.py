@@ -81,7 +81,8 @@ def prefetched(
     are reading are there.
 
     Args:
-        read: maps a step to its batch, such as `Batches`, or to the parts of it; called from several threads at a time.
+        read: maps a step to its batch, such as `Batches`, or to the parts of it; called from
+            several threads at a time.
         start: first step.
         stop: the step after the last.
         ahead: how many batches may be under way, beyond the one in use.

@@ -164,15 +164,15 @@ def load(path: Path, stem: str, targets: Mapping[str, Tensor]) -> None:
     if not _spread(targets):
         fill(targets, read(path, stem), f"{folder}.safetensors")
         return
-    from . import sharded
+    from . import spread
 
     if folder.is_dir() and _facts(path)["format"] == FORMAT:
-        compare(targets, sharded.shapes(folder), f"{folder}")
-        sharded.load(targets, folder)
+        compare(targets, spread.shapes(folder), f"{folder}")
+        spread.load(targets, folder)
     else:
         values = read(path, stem)
         compare(targets, {k: (v.shape, v.dtype) for k, v in values.items()}, f"{folder}")
-        sharded.share(targets, values)
+        spread.share(targets, values)
 
 
 def _spread(tensors: Mapping[str, Tensor]) -> bool:
@@ -183,9 +183,9 @@ def _spread(tensors: Mapping[str, Tensor]) -> bool:
 def names(path: Path, stem: str) -> list[str]:
     """Names of the tensors in one part of a checkpoint; raises as `read` does."""
     if (path / stem).is_dir():
-        from . import sharded
+        from . import spread
 
-        return list(sharded.shapes(path / stem))
+        return list(spread.shapes(path / stem))
     return list(read(path, stem))
 
 
@@ -254,9 +254,9 @@ def write(
 def _write(path: Path, tensors: Mapping[str, Tensor], world: World) -> None:
     """Write the tensors of one stem, as a file or, where they are spread, as a folder."""
     if _spread(tensors):
-        from . import sharded
+        from . import spread
 
-        sharded.save(tensors, path)
+        spread.save(tensors, path)
     elif world.first:
         on_host = {
             name: value.detach().to("cpu", copy=True).contiguous()
@@ -353,6 +353,6 @@ def combined(pieces: Sequence[tuple[Path, str, float]]) -> dict[str, Tensor]:
 
 
 def _read_folder(folder: Path) -> dict[str, Tensor]:
-    from . import sharded
+    from . import spread
 
-    return sharded.read(folder)
+    return spread.read(folder)

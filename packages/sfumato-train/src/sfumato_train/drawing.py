@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["blank", "device_of", "draw", "guided"]
+__all__ = ["blank", "device_of", "draw", "fitting", "guided"]
 
 import time
 from collections.abc import Callable, Mapping
@@ -52,6 +52,7 @@ def draw(
     batch: int | None = None,
     device: str | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
+    weights: str = "ema",
     watch: Watch | None = None,
     constraint: Constraint | None = None,
     first: int = 0,
@@ -73,6 +74,7 @@ def draw(
         batch: samples in memory at a time; None: as many as fit, at most 256.
         device: where to compute, for a run; None: a GPU if there is one.
         precision: arithmetic of the network, for a run.
+        weights: which of a run's, see `Run.model`.
         watch: is told how many samples are done.
         constraint: such as `Known`, in the space of the process; the values and the mask of a
             `Known` may have n items, or one that is meant for all.
@@ -89,12 +91,16 @@ def draw(
     _positive(n=n, steps=steps, batch=batch)
     asked = Batch(torch.empty(n, 0), dict(condition or {}))
     _check_condition(asked.condition, n, guidance)
-    model = source.model(device=device, precision=precision) if isinstance(source, Run) else source
+    model = (
+        source.model(weights, device=device, precision=precision)
+        if isinstance(source, Run)
+        else source
+    )
     guidance = model.guidance if guidance is None else guidance
     walk = _component("sampler", sampler) or model.sampler
     times = (_component("grid", grid) or model.grid)(model.process, steps or model.steps)
     home = device_of(model)
-    chunk = batch or _fitting(model, asked, guidance, seed)
+    chunk = batch or fitting(model, asked, guidance, seed)
     tell, began = throttled(watch, n), time.monotonic()
     found = []
     for start in range(0, n, chunk):
@@ -179,7 +185,7 @@ def _part(
     return replace(constraint, values=those(constraint.values), mask=those(constraint.mask))
 
 
-def _fitting(model: Model, asked: Batch, guidance: float | None, seed: int) -> int:
+def fitting(model: Model, asked: Batch, guidance: float | None, seed: int) -> int:
     """How many samples fit in memory at a time."""
     home = device_of(model)
 

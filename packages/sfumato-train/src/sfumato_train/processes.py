@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["ALONE", "World", "joined"]
 
 import atexit
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from sfumato import InputError
 
-_NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+from .places import place
 
 
 @dataclass(frozen=True)
@@ -81,27 +80,20 @@ def joined() -> World:
     The process group is made once and lasts as long as the process.
 
     Raises:
-        InputError: if the environment names several processes but lacks what joins them.
+        InputError: if the environment lacks what joins them, or there are more processes than GPUs.
     """
-    environment = os.environ
-    if int(environment.get("WORLD_SIZE", "1")) == 1:
+    here = place()
+    if here is None:
         return ALONE
-    missing = [name for name in _NEEDED if name not in environment]
-    if missing:
-        raise InputError(
-            f"WORLD_SIZE is {environment['WORLD_SIZE']}, but {', '.join(missing)} is not set; "
-            "start several processes with torchrun"
-        )
-    local = int(environment["LOCAL_RANK"])
     gpus = torch.cuda.is_available()
     if gpus:
-        if local >= torch.cuda.device_count():
+        if here.local >= torch.cuda.device_count():
             raise InputError(
-                f"process {local} of this machine has no GPU: there are "
+                f"process {here.local} of this machine has no GPU: there are "
                 f"{torch.cuda.device_count()}; start as many processes as GPUs"
             )
-        torch.cuda.set_device(local)
+        torch.cuda.set_device(here.local)
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
         atexit.register(dist.destroy_process_group)
-    return World(dist.get_rank(), dist.get_world_size(), local)
+    return World(dist.get_rank(), dist.get_world_size(), here.local)

@@ -11,6 +11,7 @@ from sfumato import Dataset, InputError, Sampler
 
 from .drawing import Grid, draw
 from .guards import Watch
+from .jobs.shards import job_batches
 from .runs import Run, read
 from .yardstick import yardstick
 
@@ -23,6 +24,8 @@ def evaluate(
     n: int | None = None,
     *,
     data_path: Path | str | None = None,
+    samples: Path | str | None = None,
+    weights: str = "ema",
     sampler: str | Sampler | None = None,
     grid: str | Grid | None = None,
     steps: int | None = None,
@@ -43,7 +46,10 @@ def evaluate(
         run: the run; its last checkpoint, averaged weights.
         n: items on each side; None: half of the held-out items, at most 5,000.
         data_path: other real data to compare with; None: the items that the run held out.
-        sampler: see `draw`, like all that follow.
+        samples: a folder that `sfumato sample` wrote, of which the first n are read, a few at a
+            time; None: samples are drawn.
+        weights: see `draw`, like all that follow.
+        sampler: see `draw`.
         grid: see `draw`.
         steps: see `draw`.
         seed: of the samples, and of the choice of real items.
@@ -63,7 +69,9 @@ def evaluate(
     if data_path is not None:
         held = _other(run, Path(data_path))
     measure = yardstick(run.domain, train, held, n, seed)
-    samples = draw(
+    if samples is not None:
+        return table(measure.scores(job_batches(run, Path(samples))))
+    drawn = draw(
         run,
         measure.n,
         sampler=sampler,
@@ -75,9 +83,10 @@ def evaluate(
         batch=batch,
         device=device,
         precision=precision,
+        weights=weights,
         watch=watch,
     )
-    return table(measure.scores(samples))
+    return table(measure.scores(drawn))
 
 
 def _other(run: Run, path: Path) -> Dataset:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +35,7 @@ class Points:
     name = "toy/points"
 
     def read(self, path, **options):
+        path = path / "points.npy" if path.is_dir() else path
         if not path.exists():
             raise InputError(f"{path} is missing")
         x = torch.from_numpy(np.load(path))
@@ -43,6 +46,7 @@ class Points:
 
     def write(self, batch, path, about):
         np.save(path / "points.npy", batch.x.numpy())
+        time.sleep(float(os.environ.get("TOY_PAUSE", "0")))  # time to be killed in
         return [path / "points.npy"]
 
     def preview(self, batch, path, about):

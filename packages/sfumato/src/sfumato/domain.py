@@ -38,7 +38,7 @@ class Domain(Protocol):
         """Real data reachable with pip alone."""
 
     def write(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
-        """Write samples in the files of the domain; returns what was written."""
+        """Write samples in files of the domain, which `read` takes; returns what was written."""
 
     def preview(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
         """Write one picture (PNG) that shows the samples."""
@@ -49,4 +49,4 @@ class Domain(Protocol):
     def condition(
         self, values: Mapping[str, str], n: int, about: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """`name=value` words of the command line as conditions for n samples."""
+        """`name=value` words as conditions for n samples; that of sample i is one for all n."""

@@ -237,10 +237,11 @@ def _table(path: Path, files: Sequence[Path]) -> list[str]:
 
 
 def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
-    """Write images as `000000.png`, `000001.png`, ... and, if labelled, their `labels.csv`.
+    """Write images as `000000000.png`, `000000001.png`, ... and, if labelled, their `labels.csv`.
 
     Args:
-        batch: images in [-1, 1]; the condition `label`, if there, is the class of each.
+        batch: images in [-1, 1]; the condition `label`, if there, is the class of each, and the
+            fact `number` the number that its file is called by, if it is not its place.
         path: the folder, made where it is missing.
         about: the facts of the data, for the names of the classes.
 
@@ -248,7 +249,11 @@ def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
         The files, each written whole or not at all. `read` gives the same images back, to 8 bits.
     """
     path.mkdir(parents=True, exist_ok=True)
-    files = [save(picture, path / f"{i:06}.png") for i, picture in enumerate(pictures(batch.x))]
+    numbers = batch.about.get("number", range(len(batch.x)))
+    files = [
+        save(picture, path / f"{number:09}.png")
+        for number, picture in zip(numbers, pictures(batch.x), strict=True)
+    ]
     if "label" not in batch.condition:
         return files
     names = [about["classes"][i] for i in batch.condition["label"].tolist()]
