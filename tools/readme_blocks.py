@@ -16,7 +16,7 @@ the page does not see. Its words are separated by spaces:
 
 - `<!-- test: steps=20 -->`: the words are added to the `sfumato train` lines of the block, in place
   of words with the same key;
-- `<!-- test: photos=my_photos -->`: before the block runs, the folder `my_photos` is made, with 24
+- `<!-- test: photos=my_photos -->`: before the block runs, the folder `my_photos` is made, with 160
   small PNG files of coloured blobs.
 """
 
@@ -122,7 +122,7 @@ def _overridden(line: str, extra: list[str]) -> str:
     return " ".join([*(word for word in words if word.partition("=")[0] not in keys), *extra])
 
 
-def photos(folder: Path, count: int = 24, size: int = 48) -> None:
+def photos(folder: Path, count: int = 160, size: int = 48) -> None:
     """Make a folder of `count` square PNG files, each a few coloured discs on a plain ground."""
     from PIL import Image, ImageDraw
 

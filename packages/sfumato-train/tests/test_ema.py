@@ -138,6 +138,8 @@ def test_snapshots_give_any_other_width_afterwards():
         assert (made - wanted).norm() / scale < 0.01
     exact = posthoc(list(stored), 3000, 0.1)
     assert exact == pytest.approx([float(key == (3000, 0.1)) for key in stored], abs=1e-6)
+    few = posthoc([(count // 2, 0.05), (count, 0.2)], count, 0.1)
+    assert sum(few) == pytest.approx(1, abs=1e-12)
     crude = posthoc([(count, 0.05)], count, 0.15)
     made = crude[0] * stored[count, 0.05]
     assert (made - tracked(0.15, count)[count]).norm() / scale > 0.1

@@ -72,8 +72,9 @@ def power(width: float) -> Rate:
 def posthoc(snapshots: Sequence[tuple[int, float]], step: int, width: float) -> list[float]:
     """Weights of snapshots whose sum is the average of another width, by least squares.
 
-    Karras et al. 2024, arXiv:2312.02696, algorithm 3: the combination of the snapshots' profiles
-    that is nearest to the wanted profile. The weights need not add up to one exactly.
+    The combination of the snapshots' profiles that is nearest to the wanted profile, as in Karras
+    et al. 2024, arXiv:2312.02696, algorithm 3, but among those that sum to one: with few snapshots
+    the unconstrained one would also scale the model's weights.
 
     Args:
         snapshots: (update, width) of each stored power-function average.
@@ -91,8 +92,11 @@ def posthoc(snapshots: Sequence[tuple[int, float]], step: int, width: float) -> 
     exponents = np.array([gamma(one) for _, one in snapshots])[:, None]
     among = _overlap(times, exponents, times.T, exponents.T)
     wanted = _overlap(times, exponents, np.array([[float(step)]]), np.array([[gamma(width)]]))
-    solution: list[float] = np.linalg.lstsq(among, wanted, rcond=None)[0][:, 0].tolist()
-    return solution
+    count = len(snapshots)
+    system = np.ones((count + 1, count + 1))  # with the multiplier of the constraint
+    system[:count, :count], system[count, count] = among, 0
+    solution = np.linalg.lstsq(system, np.append(wanted[:, 0], 1.0), rcond=None)[0]
+    return [float(share) for share in solution[:count]]
 
 
 def _overlap(t: np.ndarray, a: np.ndarray, s: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ import pytest
 from torch.distributed import DistError
 
 from sfumato import InputError
-from sfumato_train import crew, open_run, start
+from sfumato_train import open_run, start
+from sfumato_train.jobs import crew
 from sfumato_train.jobs.queues import join, shared, store_at
 from sfumato_train.jobs.shards import Asked, Job
 from sfumato_train.jobs.workers import main, sample_job
@@ -30,7 +31,8 @@ NURSERY = """
 import functools, json, os, sys
 from pathlib import Path
 from sfumato import InputError
-from sfumato_train import open_run, workers
+from sfumato_train import open_run
+from sfumato_train.jobs import workers
 from sfumato_train.jobs.shards import Asked
 import toy_things
 
