@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["Layout", "networks", "recompute", "replicated", "shard"]
 
-import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal
@@ -43,10 +42,11 @@ def replicated(objective: Objective, name: str, player: nn.Module) -> Distribute
     The average is taken while the backward pass goes on (Li et al. 2020, arXiv:2006.15704). A
     parameter that a loss does not touch is allowed. Buffers stay each process's own.
     """
-    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
+    size = sum(p.nbytes for p in player.parameters() if p.requires_grad) / 2**20
     return DistributedDataParallel(
         _Turn(objective, name, player),
         forward_sync_buffers=False,
+        bucket_cap_mb=min(25, size / 4),  # several, or nothing goes on meanwhile
         find_unused_parameters=True,
         gradient_as_bucket_view=True,
     )

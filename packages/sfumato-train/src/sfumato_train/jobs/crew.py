@@ -33,7 +33,7 @@ def share(job: Job, run: Run, workers: int, minutes: float | None, watch: Watch 
         InputError: if shards are missing, although no time was over.
     """
     store = store_at(HOST, 0, keeps=True, patience=PATIENCE)
-    command = [sys.executable, "-m", "sfumato_train.jobs.workers", str(job.path), str(run.path)]
+    command = [sys.executable, "-m", "sfumato_train.jobs", str(job.path), str(run.path)]
     command += [] if minutes is None else [str(minutes)]
     crew = [
         subprocess.Popen(command, env=_environment(rank, workers, store.port))

@@ -2,7 +2,7 @@
 
 They are no process group: they share a store alone, so that none waits for another.
 
-    python -m sfumato_train.jobs.workers JOB RUN [MINUTES]     # one worker, in such an environment
+    python -m sfumato_train.jobs JOB RUN [MINUTES]     # one worker, in such an environment
 """
 
 from __future__ import annotations
@@ -241,7 +241,3 @@ def main(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130  # who started it tells
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
