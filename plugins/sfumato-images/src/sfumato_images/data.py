@@ -7,7 +7,6 @@ __all__ = ["Images", "demo", "images", "read", "write"]
 import csv
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,7 +24,6 @@ LABELS = "labels.csv"
 MEMORY = 1 << 28
 """Pictures of at most this many bytes, decoded, are all read at once, others batch by batch."""
 
-_THREADS = 4
 _SAMPLE, _VALUES = 256, 1 << 24  # most images and values that the scale is estimated from
 
 
@@ -165,8 +163,7 @@ def _folder(root: Path, size: int | None, channels: int | None) -> Images:
     depth = channels or (1 if all(found.grey for found in headers) else 3)
 
     def pick(index: Sequence[int]) -> Tensor:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(lambda i: decode(files[i], depth, size), index))
+        found = [decode(files[i], depth, size) for i in index]
         for i, x in zip(index, found, strict=True):
             if x.shape[1:] != (height, width):
                 raise InputError(f"{files[i]} has changed its size since it was first read")
