@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,13 @@ def test_wandb_is_told_the_recipe_and_each_row(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     start("toy/points", WORDS, None, tmp_path / "run", device="cpu", writers=["wandb"])
     (record,) = (tmp_path / "run" / "wandb").rglob("*.wandb")
+    rows = files.rows(tmp_path / "run" / "metrics.jsonl")
+    end = time.monotonic() + 30  # its own process may write the file after `finish` has returned
+    while json.dumps(rows[-1]["loss"]).encode() not in record.read_bytes():
+        assert time.monotonic() < end
+        time.sleep(0.05)
     told = record.read_bytes()
-    for row in files.rows(tmp_path / "run" / "metrics.jsonl"):
+    for row in rows:
         assert json.dumps(row["loss"]).encode() in told
     assert b"weight_decay" in told
 

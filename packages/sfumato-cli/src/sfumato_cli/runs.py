@@ -143,9 +143,7 @@ def evaluate(
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    numbers = map(_number, (row["value"], row["floor"], row["ratio"]))
+    from sfumato_eval.tables import number
+
+    numbers = map(number, (row["value"], row["floor"], row["ratio"]))
     return (row["name"], *numbers, row["better"], str(row["n"]), row["protocol"])
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["check", "write"]
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,12 +42,13 @@ def write(
     Raises:
         InputError: see `check`.
     """
+    from sfumato_train.files import write_json
     from sfumato_train.folders import placed
 
     check(out)
     picture = out.with_name(f"{out.name}.png")
     with placed(out, replace=True) as folder:
         domain.write(batch, folder, about)
-        (folder / NOTE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / NOTE, facts)
         domain.preview(batch, picture, about)
     return picture

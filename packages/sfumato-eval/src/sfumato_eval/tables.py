@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Row", "render", "table", "write"]
+__all__ = ["Row", "number", "render", "table", "write"]
 
 import json
 import os
@@ -51,12 +51,12 @@ def render(rows: Sequence[Row]) -> str:
     cells = [head] + [
         [
             row["name"],
-            _number(row["value"]),
-            _number(row["floor"]),
-            _number(row["ratio"]),
+            number(row["value"]),
+            number(row["floor"]),
+            number(row["ratio"]),
             row["better"],
             str(row["n"]),
-            "; ".join([row["protocol"], *(f"{k} {_number(v)}" for k, v in row["parts"].items())]),
+            "; ".join([row["protocol"], *(f"{k} {number(v)}" for k, v in row["parts"].items())]),
         ]
         for row in rows
     ]
@@ -70,7 +70,8 @@ def render(rows: Sequence[Row]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A number as tables show it: four digits, or a dash for what is not known."""
     return "-" if value is None else f"{value:.4g}"
 
 

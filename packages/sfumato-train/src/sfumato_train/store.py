@@ -36,7 +36,7 @@ class Store:
 
     Args:
         out: the run folder.
-        settings: how many checkpoints are kept.
+        settings: how many checkpoints are kept, and how long the training is.
         world: the processes that train together.
     """
 
@@ -46,6 +46,7 @@ class Store:
         self.checkpoints = out / "checkpoints"
         self.snapshots = out / "averages"
         self.keep = Keep(settings.keep)
+        self.steps = settings.steps
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -107,20 +108,22 @@ class Store:
         """Take up the last checkpoint, if there is one, and cut off the rows after it.
 
         Raises:
-            InputError: if it does not fit.
+            InputError: if it does not fit, or is past the end of the training.
         """
         found = checkpoint.saved(self.checkpoints)
         if not found:
             self.begin()
             return None
         last = found[-1]
+        if last.step > self.steps:
+            raise InputError(f"{last.path} is past the {self.steps} steps asked for; ask for more")
         checkpoint.load(last.path, "model", checkpoint.collect(model))
         for name, average in kept.items():
             folder = self.snapshots / last.path.name if name.startswith("power-") else last.path
             checkpoint.load(folder, name, checkpoint.collect(parts(average.module())))
+        keys = checkpoint.names(last.path, "training")
         for name, player in players.items():
             start = f"optimiser/{name}/"
-            keys = checkpoint.names(last.path, "training")
             player.blank(key.removeprefix(start) for key in keys if key.startswith(start))
         checkpoint.load(last.path, "training", _own(model, objective) | _optimisers(players))
         self.world.wait()

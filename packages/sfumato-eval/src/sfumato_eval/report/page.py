@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
-from ..tables import Row
+from ..tables import Row, number
 from .charts import Chart
 from .pictures import Picture
 
@@ -151,9 +151,6 @@ def scores(rows: Sequence[Row]) -> Table:
 
 
 def _cells(row: Row) -> list[str]:
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4g}"
-
     numbers = [number(value) for value in (row["value"], row["floor"], row["ratio"])]
     parts = [f"{name} {number(value)}" for name, value in row["parts"].items()]
     protocol = "; ".join([row["protocol"], *parts])

@@ -15,6 +15,7 @@ from sfumato_data import move, select
 from sfumato_eval import Memorisation, Metric, Score
 from sfumato_eval import table as rows
 from sfumato_eval.report import Block, Chart, Charts, Line, Note, Table, scores
+from sfumato_eval.tables import number
 
 from ..drawing import blank, device_of, guided
 from .material import Material
@@ -72,9 +73,6 @@ def _speeds(
     measured: dict[int, Score],
     network: dict[int, int],
 ) -> Table:
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4g}"
-
     return Table(
         ["steps", "network calls", metric.name, "over floor", "n", "samples/s"],
         [
