@@ -11,7 +11,7 @@ import typer
 
 import sfumato
 
-from . import apply, catalogue, data, reports, runs, sampling, systems
+from . import apply, authoring, catalogue, data, reports, runs, sampling, systems
 from .errors import reported
 from .verbs import QUICK, mount
 
@@ -26,6 +26,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "plugins": catalogue.plugins,
     "list": catalogue.components,
     "show": catalogue.show,
+    "new-plugin": authoring.new_plugin,
 }
 
 

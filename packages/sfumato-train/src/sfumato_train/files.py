@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["append", "locked", "make_folder", "read_json", "rows", "sync", "trim", "write_json"]
+__all__ = [
+    "append", "locked", "make_folder", "read_json", "rows", "sync", "trim", "write_json",
+    "write_text",
+]  # fmt: skip
 
 import json
 import os
