@@ -72,8 +72,27 @@ def test_a_wrong_option_is_reported(shared):
     assert "--strength" in result.stderr and "much" not in result.stdout
 
 
-def test_a_verb_of_ours_is_not_replaced(site):
-    site.module("own_verb", "def listing():\n    print('mine')")
-    site.plugin("own", ("command", "own/list", "own_verb:listing", "another list"))
-    assert "mine" not in site.run("list").stdout
-    assert site.run("own/list").stdout == "mine\n"
+@pytest.mark.parametrize("name", ["own/list", "list", "own/data"])
+def test_a_verb_of_the_command_itself_is_not_announced(site, name):
+    site.plugin("own", ("command", name, "own_verb:listing", "another list"))
+    verb = name.removeprefix("own/")
+    says = f"command {name!r}: the sfumato command has a verb {verb!r}"
+    assert f"broken: {says}" in site.run("plugins").stdout
+    assert "another list" not in site.run("--help").stdout
+
+
+def test_the_core_knows_the_verbs_of_the_command():
+    from sfumato.components import VERBS
+    from sfumato_cli import main
+
+    assert {*main.VERBS, "data"} == set(VERBS)
+
+
+def test_an_unknown_verb_gives_close_matches_and_the_broken_plugins(shared):
+    wrong = shared.run("infil", "a-run")
+    assert wrong.exit_code == 1
+    assert wrong.stderr.startswith("Error: there is no command 'infil'; did you mean infill")
+    shared.plugin("audio", fails="raise OSError('no sound card')")
+    wrong = shared.run("denoise", "a-run")
+    assert "switched off: plugin 'audio' of dist-audio 1.5: OSError: no sound card" in wrong.stderr
+    assert wrong.stderr.count("\n") == 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sfumato import InputError, registry
-from sfumato.components import Component, UnknownName, close_matches
+from sfumato.components import Component, UnknownName, hint
 
 from .tables import columns, type_name
 
@@ -80,10 +80,9 @@ def _named(name: str, kind: str | None) -> Component:
     if found:
         kinds = " and a ".join(component.kind for component in found)
         raise InputError(f"{name!r} is a {kinds}; say which with --kind")
-    close = close_matches(name, {component.name for component in everything})
-    hint = f"did you mean {' or '.join(close)}?" if close else "`sfumato list` shows what there is"
-    broken = "".join(f"; switched off: {one}" for one in registry().broken)
-    raise UnknownName(f"there is nothing named {name!r}; {hint}{broken}")
+    names = {component.name for component in everything}
+    way = hint(name, names, "`sfumato list` shows what there is")
+    raise UnknownName(f"there is nothing named {name!r}; {way}{registry().foot}")
 
 
 def _doc(target: object) -> str:

@@ -13,7 +13,7 @@ import sfumato
 
 from . import apply, authoring, catalogue, data, reports, runs, sampling, systems
 from .errors import reported
-from .verbs import QUICK, mount
+from .verbs import QUICK, Verbs, mount
 
 VERBS: dict[str, Callable[..., None]] = {
     "train": runs.train,
@@ -43,6 +43,7 @@ def application() -> typer.Typer:
     imported beyond what the plugins announce.
     """
     app = typer.Typer(
+        cls=Verbs,
         rich_markup_mode=None,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -59,7 +60,7 @@ def application() -> typer.Typer:
         words: dict[str, Any] = free if name == "list" else {"context_settings": QUICK}
         app.command(name, **words)(reported()(verb))
     app.add_typer(data.application(), name="data")
-    mount(app, sfumato.registry(), {*VERBS, "data"})
+    mount(app, sfumato.registry())
     return app
 
 

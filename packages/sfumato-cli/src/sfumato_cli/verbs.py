@@ -3,22 +3,24 @@
 A target is a function as typer wants it, in a module that imports nothing heavy. Its name is
 `plugin/verb`, or a bare verb that serves all data. `sfumato verb ...` finds it; where several
 plugins offer the verb, the run folder among the arguments decides, and `sfumato plugin/verb ...`
-always works.
+always works. The verbs of the command itself are nobody else's (`sfumato.components.VERBS`).
 """
 
 from __future__ import annotations
 
-__all__ = ["mount"]
+__all__ = ["Verbs", "mount"]
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from sfumato import InputError
-from sfumato.components import Component, Registry
+from sfumato import InputError, registry
+from sfumato.components import Component, Registry, UnknownName, hint
 
 from .errors import reported
 
@@ -27,16 +29,26 @@ QUICK = {"default_map": {"help": False}}
 FORWARD = QUICK | {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-def mount(app: typer.Typer, registry: Registry, taken: Collection[str]) -> None:
-    """Add the verbs of the plugins to the command; a verb in `taken` only by its full name."""
+class Verbs(TyperGroup):
+    """All verbs; one that is not there is told like any other name."""
+
+    @reported()
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
+        if args[0] not in self.commands:
+            way = hint(args[0], self.commands, "`sfumato --help` shows what there is")
+            raise UnknownName(f"there is no command {args[0]!r}; {way}{registry().foot}")
+        return super().resolve_command(ctx, args)
+
+
+def mount(app: typer.Typer, registry: Registry) -> None:
+    """Add the verbs of the plugins to the command."""
     found = sorted(registry.list("command"), key=lambda component: (component.tail, component.name))
     for verb, group in groupby(found, key=lambda component: component.tail):
         offers = tuple(group)
         for offer in offers:
             if offer.name != verb:
-                _forward(app, registry, offer.name, (offer,), hidden=verb not in taken)
-        if verb not in taken:
-            _forward(app, registry, verb, offers, hidden=False)
+                _forward(app, registry, offer.name, (offer,), hidden=True)
+        _forward(app, registry, verb, offers, hidden=False)
 
 
 def _forward(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "KINDS", "Broken", "Component", "Plugin", "PluginError", "Registry", "UnknownName",
-    "close_matches", "explain",
+    "KINDS", "VERBS", "Broken", "Component", "Plugin", "PluginError", "Registry", "UnknownName",
+    "close_matches", "explain", "hint",
 ]  # fmt: skip
 
 import functools
@@ -22,6 +22,11 @@ KINDS = (
     "process", "network", "sampler", "grid", "objective", "codec", "metric",
     "dataset", "domain", "recipe", "command", "tool", "system",
 )  # fmt: skip
+VERBS = (
+    "train", "sample", "evaluate", "report", "apply", "systems", "claims", "plugins", "list",
+    "show", "new-plugin", "data",
+)  # fmt: skip
+"""What the `sfumato` command does itself, for all data; no plugin may announce these verbs."""
 
 
 class PluginError(RuntimeError):
@@ -104,11 +109,8 @@ class Registry:
 
     @functools.cached_property
     def _index(self) -> Mapping[str, Mapping[str, Component]]:
-        index: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
-        for plugin in self.plugins:
-            for component in plugin.components:
-                index[component.kind][component.name] = component
-        return index
+        every = [component for plugin in self.plugins for component in plugin.components]
+        return {kind: {one.name: one for one in every if one.kind == kind} for kind in KINDS}
 
     def list(self, kind: str | None = None) -> tuple[Component, ...]:
         """The components of one kind, or of all, sorted by kind (as in ``KINDS``) and name.
@@ -128,15 +130,14 @@ class Registry:
         names = self._of(kind)
         if name in names:
             return names[name]
-        close = close_matches(name, names)
-        if close:
-            hint = f"did you mean {' or '.join(close)}?"
-        elif names:
-            hint = f"there is {', '.join(sorted(names))}"
-        else:
-            hint = f"no installed plugin announces a {kind}"
-        broken = "".join(f"; switched off: {one}" for one in self.broken)
-        raise UnknownName(f"there is no {kind} {name!r}; {hint}{broken}")
+        there = f"there is {', '.join(sorted(names))}"
+        way = hint(name, names, there if names else f"no installed plugin announces a {kind}")
+        raise UnknownName(f"there is no {kind} {name!r}; {way}{self.foot}")
+
+    @property
+    def foot(self) -> str:
+        """The end of an error about a name: the plugins that are switched off, if there are any."""
+        return "".join(f"; switched off: {one}" for one in self.broken)
 
     def load(self, kind: str, name: str) -> Any:  # noqa: ANN401, the kind decides
         """Import the component of that kind and name; raises as `find` and `Component.load`."""
@@ -152,18 +153,14 @@ class Registry:
             except (KeyboardInterrupt, MemoryError):
                 raise
             except BaseException as error:
-                broken.append(
-                    Broken(plugin.name, plugin.distribution, plugin.version, explain(error))
-                )
+                who = plugin.name, plugin.distribution, plugin.version
+                broken.append(Broken(*who, explain(error)))
         return tuple(cases), tuple(broken)
 
     def _of(self, kind: str) -> Mapping[str, Component]:
         if kind not in self._index:
-            close = close_matches(kind, KINDS)
-            hint = (
-                f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(KINDS)}"
-            )
-            raise UnknownName(f"there is no kind {kind!r}; {hint}")
+            way = hint(kind, KINDS, f"there is {', '.join(KINDS)}")
+            raise UnknownName(f"there is no kind {kind!r}; {way}")
         return self._index[kind]
 
 
@@ -182,6 +179,12 @@ def close_matches(name: str, names: Iterable[str]) -> list[str]:
     found += difflib.get_close_matches(name, names)
     found += [known for one in near for known in names if tails[known] == one]
     return list(dict.fromkeys(found))[:3]
+
+
+def hint(name: str, names: Iterable[str], otherwise: str) -> str:
+    """What `name` may have meant, as a question; `otherwise` where nothing is close."""
+    close = close_matches(name, names)
+    return f"did you mean {' or '.join(close)}?" if close else otherwise
 
 
 def explain(error: BaseException) -> str:

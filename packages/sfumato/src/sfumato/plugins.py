@@ -30,14 +30,15 @@ import pluggy
 
 from .components import (
     KINDS,
+    VERBS,
     Broken,
     Component,
     Plugin,
     PluginError,
     Registry,
     UnknownName,
-    close_matches,
     explain,
+    hint,
 )
 
 GROUP = "sfumato"
@@ -64,7 +65,7 @@ class Add(Protocol):
             source: where it was published.
 
         Raises:
-            PluginError: an unknown kind, or a name or target of the wrong form.
+            PluginError: an unknown kind, a target of the wrong form, or a wrong or taken name.
         """
 
 
@@ -147,10 +148,7 @@ def _read(entry: EntryPoint, present: Sequence[Plugin]) -> Plugin:
         _check(component, entry.name)
         other = _holder(component, taken)
         if other is not None:
-            raise PluginError(
-                f"{kind} {name!r} of {distribution} is already announced as {other.name!r} by "
-                f"{other.owner}"
-            )
+            raise PluginError(f"{kind} {name!r} is already announced by {other.owner}")
         taken[kind, name] = component
         announced.append(component)
 
@@ -161,9 +159,8 @@ def _read(entry: EntryPoint, present: Sequence[Plugin]) -> Plugin:
 def _check(component: Component, plugin: str) -> None:
     kind, name, target = component.kind, component.name, component.target
     if kind not in KINDS:
-        close = close_matches(kind, KINDS)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"kinds are {', '.join(KINDS)}"
-        raise PluginError(f"{name!r} is announced as the unknown kind {kind!r}; {hint}")
+        way = hint(kind, KINDS, f"kinds are {', '.join(KINDS)}")
+        raise PluginError(f"{name!r} is announced as the unknown kind {kind!r}; {way}")
     form = NAME.fullmatch(name)
     if form is None:
         raise PluginError(
@@ -174,6 +171,8 @@ def _check(component: Component, plugin: str) -> None:
         raise PluginError(f"{kind} {name!r}: the prefix must be the plugin's name, {plugin!r}")
     if not TARGET.fullmatch(target):
         raise PluginError(f"{kind} {name!r}: the target {target!r} is not 'module:attribute'")
+    if kind == "command" and component.tail in VERBS:
+        raise PluginError(f"command {name!r}: the sfumato command has a verb {component.tail!r}")
 
 
 def _holder(new: Component, taken: Mapping[tuple[str, str], Component]) -> Component | None:
