@@ -167,7 +167,7 @@ def test_a_name_may_be_used_by_another_kind(site):
 
 def test_a_plugin_cannot_announce_a_name_twice(site):
     site.add("one", announce(("grid", "karras"), ("grid", "karras")))
-    assert "already announced" in site.discover().broken[0].cause
+    assert "is taken by" in site.discover().broken[0].cause
 
 
 def test_two_plugins_of_one_name(site):

@@ -148,7 +148,7 @@ def _read(entry: EntryPoint, present: Sequence[Plugin]) -> Plugin:
         _check(component, entry.name)
         other = _holder(component, taken)
         if other is not None:
-            raise PluginError(f"{kind} {name!r} is already announced by {other.owner}")
+            raise PluginError(f"{kind} {name!r} is taken by {other.name!r} of {other.owner}")
         taken[kind, name] = component
         announced.append(component)
 
