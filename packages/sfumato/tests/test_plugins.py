@@ -160,6 +160,14 @@ def test_the_later_of_two_equal_names_is_broken_and_both_owners_are_named(site):
     assert "'karras'" in said and "a-earlier" in said and "b-later" in said
 
 
+def test_no_plugin_takes_a_name_from_the_packages_of_sfumato(site):
+    site.add("early", announce(("grid", "karras")), dist="a-first-of-all")
+    site.add("methods", announce(("grid", "karras")), dist="sfumato-methods")
+    registry = site.discover()
+    assert [plugin.distribution for plugin in registry.plugins] == ["sfumato-methods"]
+    assert registry.broken[0].cause == "grid 'karras' is taken by 'karras' of sfumato-methods"
+
+
 def test_a_name_may_be_used_by_another_kind(site):
     site.add("one", announce(("grid", "cosine"), ("process", "cosine")))
     assert len(site.discover().list()) == 2

@@ -42,6 +42,7 @@ from .components import (
 )
 
 GROUP = "sfumato"
+FIRST = ("sfumato-data", "sfumato-eval", "sfumato-methods", "sfumato-nn", "sfumato-train")
 NAME = re.compile(r"(?:(?P<plugin>[a-z0-9][a-z0-9._-]*)/)?[a-z0-9][a-z0-9._+-]*")
 TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -82,7 +83,7 @@ class Hooks:
 
 
 def discover(entries: Iterable[EntryPoint] | None = None) -> Registry:
-    """Read plugins, by default all installed ones, in the order of distribution and entry name.
+    """Read plugins, by default all installed ones: ours, then by distribution and entry name.
 
     Raises:
         UnknownName: ``SFUMATO_PLUGINS`` names a plugin that is not there.
@@ -163,10 +164,8 @@ def _check(component: Component, plugin: str) -> None:
         raise PluginError(f"{name!r} is announced as the unknown kind {kind!r}; {way}")
     form = NAME.fullmatch(name)
     if form is None:
-        raise PluginError(
-            f"{kind} {name!r}: a name is 'name' or '{plugin}/name' in lower-case letters, digits, "
-            "'-', '.', '_' and '+'"
-        )
+        shape = f"'name' or '{plugin}/name' in lower-case letters, digits, '-', '.', '_' and '+'"
+        raise PluginError(f"{kind} {name!r}: a name is {shape}")
     if form["plugin"] not in (None, plugin):
         raise PluginError(f"{kind} {name!r}: the prefix must be the plugin's name, {plugin!r}")
     if not TARGET.fullmatch(target):
@@ -192,9 +191,9 @@ def _holder(new: Component, taken: Mapping[tuple[str, str], Component]) -> Compo
 def _selected(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
     """The entry points to read, in order; one that is listed twice is read once."""
     unique = {(*_origin(entry)[:1], entry.name, entry.value): entry for entry in entries}
-    found = [entry for _, entry in sorted(unique.items(), key=lambda item: item[0])]
-    wanted = [name.strip() for name in os.environ.get("SFUMATO_PLUGINS", "").split(",")]
-    wanted = [name for name in wanted if name]
+    # The packages of sfumato come first, so that no plugin takes a name of theirs.
+    found = [unique[key] for key in sorted(unique, key=lambda key: (key[0] not in FIRST, key))]
+    wanted = [w.strip() for w in os.environ.get("SFUMATO_PLUGINS", "").split(",") if w.strip()]
     names = {entry.name for entry in found}
     for name in wanted:
         if name not in names:
