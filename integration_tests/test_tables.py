@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import reference
 import tables
 from workspace import ROOT
 
+import sfumato
 from sfumato.components import Component
 
 
@@ -17,6 +19,15 @@ def test_readme_is_not_stale() -> None:
         [sys.executable, ROOT / "tools" / "tables.py", "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_reference_page_is_not_stale_and_names_the_contract() -> None:
+    page = reference.page()
+    assert reference.PAGE.read_text(encoding="utf-8") == page, "run `python tools/reference.py`"
+    missing = {name for name in sfumato.__all__ if f"\n### {name}\n" not in page} - {"random"}
+    assert not missing
+    for name in ("Recipe", "Objective", "Case", "sfumato_register", "C1_bridge_law", "normal"):
+        assert f"\n### {name}\n" in page
 
 
 def test_every_recipe_domain_and_system_has_a_line() -> None:
