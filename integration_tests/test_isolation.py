@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 import zipfile
@@ -17,7 +18,10 @@ from importlib.metadata import PathDistribution, distribution, packages_distribu
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from workspace import Distribution, distributions
 
@@ -129,6 +133,39 @@ def test_wheel_holds_every_source_file(name: str, wheels: dict[str, Path]) -> No
     assert {path for path in files if path.suffix != ".pyc"} == {
         path for path in inside if not path.parts[0].endswith(".dist-info")
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_metadata_is_complete_and_the_readme_renders(name: str, wheels: dict[str, Path]) -> None:
+    each = SIBLINGS[name]
+    (info,) = wheels[name].glob("*.dist-info")
+    found = Metadata.from_email((info / "METADATA").read_bytes(), validate=True)
+    assert (found.name, str(found.version)) == (name, each.project["version"])
+    assert found.requires_python == SpecifierSet(">=3.11")
+    assert found.license_expression == "Apache-2.0"
+    assert found.summary == each.project["description"]
+    assert {canonicalize_name(one.name) for one in found.requires_dist or []} >= {
+        canonicalize_name(Requirement(text).name) for text in each.project["dependencies"]
+    }
+
+    announced = {
+        (point.group, point.name): point.value for point in PathDistribution(info).entry_points
+    }
+    groups = {"console_scripts": each.project.get("scripts", {})}
+    groups |= each.project.get("entry-points", {})
+    assert announced == {
+        (group, key): value for group, values in groups.items() for key, value in values.items()
+    }
+
+    readme = (each.folder / "README.md").read_text()
+    assert found.description_content_type == "text/markdown" and found.description
+    assert found.description.strip() == readme.strip()
+    page = MarkdownIt("commonmark").enable("table").render(found.description)
+    assert page.count("<h1>") == 1 and "```" not in page
+    # Outside of code, no table is left as text, for want of a line or a column.
+    prose = re.sub(r"<code.*?</code>", "", page, flags=re.DOTALL)
+    assert not re.search(r"\|\s*---", prose)
 
 
 # Imports inside functions are not met by importing the modules, so they are read.
