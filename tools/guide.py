@@ -41,27 +41,29 @@ def built(folder: Path) -> Path:
 
 
 def machine(wheels: Path, home: Path) -> dict[str, str]:
-    """The environment of a shell in which only uv is there, and finds our wheels.
+    """The environment of a shell that has uv and a Python, and in which uv finds our wheels.
 
     Args:
         wheels: the folder that `built` filled.
-        home: a folder for uv's own link, first on PATH.
+        home: a folder for links to uv and to the Python that is to be used, first on PATH.
     """
     ours = Path(sys.prefix) / "bin"
     home.mkdir(parents=True, exist_ok=True)
     (home / "uv").symlink_to(ours / "uv")
+    (home / "python3").symlink_to(Path(sys.base_prefix) / "bin/python3")
     path = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part]
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "PYTEST", "SFUMATO", "VIRTUAL_ENV"))
+        if not name.startswith(
+            ("PYTHON", "PYTEST", "SFUMATO", "UV_PYTHON", "UV_SYSTEM", "VIRTUAL_ENV")
+        )
     }
     links = [*_pip_setting("find-links"), str(wheels)]
     kept |= {
         "PATH": os.pathsep.join([str(home), *(part for part in path if Path(part) != ours)]),
         "UV_FIND_LINKS": ",".join(links),
         "UV_CONSTRAINT": str(ROOT / "tools/constraints.txt"),
-        "UV_PYTHON": str(Path(sys.base_prefix) / "bin/python3"),
         "OMP_NUM_THREADS": "1",
     }
     index = _pip_setting("index-url")
