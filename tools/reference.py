@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pluggy
 from torch import nn
 from workspace import ROOT
 
@@ -146,6 +147,8 @@ def _section(title: str, module: Any, entries: list[str]) -> str:
 
 def _entry(where: str, name: str, value: Any) -> str:
     """One public name: signature, docstring, and the members of a class."""
+    if isinstance(value, pluggy.HookimplMarker):
+        return f"### {name}\n\nDecorator that makes a function of a plugin's module a hook."
     if not callable(value) or not hasattr(value, "__module__"):
         return f"### {name}\n\nA type: `{_plain(str(value))}`, from `{where}`."
     if not isinstance(value, type):
@@ -220,7 +223,8 @@ def _signature(value: Any) -> str:
 
 def _plain(text: object) -> str:
     """Annotations without quotes, addresses and the modules that they come from."""
-    said = re.sub(r" at 0x[0-9a-f]+", "", str(text))
+    said = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", str(text))
+    said = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", said)
     said = re.sub(r"""(: |-> )(?:'([^']*)'|"([^"]*)")""", r"\1\2\3", said)
     return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", said)
 
