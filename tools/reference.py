@@ -204,7 +204,7 @@ def _class(where: str, name: str, value: type) -> str:
         return f"{where}.{name}: {value.__mro__[1].__name__}"
     if hasattr(value, "model_fields"):
         return f"{where}.{name}: {value.__mro__[1].__name__}, keywords only, frozen"
-    signature = "(...)" if value.__init__ is nn.Module.__init__ else _signature(value)  # type: ignore[misc]
+    signature = "(...)" if value.__init__ is nn.Module.__init__ else _signature(value)
     made = f"{where}.{name}{signature.removesuffix(' -> None')}"
     bases = [base.__name__ for base in value.__bases__ if base is not object]
     bases = [base for base in bases if not base.startswith("_")]

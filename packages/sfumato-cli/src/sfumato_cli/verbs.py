@@ -33,7 +33,7 @@ class Verbs(TyperGroup):
     """All verbs; one that is not there is told like any other name."""
 
     @reported()
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
             way = hint(args[0], self.commands, "`sfumato --help` shows what there is")
             raise UnknownName(f"there is no command {args[0]!r}; {way}{registry().foot}")

@@ -70,9 +70,10 @@ def new_plugin(name: str, out: Path | None = None) -> Path:
 
 def _check_free(name: str, module: str) -> None:
     found = sfumato.registry()
-    for plugin in (*found.plugins, *found.broken):
-        if plugin.name == name:
-            raise InputError(f"the plugin name {name!r} is taken by {plugin.distribution}")
+    owners = {one.name: one.distribution for one in found.broken}
+    owners |= {one.name: one.distribution for one in found.plugins}
+    if name in owners:
+        raise InputError(f"the plugin name {name!r} is taken by {owners[name]}")
     if find_spec(module) is not None:
         raise InputError(f"the name {name!r} is taken: a module {module} is installed")
 
