@@ -152,12 +152,12 @@ def test_lazy_folder_names_a_file_that_changed(tmp_path, monkeypatch):
 def test_bad_folders_are_told_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match=r"nowhere does not exist"):
         read(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"no .png, .jpg or .jpeg file"):
+    with pytest.raises(InputError, match=r"no picture in .*; accepted are .png, .jpg"):
         read(tmp_path)
     (tmp_path / "x.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"x.png is not a PNG or JPEG"):
+    with pytest.raises(InputError, match=r"x.png is no picture that can be read"):
         read(tmp_path)
-    with pytest.raises(InputError, match=r"x.png is no folder of pictures"):
+    with pytest.raises(InputError, match=r"x.png is not a folder or .zip of pictures"):
         read(tmp_path / "x.png")
     picture(tmp_path / "x.png", np.tile(DRAWN[0], (20, 20, 1)))
     content = (tmp_path / "x.png").read_bytes()
@@ -203,7 +203,9 @@ def test_what_is_written_is_read_back_exactly(tmp_path, channels, labelled):
     ("table", "message"),
     [
         ("file,kind\n0.png,cat\n", "no column 'class'"),
-        ("file,class\n1.png,cat\n", "no class for .*0.png"),
+        ("file,class\n1.png,cat\n", "names 1.png, but no such picture is there"),
+        ("file,class\n0.png,cat\n0.png,dog\n", "names 0.png twice"),
+        ("", "no column 'file'"),
         ("file,class\n0.png,\n", "no class for .*0.png"),
         ("file,class\n0.png\n", "no class for .*0.png"),
         (b"\xff\xfe\x00", "not a table"),
@@ -270,9 +272,9 @@ def test_labels_are_integers_or_words(tmp_path, key):
 def test_arrays_are_not_resized(tmp_path):
     np.save(tmp_path / "a.npy", DRAWN[:, :4])
     assert len(read(tmp_path / "a.npy", size=4, channels=3)) == 12
-    with pytest.raises(InputError, match=r"4 x 4; size=8 resizes folders"):
+    with pytest.raises(InputError, match=r"4 x 4; size=8 x 8 resizes files"):
         read(tmp_path / "a.npy", size=8)
-    with pytest.raises(InputError, match=r"3 channels; channels=1 converts folders"):
+    with pytest.raises(InputError, match=r"3 channels; channels=1 converts files"):
         read(tmp_path / "a.npy", channels=1)
 
 
@@ -284,7 +286,10 @@ NAN = np.where(np.arange(12)[:, None, None] == 7, np.nan, DRAWN[..., 0] / 255)
     [
         ({"x": NAN}, "NaN or infinite values, the first in image 7"),
         ({"x": np.where(np.isnan(NAN), np.inf, NAN)}, "NaN or infinite values"),
-        ({"x": DRAWN / 1.0}, r"floats from 0 to 255; accepted are \[0, 1\], \[-1, 1\] and uint8"),
+        (
+            {"x": DRAWN / 1.0},
+            r"floats from 0 to 255; accepted are \[0, 1\], \[-1, 1\], uint8 and uint16",
+        ),
         ({"x": DRAWN.astype(np.int64)}, "holds int64 values; accepted are uint8"),
         ({"x": DRAWN > 9}, "holds bool values"),
         ({"x": DRAWN.transpose(0, 3, 2, 1)}, r"shape \(12, 3, 4, 5\)"),

@@ -1,4 +1,4 @@
-"""Images in a NumPy file: checked once as a whole, then read batch by batch."""
+"""Images in a NumPy or IDX file: checked once as a whole, then read batch by batch."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from sfumato import InputError
 
+from . import idx
+
 LARGEST = 1 << 32
 """Most bytes of one array inside an .npz file, which has to be unpacked as a whole."""
 
@@ -27,19 +29,51 @@ Pick = Callable[[Sequence[int]], Tensor]
 """Maps indices to images, float32 (B, C, H, W) in [-1, 1]."""
 
 
-def read(path: Path) -> tuple[int, Pick, list[str] | None]:
+def read(paths: Sequence[Path]) -> tuple[int, Pick, list[str] | None]:
+    """Files of images, one after the other as one set: see `read_one`.
+
+    Raises:
+        InputError: if one cannot be read, or they differ in size or in having classes.
+    """
+    found = [read_one(path) for path in paths]
+    if len(found) == 1:
+        return found[0]
+    picks = [pick for _, pick, _ in found]
+    first, *rest = zip(paths, picks, found, strict=True)
+    for path, pick, (_, _, names) in rest:
+        if pick([0]).shape != first[1]([0]).shape or (names is None) != (first[2][2] is None):
+            raise InputError(
+                f"{first[0]} and {path} differ in the size of their images, or one has no labels; "
+                "give the path of one of them"
+            )
+    ends = np.cumsum([count for count, _, _ in found])
+
+    def pick_some(index: Sequence[int]) -> Tensor:
+        places = np.asarray(index)
+        part = np.searchsorted(ends, places, side="right")
+        some = torch.empty(len(places), *picks[0]([0]).shape[1:])
+        for k in np.unique(part):
+            start = ends[k - 1] if k else 0
+            some[part == k] = picks[k]((places[part == k] - start).tolist())
+        return some
+
+    names = [name for _, _, each in found for name in each or ()]
+    return int(ends[-1]), pick_some, names or None
+
+
+def read_one(path: Path) -> tuple[int, Pick, list[str] | None]:
     """The number of images, a function that picks some, and the class name of each, if any.
 
     An .npy file is mapped into memory, not loaded. An .npz file holds the images as `x` or
     `images` (or as its only array) and their classes as `labels` or `y` (N,), integers or words.
-    Images are (N, H, W) or (N, H, W, C) with C = 1, 3 or 4: uint8, or floats in [0, 1] or, if any
-    is negative, in [-1, 1].
+    Images are (N, H, W) or (N, H, W, C) with C = 1, 3 or 4: uint8, uint16, or floats in [0, 1] or,
+    if any is negative, in [-1, 1]. An IDX file is read by `sfumato_images.idx.read`.
 
     Raises:
         InputError: if the file is not of this form, or holds values that are not finite or out of
             range.
     """
-    x, labels = _load(path)
+    x, labels = idx.read(path) if idx.is_idx(path) else _load(path)
     if x.ndim == 3:
         x = x[..., None]
     if x.ndim != 4 or x.shape[3] not in (1, 3, 4) or 0 in x.shape:
@@ -94,12 +128,12 @@ def _key(file: Mapping[str, Any], keys: Sequence[str]) -> str | None:
 
 def _range(path: Path, x: Array) -> tuple[float, float]:
     """(half, shift): x / half + shift lies in [-1, 1]; reads every value of a float array once."""
-    if x.dtype == np.uint8:
-        return 127.5, -1.0
+    if x.dtype in (np.uint8, np.uint16):
+        return float(np.iinfo(x.dtype).max) / 2, -1.0
     if x.dtype.kind != "f":
         raise InputError(
-            f"{path} holds {x.dtype} values; accepted are uint8 (0 to 255) and floats in [0, 1] or "
-            "[-1, 1]"
+            f"{path} holds {x.dtype} values; accepted are uint8 (0 to 255), uint16 (0 to 65535) "
+            "and floats in [0, 1] or [-1, 1]"
         )
     low, high = 0.0, 0.0
     step = max(1, _BLOCK // x[0].size)
@@ -111,7 +145,8 @@ def _range(path: Path, x: Array) -> tuple[float, float]:
         low, high = min(low, float(block.min())), max(high, float(block.max()))
     if low < -1 or high > 1:
         raise InputError(
-            f"{path} holds floats from {low:g} to {high:g}; accepted are [0, 1], [-1, 1] and uint8"
+            f"{path} holds floats from {low:g} to {high:g}; accepted are [0, 1], [-1, 1], uint8 "
+            "and uint16"
         )
     return (1.0, 0.0) if low < 0 else (0.5, -1.0)
 
