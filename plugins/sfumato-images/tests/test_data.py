@@ -203,8 +203,8 @@ def test_what_is_written_is_read_back_exactly(tmp_path, channels, labelled):
     ("table", "message"),
     [
         ("file,kind\n0.png,cat\n", "no column 'class'"),
-        ("file,class\n1.png,cat\n", "names 1.png, but no such picture is there"),
-        ("file,class\n0.png,cat\n0.png,dog\n", "names 0.png twice"),
+        ("file,class\n1.png,cat\n", "names '1.png', but no such picture is there"),
+        ("file,class\n0.png,cat\n0.png,dog\n", "names '0.png' twice"),
         ("", "no column 'file'"),
         ("file,class\n0.png,\n", "no class for .*0.png"),
         ("file,class\n0.png\n", "no class for .*0.png"),

@@ -6,7 +6,7 @@ what a name, a link or a compressed content could do is decided here.
 
 from __future__ import annotations
 
-__all__ = ["DAMAGE", "escapes", "unpack"]
+__all__ = ["escapes", "unpack"]
 
 import fnmatch
 import hashlib

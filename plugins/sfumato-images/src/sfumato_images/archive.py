@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from sfumato import InputError
-from sfumato_data.archives import DAMAGE, escapes
+from sfumato_data.archives import escapes
 
 LARGEST = 1 << 29
 """Most bytes of an entry: a picture of the most pixels that are accepted, at 16 bits."""
@@ -33,15 +33,14 @@ class Entry:
     info: zipfile.ZipInfo
 
     def __str__(self) -> str:
-        return f"{self.info.filename} in {self.archive.filename}"
+        return f"{self.info.filename!r} in {self.archive.filename}"
 
     def open(self, mode: Literal["rb"] = "rb", /) -> IO[bytes]:
         """Its content, whole and checked; see `files.File`."""
         try:
             return io.BytesIO(self.archive.read(self.info))
-        except (*DAMAGE, OSError) as error:
-            text = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{self} is damaged: {text}") from error
+        except Exception as error:
+            raise InputError(f"{self} is damaged: {_text(error)}") from error
 
 
 def entries(path: Path) -> Mapping[str, Entry]:
@@ -53,23 +52,27 @@ def entries(path: Path) -> Mapping[str, Entry]:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (*DAMAGE, OSError) as error:
-        raise InputError(f"{path} cannot be read as a zip: {error}") from error
+    except Exception as error:  # a damaged directory makes zipfile raise almost anything
+        raise InputError(f"{path} cannot be read as a zip: {_text(error)}") from error
     found: dict[str, Entry] = {}
     for info in archive.infolist():
-        if info.is_dir():
+        if info.filename.endswith("/"):
             continue
         _check(info, path)
         parts = info.filename.split("/")
         if any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX":
             continue
         if info.filename in found:
-            raise InputError(f"{path} holds {info.filename} twice")
+            raise InputError(f"{path} holds {info.filename!r} twice")
         found[info.filename] = Entry(archive, info)
     _bounded(path, sum(entry.info.file_size for entry in found.values()), path.stat().st_size)
     tops = {name.partition("/")[0] if "/" in name else "" for name in found}
     top = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
     return {name.removeprefix(top): found[name] for name in sorted(found, key=_parts)}
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _parts(name: str) -> list[str]:
@@ -79,6 +82,8 @@ def _parts(name: str) -> list[str]:
 def _check(info: zipfile.ZipInfo, path: Path) -> None:
     name = f"{path} holds {info.filename!r}, which"
     kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the maker left it out
+    if not info.filename:
+        raise InputError(f"{path} holds an entry without a name; the archive is refused")
     if escapes(info.filename):
         raise InputError(f"{name} leads outside of its folder; the archive is refused")
     if info.flag_bits & 1:
@@ -91,7 +96,7 @@ def _check(info: zipfile.ZipInfo, path: Path) -> None:
         raise InputError(f"{name} is packed by method {info.compress_type}; deflate is accepted")
     if info.file_size > LARGEST:
         raise InputError(f"{name} unpacks to {info.file_size} bytes, more than {LARGEST}")
-    _bounded(f"{info.filename} in {path}", info.file_size, info.compress_size)
+    _bounded(f"{info.filename!r} in {path}", info.file_size, info.compress_size)
 
 
 def _bounded(what: object, unpacked: int, packed: int) -> None:

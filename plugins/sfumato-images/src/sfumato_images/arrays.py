@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["Pick", "read"]
 
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from sfumato import InputError
 
 from . import idx
+from .quiet import quiet
 
 LARGEST = 1 << 32
 """Most bytes of one array inside an .npz file, which has to be unpacked as a whole."""
@@ -92,12 +92,13 @@ def read_one(path: Path) -> tuple[int, Pick, list[str] | None]:
 
 def _load(path: Path) -> tuple[Array, Array | None]:
     try:
-        if path.suffix.lower() == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False), None
-        return _unpacked(path)
+        with quiet():
+            if path.suffix.lower() == ".npy":
+                return np.load(path, mmap_mode="r", allow_pickle=False), None
+            return _unpacked(path)
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a damaged file makes NumPy raise almost anything
         text = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} cannot be read as a NumPy file: {text}") from error
 

@@ -69,24 +69,35 @@ def planes(
         fit: how.
     """
     most, inverted = _most(image), _white_is_zero(image)
-    values, alpha = _apart(_values(image, again), image.info.get("transparency"))
-    colour = values.astype(np.float32) / np.float32(most)
-    if inverted:
-        colour = 1 - colour
+    colours, alpha = _apart(_values(image, again), image.info.get("transparency"))
+    ground = 1.0 if channels < 4 else 0.0  # of four, colours are weighted by how much shows
+
+    def brought(plane: Planes) -> Planes:
+        turned = turn(Image.fromarray(plane))
+        return np.asarray(turned if size is None else fitted(turned, size, fit, ground))
+
+    shown = np.empty(0, np.float32)
+    for i in range(colours.shape[-1]):  # one by one and in place, as a picture may be large
+        plane = colours[..., i] / np.float32(most)
+        if inverted:
+            np.subtract(1, plane, out=plane)
+        if alpha is not None:
+            plane *= alpha
+            plane += ground * (1 - alpha)
+        plane = brought(plane)
+        shown = shown if i else np.zeros((channels, *plane.shape), np.float32)
+        if colours.shape[-1] == 1:
+            shown[:3] = plane
+        elif channels == 1:
+            shown[0] += _LUMA[i] * plane
+        else:
+            shown[i] = plane
     if channels == 4:
-        alpha = np.ones_like(colour[..., :1]) if alpha is None else alpha
-        found, ground = np.concatenate([colour * alpha, alpha], -1), 0.0  # weighted by what shows
-    else:
-        found, ground = colour if alpha is None else colour * alpha + (1 - alpha), 1.0
-    parts = (Image.fromarray(np.ascontiguousarray(part)) for part in np.moveaxis(found, -1, 0))
-    turned = (turn(part) for part in parts)
-    fits = (part if size is None else fitted(part, size, fit, ground) for part in turned)
-    found = np.stack([np.asarray(part, np.float32) for part in fits]).clip(0, 1)
-    if channels != 4:
-        return _coloured(found, channels)
-    ink, cover = _coloured(found[:-1], 3), found[-1:]
-    plain = np.divide(ink, cover, out=np.ones_like(ink), where=cover > 0)
-    return np.concatenate([plain.clip(0, 1), cover])
+        shown[3] = brought(np.ones(colours.shape[:2], np.float32) if alpha is None else alpha)
+        cover = shown[3].clip(0, 1)
+        np.divide(shown[:3], cover, out=shown[:3], where=cover > 0)
+        shown[:3, cover <= 0] = 1
+    return shown.clip(0, 1, out=shown)
 
 
 def _values(
@@ -125,13 +136,13 @@ def _loaded(image: Image.Image, raw: str) -> NDArray[np.uint8]:
 def _apart(
     values: NDArray[np.uint16], clear: int | tuple[int, ...] | None
 ) -> tuple[NDArray[np.uint16], Planes | None]:
-    """Colour and alpha (height, width, 1) in [0, 1]; a PNG may name one colour that is clear."""
+    """Colours, and alpha (height, width) in [0, 1]; a PNG may name one colour that is clear."""
     colours = values.shape[-1]
     if colours in (2, 4):
-        return values[..., :-1], values[..., -1:].astype(np.float32) / np.float32(65535)
+        return values[..., :-1], values[..., -1] / np.float32(65535)
     if clear is None or isinstance(clear, bytes):
         return values, None
-    return values, (values != np.asarray(clear)).any(-1, keepdims=True).astype(np.float32)
+    return values, (values != np.asarray(clear)).any(-1).astype(np.float32)
 
 
 def _most(image: Image.Image) -> int:
@@ -142,10 +153,3 @@ def _white_is_zero(image: Image.Image) -> bool:
     """Whether a TIFF counts from white, which Pillow heeds for 8 bits alone."""
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
     return image.mode in GREY and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-
-
-def _coloured(values: Planes, channels: int) -> Planes:
-    """Grey or colour (1 or 3, height, width) as the channels asked for."""
-    if channels == 1 and len(values) == 3:
-        return np.tensordot(_LUMA, values, 1)[None]
-    return np.repeat(values, channels, axis=0) if len(values) == 1 else values

@@ -5,8 +5,6 @@ from __future__ import annotations
 __all__ = ["LIMIT", "SUFFIXES", "File", "Header", "decode", "header", "pictures", "save"]
 
 import os
-import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -22,11 +20,14 @@ from sfumato import InputError
 
 from . import deep
 from .fitting import Fit, Size, fitted
+from .quiet import quiet
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 LIMIT = 1 << 26
 """Most pixels that a picture may have, 8192 x 8192: a small file can unpack to any number."""
+LONGEST = 65_535
+"""Most pixels a side, as in JPEG."""
 
 _ANIMATED = ("PNG", "WEBP", "GIF", "TIFF")  # a JPEG may carry further pictures; the first is meant
 _ORIENTATION = 0x0112
@@ -57,8 +58,8 @@ def header(file: File) -> Header:
     """Read the header of a picture file.
 
     Raises:
-        InputError: if it is no picture, has more than `LIMIT` pixels, several frames or pages, or
-            values of more than 16 bits.
+        InputError: if it is no picture, has more than `LIMIT` pixels or `LONGEST` a side, several
+            frames or pages, or values of more than 16 bits.
     """
     with _opened(file) as image:
         width, height = image.size
@@ -91,7 +92,7 @@ def decode(file: File, channels: int, size: Size | None = None, fit: Fit = "cut"
 
         try:
             # the end of loading a TIFF reads its metadata, all of it, and warns of what it finds
-            with _quiet() if image.format == "TIFF" else nullcontext():
+            with quiet() if image.format == "TIFF" else nullcontext():
                 if deep.is_deep(image):
                     shown = deep.planes(image, lambda: _opened(file), turned, channels, size, fit)
                 else:
@@ -101,7 +102,7 @@ def decode(file: File, channels: int, size: Size | None = None, fit: Fit = "cut"
             raise
         except Exception as error:  # a damaged file makes Pillow raise almost anything
             raise InputError(f"{file} is damaged: {_text(error)}") from error
-    return torch.from_numpy(shown * 2 - 1)
+    return torch.from_numpy(shown).mul_(2).sub_(1)
 
 
 @contextmanager
@@ -113,7 +114,7 @@ def _opened(file: File) -> Iterator[Image.Image]:
         raise InputError(f"{file} cannot be read: {error.strerror or _text(error)}") from error
     with content:
         try:
-            with _quiet():
+            with quiet():
                 image = Image.open(content, formats=FORMATS)
         except Image.DecompressionBombError as error:
             raise InputError(_too_large(file)) from error
@@ -127,10 +128,10 @@ def _opened(file: File) -> Iterator[Image.Image]:
 
 
 def _check(file: File, image: Image.Image) -> None:
-    if image.width * image.height > LIMIT:
+    if image.width * image.height > LIMIT or max(image.size) > LONGEST:
         raise InputError(_too_large(file))
     try:
-        with _quiet():
+        with quiet():
             frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
             image.seek(0)
     except Exception as error:
@@ -149,18 +150,7 @@ def _check(file: File, image: Image.Image) -> None:
 
 
 def _too_large(file: File) -> str:
-    return f"{file} has too many pixels; at most {LIMIT} are accepted"
-
-
-_LOCK = threading.RLock()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Pillow's warnings, which are of metadata that is not used, or of many pixels."""
-    with _LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    return f"{file} has too many pixels; at most {LIMIT}, and {LONGEST} a side, are accepted"
 
 
 def _orientation(image: Image.Image) -> int:
@@ -168,7 +158,7 @@ def _orientation(image: Image.Image) -> int:
     if "exif" not in image.info or image.format == "TIFF":  # of a TIFF Pillow turns size and pixels
         return 1
     try:
-        with _quiet():
+        with quiet():
             value = image.getexif().get(_ORIENTATION)
     except Exception:
         return 1
@@ -189,9 +179,14 @@ _TURNS = {
 def _is_grey(image: Image.Image) -> bool:
     if deep.is_deep(image):
         return deep.is_grey(image)
-    if image.mode not in ("P", "PA"):
+    if image.palette is None or image.mode not in ("P", "PA"):
         return image.mode in ("1", "L", "LA", "La")
-    colours = np.reshape(image.getpalette() or [], (-1, 3))
+    mode, content = image.palette.getdata()  # of the header; `getpalette` would read the pixels
+    values = np.frombuffer(bytes(content), np.uint8)
+    if mode == "RGB;L":  # in planes, as TIFF has it
+        colours = values[: len(values) // 3 * 3].reshape(3, -1).T
+    else:  # RGB, BGRX and the like
+        colours = values[: len(values) // len(mode) * len(mode)].reshape(-1, len(mode))[:, :3]
     return bool((colours == colours[:, :1]).all())
 
 
@@ -200,8 +195,10 @@ def _planes(image: Image.Image, channels: int, size: Size | None, fit: Fit) -> N
     image = _flat(image, {1: "L", 3: "RGB", 4: "RGBA"}[channels])
     if size is not None:
         image = fitted(image, size, fit)
-    values = np.asarray(image, np.float32) / np.float32(255)
-    return values[None] if values.ndim == 2 else np.ascontiguousarray(values.transpose(2, 0, 1))
+    levels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+    values = levels.astype(np.float32, order="C")
+    values /= 255  # in place, as a picture may be large
+    return values
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:

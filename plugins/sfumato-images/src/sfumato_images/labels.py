@@ -47,13 +47,13 @@ def table(content: bytes, where: object, keys: Sequence[str]) -> list[str]:
     there, found = set(keys), dict[str, str]()
     for file, name in rows:
         if file in found:
-            raise InputError(f"{where} names {file} twice; a file has one class")
+            raise InputError(f"{where} names {file!r} twice; a file has one class")
         if file not in there:
-            raise InputError(f"{where} names {file}, but no such picture is there")
+            raise InputError(f"{where} names {file!r}, but no such picture is there")
         found[file] = name
     for key in keys:
         if not found.get(key):
-            raise InputError(f"{where} gives no class for {key}")
+            raise InputError(f"{where} gives no class for {key!r}")
     return [found[key] for key in keys]
 
 
