@@ -28,7 +28,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -151,7 +151,7 @@ def zipped(*entries: tuple[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def numpy(**arrays: np.ndarray) -> bytes:
+def numpy(**arrays: Any) -> bytes:
     """An .npz file, or the .npy file of one array called `npy`."""
     out = io.BytesIO()
     if "npy" in arrays:
@@ -351,7 +351,7 @@ def run(first: int, count: int, seed: int) -> str:
             rng = random.Random(f"{seed} {i}")
             case = good[i % len(good)]
             content = damaged(case.content, kinds[Path(case.name).suffix], rng)
-            faulthandler.dump_traceback_later(2 * SECONDS, exit=True, file=sys.__stdout__)
+            faulthandler.dump_traceback_later(2 * SECONDS, exit=True, file=1)
             began, wrong = time.perf_counter(), None
             try:
                 trial(Path(room), case, content, rng)

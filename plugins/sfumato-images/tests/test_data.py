@@ -321,6 +321,44 @@ def test_what_is_no_numpy_file_is_told(tmp_path, suffix, content):
         read(path)
 
 
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_arrays_of_16_bits_keep_their_depth(tmp_path, dtype):
+    x = np.array([[[0, 1, 257], [32768, 65534, 65535]]], dtype)
+    np.save(tmp_path / "a.npy", x)
+    got = whole(read(tmp_path / "a.npy")).x[:, 0].double()
+    assert np.array_equal(((got + 1) * 32767.5).round().numpy(), x)
+    assert got.min() == -1 and got.max() == 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 2,",  # TokenError
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1L, 2, 2), }",  # Python 2: warns
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 2, 2), }",
+        b"{'descr': ('|u1', 3), 'fortran_order': False, 'shape': (1, 2, 2), }",
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_odd_headers_raise_nothing_but_input_errors(tmp_path, header):
+    """Found by fuzzing: NumPy tokenises what it cannot parse, and warns of what it then can."""
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4)
+    (tmp_path / "a.npy").write_bytes(content)
+    if b"1L" in header:
+        assert whole(read(tmp_path / "a.npy")).x.shape == (1, 1, 2, 2)
+        return
+    with pytest.raises(InputError, match="a.npy"):
+        read(tmp_path / "a.npy")
+
+
+def test_names_in_a_table_are_told_in_one_line(tmp_path):
+    """Found by fuzzing: a name may hold line breaks."""
+    picture(tmp_path / "0.png", DRAWN[0])
+    (tmp_path / "labels.csv").write_text('file,class\n"0\n.png",cat\n')
+    with pytest.raises(InputError, match=r"names '0\\n.png', but no such picture is there"):
+        read(tmp_path)
+
+
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "LARGEST", 1 << 20)
     with zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -129,7 +129,7 @@ def _key(file: Mapping[str, Any], keys: Sequence[str]) -> str | None:
 
 def _range(path: Path, x: Array) -> tuple[float, float]:
     """(half, shift): x / half + shift lies in [-1, 1]; reads every value of a float array once."""
-    if x.dtype in (np.uint8, np.uint16):
+    if x.dtype.kind == "u" and x.dtype.itemsize <= 2:
         return float(np.iinfo(x.dtype).max) / 2, -1.0
     if x.dtype.kind != "f":
         raise InputError(

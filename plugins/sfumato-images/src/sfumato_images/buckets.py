@@ -18,6 +18,9 @@ from .fitting import LONGEST, Size
 STEP = 8
 """Every side is a multiple of this, so that networks can halve it three times."""
 
+STEPS = 16
+"""A side is a multiple of twice `STEP` and so on if it still has so many, lest buckets be empty."""
+
 WIDEST = 2.0
 """Aspects lie between one to this and this to one."""
 
@@ -26,7 +29,7 @@ TOLERANCE = 0.1
 
 
 def sizes(side: int) -> list[Size]:
-    """The sizes with about the area of a square of that side, from the tallest to the widest.
+    """The square of that side and sizes of about its area, from the tallest to the widest.
 
     Raises:
         InputError: if the side is no multiple of `STEP` or too long.
@@ -36,9 +39,12 @@ def sizes(side: int) -> list[Size]:
             f"buckets={side}: the side of the square bucket is a multiple of {STEP}, at most "
             f"{LONGEST}"
         )
+    step = STEP
+    while side % (2 * step) == 0 and 2 * STEPS * step <= side:
+        step *= 2
     found: set[Size] = set()
-    for short in range(STEP, side + 1, STEP):
-        long = STEP * round(side * side / short / STEP)
+    for short in range(step, side + 1, step):
+        long = step * round(side * side / short / step)
         same_area = abs(short * long / side**2 - 1) <= TOLERANCE
         if same_area and long <= WIDEST * short:
             found |= {(short, long), (long, short)}

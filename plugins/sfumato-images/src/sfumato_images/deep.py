@@ -74,11 +74,12 @@ def planes(
 
     def brought(plane: Planes) -> Planes:
         turned = turn(Image.fromarray(plane))
-        return np.asarray(turned if size is None else fitted(turned, size, fit, ground))
+        return np.asarray(turned if size is None else fitted(turned, size, fit, ground), np.float32)
 
     shown = np.empty(0, np.float32)
     for i in range(colours.shape[-1]):  # one by one and in place, as a picture may be large
-        plane = colours[..., i] / np.float32(most)
+        plane = colours[..., i].astype(np.float32)
+        plane /= most
         if inverted:
             np.subtract(1, plane, out=plane)
         if alpha is not None:
@@ -139,7 +140,7 @@ def _apart(
     """Colours, and alpha (height, width) in [0, 1]; a PNG may name one colour that is clear."""
     colours = values.shape[-1]
     if colours in (2, 4):
-        return values[..., :-1], values[..., -1] / np.float32(65535)
+        return values[..., :-1], values[..., -1].astype(np.float32) / np.float32(65535)
     if clear is None or isinstance(clear, bytes):
         return values, None
     return values, (values != np.asarray(clear)).any(-1).astype(np.float32)
