@@ -78,6 +78,15 @@ def test_alpha_is_kept_or_laid_over_white(tmp_path, form):
     same(decode(path, 3), signed(values[..., :3] * alpha + 65535 * (1 - alpha)), 1e-6)
 
 
+@pytest.mark.parametrize("deflate", [False, True])
+def test_a_fourth_value_that_means_nothing_is_left_out(tmp_path, deflate):
+    content = bytearray(deep_tiff(VALUES, deflate))
+    place = content.index(struct.pack("<HHI", 338, 3, 1))
+    content[place + 8] = 0
+    got = decode(written(tmp_path / "x.tif", bytes(content)), 3)
+    assert np.array_equal(bits_of(got).movedim(0, -1).numpy(), VALUES[..., :3])
+
+
 def test_grey_with_alpha(tmp_path):
     pair = VALUES[..., :2] | 1
     path = written(tmp_path / "la.png", deep_png(pair, 4))

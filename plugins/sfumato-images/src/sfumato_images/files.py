@@ -113,27 +113,29 @@ def _opened(file: File) -> Iterator[Image.Image]:
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or _text(error)}") from error
     with content:
-        try:
-            with quiet():
-                image = Image.open(content, formats=FORMATS)
-        except Image.DecompressionBombError as error:
-            raise InputError(_too_large(file)) from error
-        except Exception as error:
-            raise InputError(
-                f"{file} is no picture that can be read (PNG, JPEG, WebP, TIFF, BMP, GIF), "
-                "whatever its name says"
-            ) from error
-        _check(file, image)
+        with quiet():
+            image = _identified(file, content)
+            if image.width * image.height > LIMIT or max(image.size) > LONGEST:
+                raise InputError(_too_large(file))
+            _check(file, image)
         yield image
 
 
-def _check(file: File, image: Image.Image) -> None:
-    if image.width * image.height > LIMIT or max(image.size) > LONGEST:
-        raise InputError(_too_large(file))
+def _identified(file: File, content: IO[bytes]) -> Image.Image:
     try:
-        with quiet():
-            frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
-            image.seek(0)
+        return Image.open(content, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise InputError(_too_large(file)) from error
+    except Exception as error:
+        raise InputError(
+            f"{file} is no picture that can be read (PNG, JPEG, WebP, TIFF, BMP, GIF), "
+            "whatever its name says"
+        ) from error
+
+
+def _check(file: File, image: Image.Image) -> None:
+    try:
+        frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
     except Exception as error:
         raise InputError(f"{file} is damaged: {_text(error)}") from error
     if frames != 1:
