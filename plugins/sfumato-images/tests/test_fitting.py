@@ -67,7 +67,8 @@ def test_a_set_is_read_at_the_size_and_fit_asked_for(tmp_path):
 
 
 def test_the_recipe_takes_sizes_in_both_forms():
-    assert parse_words(Folder, ["size=32"]).reading()["size"] == "32"
+    for word in ("size=32", "size=32x32"):
+        assert parse_words(Folder, [word]).reading()["size"] == 32
     assert parse_words(Folder, ["size=64x48", "fit=pad"]).reading() == {
         "size": "64x48", "channels": None, "fit": "pad", "buckets": None,
     }  # fmt: skip

@@ -27,9 +27,11 @@ from .fitting import Fit, parse_size
 
 
 def _size(size: int | str | None) -> int | str | None:
-    if size is not None:
-        parse_size(size)
-    return size
+    """One form for one size, so that a run that goes on is told the same as when it began."""
+    if size is None:
+        return None
+    height, width = parse_size(size)
+    return height if height == width else f"{height}x{width}"
 
 
 class Folder(Recipe):
