@@ -115,6 +115,22 @@ def test_a_tiff_that_counts_from_white(tmp_path):
     same(decode(written(tmp_path / "w.tif", out.getvalue()), 1), -signed(grey[..., None]))
 
 
+def test_twelve_bits_are_all_of_their_range(tmp_path):
+    """Two values in three bytes, as microscopes and scanners write them."""
+    grey = VALUES[:, :6, 0] >> 4
+    grey[0, :2] = 0, 4095
+    left, right = grey[:, 0::2].astype(int), grey[:, 1::2].astype(int)
+    body = np.stack([left >> 4, (left & 15) << 4 | right >> 8, right & 255], -1).astype(np.uint8)
+    at = 8 + 2 + 12 * 9 + 4
+    tags = [
+        (256, 4, 1, 6), (257, 4, 1, 11), (258, 3, 1, 12), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, 1, at), (277, 3, 1, 1), (278, 4, 1, 11), (279, 4, 1, body.size),
+    ]  # fmt: skip
+    head = struct.pack("<2sHIH", b"II", 42, 8, 9) + b"".join(struct.pack("<HHII", *t) for t in tags)
+    path = written(tmp_path / "t.tif", head + bytes(4) + body.tobytes())
+    same(decode(path, 1), signed(grey[..., None], 4095))
+
+
 def test_resizing_is_that_of_each_plane(tmp_path):
     path = written(tmp_path / "c.png", deep_png(VALUES[..., :3], 2))
     each = [

@@ -35,7 +35,7 @@ def _size(size: int | str | None) -> int | str | None:
 
 
 class Folder(Recipe):
-    """A diffusion model of images of one size, told their class where they have classes.
+    """A diffusion model of images, told their class where they have classes.
 
     The defaults are those of Karras et al. 2022 (arXiv:2206.00364): noise added to the data, a
     preconditioned network, log-normal noise levels; sampled by DPM-Solver++(2M).
