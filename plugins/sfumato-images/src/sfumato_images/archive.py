@@ -15,6 +15,8 @@ from typing import IO, Literal
 from sfumato import InputError
 from sfumato_data.archives import escapes
 
+from .guards import said
+
 LARGEST = 1 << 29
 """Most bytes of an entry: a picture of the most pixels that are accepted, at 16 bits."""
 
@@ -40,7 +42,7 @@ class Entry:
         try:
             return io.BytesIO(self.archive.read(self.info))
         except Exception as error:
-            raise InputError(f"{self} is damaged: {_text(error)}") from error
+            raise InputError(f"{self} is damaged: {said(error)}") from error
 
 
 def entries(path: Path) -> Mapping[str, Entry]:
@@ -53,7 +55,7 @@ def entries(path: Path) -> Mapping[str, Entry]:
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # a damaged directory makes zipfile raise almost anything
-        raise InputError(f"{path} cannot be read as a zip: {_text(error)}") from error
+        raise InputError(f"{path} cannot be read as a zip: {said(error)}") from error
     found: dict[str, Entry] = {}
     for info in archive.infolist():
         if info.filename.endswith("/"):
@@ -69,10 +71,6 @@ def entries(path: Path) -> Mapping[str, Entry]:
     tops = {name.partition("/")[0] if "/" in name else "" for name in found}
     top = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
     return {name.removeprefix(top): found[name] for name in sorted(found, key=_parts)}
-
-
-def _text(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _parts(name: str) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from sfumato import InputError
 
 from . import idx
-from .quiet import quiet
+from .guards import quiet, said
 
 LARGEST = 1 << 32
 """Most bytes of one array inside an .npz file, which has to be unpacked as a whole."""
@@ -99,8 +99,7 @@ def _load(path: Path) -> tuple[Array, Array | None]:
     except InputError:
         raise
     except Exception as error:  # a damaged file makes NumPy raise almost anything
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path} cannot be read as a NumPy file: {text}") from error
+        raise InputError(f"{path} cannot be read as a NumPy file: {said(error)}") from error
 
 
 def _unpacked(path: Path) -> tuple[Array, Array | None]:

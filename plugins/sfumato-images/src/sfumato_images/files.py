@@ -20,7 +20,7 @@ from sfumato import InputError
 
 from . import deep
 from .fitting import Fit, Size, fitted
-from .quiet import quiet
+from .guards import quiet, said
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
@@ -101,7 +101,7 @@ def decode(file: File, channels: int, size: Size | None = None, fit: Fit = "cut"
         except InputError:
             raise
         except Exception as error:  # a damaged file makes Pillow raise almost anything
-            raise InputError(f"{file} is damaged: {_text(error)}") from error
+            raise InputError(f"{file} is damaged: {said(error)}") from error
     return torch.from_numpy(shown).mul_(2).sub_(1)
 
 
@@ -111,7 +111,7 @@ def _opened(file: File) -> Iterator[Image.Image]:
     try:
         content = file.open("rb")
     except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror or _text(error)}") from error
+        raise InputError(f"{file} cannot be read: {error.strerror or said(error)}") from error
     with content:
         with quiet():
             image = _identified(file, content)
@@ -137,7 +137,7 @@ def _check(file: File, image: Image.Image) -> None:
     try:
         frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
     except Exception as error:
-        raise InputError(f"{file} is damaged: {_text(error)}") from error
+        raise InputError(f"{file} is damaged: {said(error)}") from error
     if frames != 1:
         raise InputError(
             f"{file} has {frames} frames or pages, but a picture has one; save each as a file"
@@ -221,10 +221,6 @@ def _from_lab(image: Image.Image) -> Image.Image:
 
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
-
-
-def _text(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def pictures(x: Tensor) -> list[Image.Image]:

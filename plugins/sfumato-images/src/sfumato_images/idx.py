@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from sfumato import InputError
 
+from .guards import said
+
 LARGEST = 1 << 32
 """Most bytes that a file holds, unpacked."""
 
@@ -90,8 +92,7 @@ def _array(path: Path, ranks: tuple[int, ...]) -> Bytes:
             values = _bounded(file, count)
             _check_length(path, shape, len(values))
     except (OSError, EOFError, zlib.error) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path} cannot be read: {text}") from error
+        raise InputError(f"{path} cannot be read: {said(error)}") from error
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
