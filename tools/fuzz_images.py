@@ -121,7 +121,7 @@ def pictures() -> Iterator[tuple[str, bytes]]:
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         yield "tif", saved(rgb, "TIFF", compression=compression)
     yield "tif", saved(bits, "TIFF", compression="group4")
-    for image in (rgba, palette, rgb.convert("CMYK"), rgb.convert("LAB"), rgb.convert("YCbCr")):
+    for image in (rgba, palette, rgb.convert("CMYK"), Image.merge("LAB", rgb.split())):
         yield "tif", saved(image, "TIFF")
     yield "tif", saved(Image.fromarray(DEEP[..., 0]), "TIFF", tiffinfo={274: 6})
     yield from (("tif", deep_tiff(DEEP[..., :n], z)) for n in (3, 4) for z in (False, True))

@@ -351,6 +351,18 @@ def test_odd_headers_raise_nothing_but_input_errors(tmp_path, header):
         read(tmp_path / "a.npy")
 
 
+@pytest.mark.parametrize("wrong", ["x", "y"])
+def test_entries_that_are_no_arrays_are_told(tmp_path, wrong):
+    """Found by fuzzing: NumPy gives their bytes, without an error."""
+    good = io.BytesIO()
+    np.save(good, np.zeros((1, 2, 2), np.uint8)[..., 0] if wrong == "x" else DRAWN)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for key in ("x", "y"):
+            archive.writestr(f"{key}.npy", b"no array" if key == wrong else good.getvalue())
+    with pytest.raises(InputError, match=f"{wrong} in .*a.npz is no array"):
+        read(tmp_path / "a.npz")
+
+
 def test_names_in_a_table_are_told_in_one_line(tmp_path):
     """Found by fuzzing: a name may hold line breaks."""
     picture(tmp_path / "0.png", DRAWN[0])

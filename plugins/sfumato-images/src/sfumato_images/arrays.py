@@ -119,7 +119,11 @@ def _unpacked(path: Path) -> tuple[Array, Array | None]:
                 f"{path} holds the arrays {', '.join(file.files) or 'none'}; the images must be "
                 "called x or images"
             )
-        return file[images], None if labels is None else file[labels]
+        found = {key: file[key] for key in (images, labels) if key is not None}
+        for key, value in found.items():
+            if not isinstance(value, np.ndarray):  # NumPy hands out other entries as bytes
+                raise InputError(f"{key} in {path} is no array")
+        return found[images], None if labels is None else found[labels]
 
 
 def _key(file: Mapping[str, Any], keys: Sequence[str]) -> str | None:
