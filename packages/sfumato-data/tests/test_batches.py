@@ -138,3 +138,95 @@ def test_an_exception_in_the_block_ends_the_threads_and_passes():
         with prefetched(Batches(DATA, 4, seed=5), 0, 10**6):
             raise ZeroDivisionError
     assert not readers()
+
+
+class Sizes:
+    """Items 0, 1, ... of several groups, given by how many each has, in a mixed order."""
+
+    def __init__(self, *counts):
+        groups = torch.tensor([g for g, n in enumerate(counts) for _ in range(n)])
+        self.own = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(1))]
+        self.about = {}
+
+    def __len__(self):
+        return len(self.own)
+
+    def groups(self):
+        return self.own.tolist()
+
+    def batch(self, index):
+        return Tensors(torch.arange(len(self))[:, None]).batch(index)
+
+
+def steps_of(data, size, steps, seed=0):
+    batches = Batches(data, size, seed)
+    return [batches.index(step) for step in range(steps)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 500])
+def test_a_batch_holds_items_of_one_group(size):
+    data = Sizes(60, 25, 14, 1)
+    for items in steps_of(data, size, 60):
+        assert len(items) == size
+        assert len({int(data.own[i]) for i in items}) == 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_the_share_of_a_group_is_its_share_of_the_items_at_every_step(size):
+    """Within an epoch the order is drawn; at its end no row has more than one batch pending."""
+    counts = (60, 25, 14, 1)
+    data = Sizes(*counts)
+    batches = Batches(data, size, seed=3)
+    groups = [int(data.own[batches.index(step)[0]]) for step in range(400)]
+    for epoch in range(1, 400 * size // 100):
+        done = batches._plan._filled(epoch)
+        for group, count in enumerate(counts):
+            assert abs(done[group] - epoch * count / size) < 1
+            if sum(done) <= 400:
+                assert groups[: sum(done)].count(group) == done[group]
+
+
+def test_each_row_of_a_group_is_epochs_of_its_items():
+    data = Sizes(10, 6)
+    row = {0: [], 1: []}
+    batches = Batches(data, 4, seed=0)
+    for step in range(80):
+        items = batches.index(step)
+        row[int(data.own[items[0]])] += items
+    for group, count in ((0, 10), (1, 6)):
+        own = [i for i in range(16) if data.own[i] == group]
+        epochs = [row[group][k : k + count] for k in range(0, len(row[group]) - count, count)]
+        assert len(epochs) >= 15
+        assert all(sorted(epoch) == own for epoch in epochs)
+        assert len({tuple(epoch) for epoch in epochs}) > 10
+
+
+def test_small_groups_come_in_their_turn_from_the_start():
+    """A group of 5 % of a batch fills one in the first epoch for 5 % of the seeds."""
+    data = Sizes(95, 5)
+    filled = [Batches(data, 100, seed)._plan._filled(1)[1] for seed in range(400)]
+    assert set(filled) == {0, 1}
+    assert 5 <= sum(filled) <= 40  # Binomial(400, 0.05) is outside with probability 4e-5
+
+
+def test_a_step_of_grouped_data_does_not_depend_on_what_was_asked_before():
+    data = Sizes(60, 25, 14, 1)
+    row = steps_of(data, 8, 300, seed=5)
+    later = Batches(data, 8, seed=5)
+    for step in (299, 7, 150, 0, 298, 42):
+        assert later.index(step) == row[step]
+    assert steps_of(data, 8, 300, seed=6) != row
+    far = Batches(data, 8, seed=5).index(10_000_000)
+    assert len(far) == 8
+
+
+def test_many_threads_see_the_same_batches_of_grouped_data():
+    data = Sizes(60, 25, 14, 1)
+    with prefetched(Batches(data, 8, seed=5).index, 0, 200, ahead=8, readers=4) as ahead:
+        assert list(ahead) == steps_of(data, 8, 200, seed=5)
+
+
+def test_one_group_is_gone_through_like_data_without_groups():
+    data = Sizes(10)
+    items = [i for step in steps_of(data, 3, 30) for i in step][:30]
+    assert sorted(items[:10]) == sorted(items[10:20]) == list(range(10))

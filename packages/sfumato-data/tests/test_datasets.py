@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sfumato import Fields, InputError, Maybe, Padded, Ragged
-from sfumato_data import Keyed, Tensors, gather, keys_of, split, subset
+from sfumato_data import Keyed, Tensors, alike, gather, groups_of, keys_of, split, subset
 
 
 class Files(Tensors):
@@ -173,3 +173,31 @@ def test_a_split_never_changes_between_releases():
     """Runs trust their split: these values are a promise."""
     assert sorted(sides(NAMES[:40], held=0.2, seed=3)[1]) == HELD_BY_KEY
     assert list(split(numbers(40), 0.2, 3)[1].index) == HELD_BY_INDEX
+
+
+class Kinds(Tensors):
+    """Items of the groups 1, 0, 0, 2, 0, 1."""
+
+    def __init__(self, groups=(1, 0, 0, 2, 0, 1)):
+        super().__init__(torch.arange(6)[:, None])
+        object.__setattr__(self, "kinds", groups)
+
+    def groups(self):
+        return self.kinds
+
+
+def test_parts_of_a_data_set_keep_their_groups():
+    assert groups_of(numbers(3)) is None
+    assert groups_of(subset(numbers(3), [0])) is None
+    assert groups_of(subset(subset(Kinds(), [5, 3, 1, 0]), [1, 0, 2])) == [2, 1, 0]
+    train, held = split(Kinds(), 0.5, 0)
+    assert sorted([*groups_of(train), *groups_of(held)]) == [0, 0, 0, 1, 1, 2]
+    with pytest.raises(InputError, match="6 items, but groups for 2"):
+        groups_of(Kinds((0, 1)))
+
+
+def test_what_is_alike_is_group_0_or_everything():
+    plain = numbers(3)
+    assert alike(plain) is plain
+    assert alike(Kinds()).batch(range(3)).x[:, 0].tolist() == [1, 2, 4]
+    assert len(alike(Kinds((1,) * 6))) == 0

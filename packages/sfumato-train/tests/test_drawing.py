@@ -186,3 +186,22 @@ def test_nothing_of_a_draw_stays_in_inference_mode(model):
     weight = nn.Parameter(torch.ones(2))
     (x * weight).sum().backward()
     assert torch.equal(weight.grad, x.sum(0))
+
+
+def test_conditions_of_size_shape_the_samples_and_reach_no_network():
+    """Half would fail for a condition that it does not know."""
+
+    def blank(n, generator, length=None):
+        return torch.zeros(n, 2 if length is None else int(length[0]))
+
+    sized = simple(blank=blank, sizing=("length",))
+    assert draw(sized, 3).x.shape == (3, 2)
+    length = torch.full((3,), 5)
+    made = draw(sized, 3, condition={"length": length})
+    assert made.x.shape == (3, 5) and torch.equal(made.condition["length"], length)
+    label = torch.tensor([0.0, 1.0, 2.0])
+    both = draw(sized, 3, condition={"length": length, "label": label})
+    shifted = draw(simple(blank=lambda n, g: torch.zeros(n, 5)), 3, condition={"label": label})
+    assert torch.equal(both.x, shifted.x)
+    with pytest.raises(InputError, match="guidance=2 strengthens a condition, but none is given"):
+        draw(sized, 3, condition={"length": length}, guidance=2)

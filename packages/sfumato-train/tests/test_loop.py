@@ -466,3 +466,51 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(toy, site, tmp_path):
     train(toy, tmp_path / "full", fields={"steps": 30}, resume=True)
     train(toy, tmp_path / "whole", fields={"steps": 30})
     assert contents(tmp_path / "full", 30) == contents(tmp_path / "whole", 30)
+
+
+class Lengths:
+    """Items of the lengths 1 and 2 in turn, which do not go into one batch."""
+
+    about = {}
+
+    def __len__(self):
+        return 30
+
+    def groups(self):
+        return [i % 2 for i in range(30)]
+
+    def batch(self, index):
+        (length,) = {1 + i % 2 for i in index}
+        return Batch(torch.tensor(index, dtype=torch.float32)[:, None].expand(-1, length))
+
+
+class Means(Objective):
+    """Its loss is what the items say, plus nothing that is learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(1, 1, bias=False)
+        self.lengths = []
+
+    def players(self):
+        return {"one": self.one}
+
+    def loss(self, player, batch, generator):
+        self.lengths.append(batch.x.shape)
+        return Loss(batch.x.mean(1) + 0 * self.one.weight.sum(), {})
+
+    def validate(self, batch, generator):
+        return Loss(batch.x.mean(1), {})
+
+
+def test_groups_are_trained_on_and_validated_apart(tmp_path):
+    """Items 0 to 29 have the mean 14.5, whatever batches they are held out in."""
+    objective = fresh(0, Means)
+    model = Model(linear(), objective, Heun(), uniform, 2, lambda n, g: torch.zeros(n, 1))
+    settings = Settings(steps=8, batch=6, accumulation=2, ema=0, log=4, save=4)
+    fit(Training(objective, Lengths(), model), settings, tmp_path, held=Lengths())
+    assert [row["held_loss"] for row in rows(tmp_path)] == [14.5, 14.5]
+    assert {shape[0] for shape in objective.lengths} == {3}
+    assert {shape[1] for shape in objective.lengths} == {1, 2}
+    pairs = zip(objective.lengths[::2], objective.lengths[1::2], strict=True)
+    assert all(a == b for a, b in pairs), "the parts of a batch are of one group"

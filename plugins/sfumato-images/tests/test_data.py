@@ -152,12 +152,12 @@ def test_lazy_folder_names_a_file_that_changed(tmp_path, monkeypatch):
 def test_bad_folders_are_told_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match=r"nowhere does not exist"):
         read(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"no .png, .jpg or .jpeg file"):
+    with pytest.raises(InputError, match=r"no picture in .*; accepted are .png, .jpg"):
         read(tmp_path)
     (tmp_path / "x.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"x.png is not a PNG or JPEG"):
+    with pytest.raises(InputError, match=r"x.png is no picture that can be read"):
         read(tmp_path)
-    with pytest.raises(InputError, match=r"x.png is no folder of pictures"):
+    with pytest.raises(InputError, match=r"x.png is not a folder or .zip of pictures"):
         read(tmp_path / "x.png")
     picture(tmp_path / "x.png", np.tile(DRAWN[0], (20, 20, 1)))
     content = (tmp_path / "x.png").read_bytes()
@@ -203,7 +203,9 @@ def test_what_is_written_is_read_back_exactly(tmp_path, channels, labelled):
     ("table", "message"),
     [
         ("file,kind\n0.png,cat\n", "no column 'class'"),
-        ("file,class\n1.png,cat\n", "no class for .*0.png"),
+        ("file,class\n1.png,cat\n", "names '1.png', but no such picture is there"),
+        ("file,class\n0.png,cat\n0.png,dog\n", "names '0.png' twice"),
+        ("", "no column 'file'"),
         ("file,class\n0.png,\n", "no class for .*0.png"),
         ("file,class\n0.png\n", "no class for .*0.png"),
         (b"\xff\xfe\x00", "not a table"),
@@ -270,9 +272,9 @@ def test_labels_are_integers_or_words(tmp_path, key):
 def test_arrays_are_not_resized(tmp_path):
     np.save(tmp_path / "a.npy", DRAWN[:, :4])
     assert len(read(tmp_path / "a.npy", size=4, channels=3)) == 12
-    with pytest.raises(InputError, match=r"4 x 4; size=8 resizes folders"):
+    with pytest.raises(InputError, match=r"4 x 4; size=8 x 8 resizes files"):
         read(tmp_path / "a.npy", size=8)
-    with pytest.raises(InputError, match=r"3 channels; channels=1 converts folders"):
+    with pytest.raises(InputError, match=r"3 channels; channels=1 converts files"):
         read(tmp_path / "a.npy", channels=1)
 
 
@@ -284,7 +286,10 @@ NAN = np.where(np.arange(12)[:, None, None] == 7, np.nan, DRAWN[..., 0] / 255)
     [
         ({"x": NAN}, "NaN or infinite values, the first in image 7"),
         ({"x": np.where(np.isnan(NAN), np.inf, NAN)}, "NaN or infinite values"),
-        ({"x": DRAWN / 1.0}, r"floats from 0 to 255; accepted are \[0, 1\], \[-1, 1\] and uint8"),
+        (
+            {"x": DRAWN / 1.0},
+            r"floats from 0 to 255; accepted are \[0, 1\], \[-1, 1\], uint8 and uint16",
+        ),
         ({"x": DRAWN.astype(np.int64)}, "holds int64 values; accepted are uint8"),
         ({"x": DRAWN > 9}, "holds bool values"),
         ({"x": DRAWN.transpose(0, 3, 2, 1)}, r"shape \(12, 3, 4, 5\)"),
@@ -314,6 +319,56 @@ def test_what_is_no_numpy_file_is_told(tmp_path, suffix, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"a{suffix} cannot be read as a NumPy file"):
         read(path)
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_arrays_of_16_bits_keep_their_depth(tmp_path, dtype):
+    x = np.array([[[0, 1, 257], [32768, 65534, 65535]]], dtype)
+    np.save(tmp_path / "a.npy", x)
+    got = whole(read(tmp_path / "a.npy")).x[:, 0].double()
+    assert np.array_equal(((got + 1) * 32767.5).round().numpy(), x)
+    assert got.min() == -1 and got.max() == 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 2,",  # TokenError
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1L, 2, 2), }",  # Python 2: warns
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 2, 2), }",
+        b"{'descr': ('|u1', 3), 'fortran_order': False, 'shape': (1, 2, 2), }",
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_odd_headers_raise_nothing_but_input_errors(tmp_path, header):
+    """Found by fuzzing: NumPy tokenises what it cannot parse, and warns of what it then can."""
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4)
+    (tmp_path / "a.npy").write_bytes(content)
+    if b"1L" in header:
+        assert whole(read(tmp_path / "a.npy")).x.shape == (1, 1, 2, 2)
+        return
+    with pytest.raises(InputError, match="a.npy"):
+        read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("wrong", ["x", "y"])
+def test_entries_that_are_no_arrays_are_told(tmp_path, wrong):
+    """Found by fuzzing: NumPy gives their bytes, without an error."""
+    good = io.BytesIO()
+    np.save(good, np.zeros((1, 2, 2), np.uint8)[..., 0] if wrong == "x" else DRAWN)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for key in ("x", "y"):
+            archive.writestr(f"{key}.npy", b"no array" if key == wrong else good.getvalue())
+    with pytest.raises(InputError, match=f"{wrong} in .*a.npz is no array"):
+        read(tmp_path / "a.npz")
+
+
+def test_names_in_a_table_are_told_in_one_line(tmp_path):
+    """Found by fuzzing: a name may hold line breaks."""
+    picture(tmp_path / "0.png", DRAWN[0])
+    (tmp_path / "labels.csv").write_text('file,class\n"0\n.png",cat\n')
+    with pytest.raises(InputError, match=r"names '0\\n.png', but no such picture is there"):
+        read(tmp_path)
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):

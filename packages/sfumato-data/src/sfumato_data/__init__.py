@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from .collate import gather as gather
     from .collate import move as move
     from .collate import select as select
+    from .datasets import Grouped as Grouped
     from .datasets import Keyed as Keyed
     from .datasets import Tensors as Tensors
+    from .datasets import alike as alike
+    from .datasets import groups_of as groups_of
     from .datasets import keys_of as keys_of
     from .datasets import split as split
     from .datasets import subset as subset
@@ -28,15 +31,17 @@ if TYPE_CHECKING:
 _HOME = {
     "batches": ("Batches", "prefetched"),
     "collate": ("concatenate", "gather", "move", "select"),
-    "datasets": ("Keyed", "Tensors", "keys_of", "split", "subset"),
+    "datasets": (
+        "Grouped", "Keyed", "Tensors", "alike", "groups_of", "keys_of", "split", "subset",
+    ),
     "joining": ("join",),
     "sources": ("Source", "fetch", "where"),
-}
+}  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Batches", "Keyed", "Source", "Tensors", "concatenate", "fetch", "gather", "join", "keys_of",
-    "move", "prefetched", "select", "split", "subset", "where",
+    "Batches", "Grouped", "Keyed", "Source", "Tensors", "alike", "concatenate", "fetch", "gather",
+    "groups_of", "join", "keys_of", "move", "prefetched", "select", "split", "subset", "where",
 ]  # fmt: skip
 
 

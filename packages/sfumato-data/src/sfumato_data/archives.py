@@ -6,7 +6,7 @@ what a name, a link or a compressed content could do is decided here.
 
 from __future__ import annotations
 
-__all__ = ["unpack"]
+__all__ = ["escapes", "unpack"]
 
 import fnmatch
 import hashlib
@@ -112,14 +112,22 @@ def _same(what: str, package: str, actual: str, expected: str) -> None:
         )
 
 
-def _relative(name: str, archive: Path, root: str) -> str | None:
-    """A name relative to `root`, None outside of it."""
+def escapes(name: str) -> bool:
+    """Whether the name of an entry is absolute or leads outside of the archive."""
     plain = name.removeprefix("./")
     parts = plain.replace("\\", "/").split("/")
-    if ".." in parts or plain.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", plain):
+    return (
+        ".." in parts or plain.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", plain) is not None
+    )
+
+
+def _relative(name: str, archive: Path, root: str) -> str | None:
+    """A name relative to `root`, None outside of it."""
+    if escapes(name):
         raise InputError(
             f"{archive.name} holds {name!r}, which leads outside of its folder; it is refused"
         )
+    plain = name.removeprefix("./")
     if not root:
         return plain
     return plain.removeprefix(f"{root}/") if plain.startswith(f"{root}/") else None

@@ -6,15 +6,20 @@ __all__ = ["Batches", "prefetched"]
 
 import itertools
 import threading
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError, random
+
+from .datasets import groups_of
 
 T = TypeVar("T")
 
@@ -25,6 +30,12 @@ class Batches:
     The items stand in one endless row, epoch after epoch, each epoch in an order of its own;
     step k takes the items from k * size on. Every batch is full, and a data set that is smaller
     than a batch is simply gone through more than once. May be called from several threads.
+
+    Of a data set with groups (`sfumato_data.Grouped`) each group has a row of its own, and a batch
+    holds items of one group. With each epoch every row grows by the items of its group and gives
+    the batches that are full by then; the epoch takes those of all rows in an order of its own.
+    What is left is carried on, so that the share of a group in the steps is its share of the items.
+    How full its first batch is at the start is drawn, for else small groups would all come late.
 
     Args:
         dataset: where the items are; not empty.
@@ -43,31 +54,91 @@ class Batches:
         self.dataset = dataset
         self.size = size
         self.seed = seed
-        self._orders: dict[int, Tensor] = {}
-        self._lock = threading.Lock()
+        groups = groups_of(dataset)
+        if groups is None:
+            self._rows: Sequence[_Row] = [_Row(seed, ("order",), range(len(dataset)))]
+            self._plan: _Plan | None = None
+        else:
+            items: dict[int, list[int]] = {}
+            for item, group in enumerate(groups):
+                items.setdefault(group, []).append(item)
+            ordered = sorted(items)
+            self._rows = [_Row(seed, ("order", group), items[group]) for group in ordered]
+            self._plan = _Plan(seed, size, [len(items[group]) for group in ordered])
 
     def index(self, step: int) -> list[int]:
         """The items of a step."""
-        found: list[int] = []
-        first, count = step * self.size, len(self.dataset)
-        while len(found) < self.size:
-            epoch, place = divmod(first + len(found), count)
-            stop = place + self.size - len(found)
-            found += self._order(epoch)[place:stop].tolist()
-        return found
+        row, place = (0, step) if self._plan is None else self._plan(step)
+        return self._rows[row].items(place * self.size, self.size)
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step."""
         return self.dataset.batch(self.index(step))
+
+
+class _Row:
+    """An endless row of items, epoch after epoch, each in an order of its own."""
+
+    def __init__(self, seed: int, path: Sequence[str | int], own: Sequence[int]) -> None:
+        self.seed, self.path, self.own = seed, path, torch.as_tensor(own)
+        self._orders: dict[int, Tensor] = {}
+        self._lock = threading.Lock()
+
+    def items(self, first: int, size: int) -> list[int]:
+        """The `size` items from the place `first` on."""
+        found: list[int] = []
+        while len(found) < size:
+            epoch, place = divmod(first + len(found), len(self.own))
+            found += self._order(epoch)[place : place + size - len(found)].tolist()
+        return found
 
     def _order(self, epoch: int) -> Tensor:
         with self._lock:
             if epoch not in self._orders:
                 # Kept are an epoch and the one before, where a slower thread may still be.
                 self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
-                generator = random.derive(self.seed, "order", epoch)
-                self._orders[epoch] = random.permutation(len(self.dataset), generator)
+                generator = random.derive(self.seed, *self.path, epoch)
+                self._orders[epoch] = self.own[random.permutation(len(self.own), generator)]
             return self._orders[epoch]
+
+
+class _Plan:
+    """Which group a step takes, and how many steps before took it: in closed form, for any step."""
+
+    def __init__(self, seed: int, size: int, counts: Sequence[int]) -> None:
+        self.seed, self.size, self.counts = seed, size, counts
+        generator = random.derive(seed, "starts")
+        self.starts = random.integers(0, size, (len(counts),), generator).tolist()
+        self._epoch = lru_cache(2)(self._drawn)  # steps come in order, from a few threads
+
+    def __call__(self, step: int) -> tuple[int, int]:
+        """(row, number of its batch) of a step."""
+        epoch = self._epoch_of(step)
+        before = self._filled(epoch)
+        return self._epoch(epoch)[step - sum(before)]
+
+    def _filled(self, epoch: int) -> list[int]:
+        """How many batches of each row are full before an epoch begins."""
+        return [
+            (epoch * count + start) // self.size
+            for count, start in zip(self.counts, self.starts, strict=True)
+        ]
+
+    def _epoch_of(self, step: int) -> int:
+        """The last epoch that begins with at most so many steps done."""
+        most = (step + len(self.counts)) * self.size // sum(self.counts) + 1
+        return bisect_right(range(most + 1), step, key=lambda epoch: sum(self._filled(epoch))) - 1
+
+    def _drawn(self, epoch: int) -> list[tuple[int, int]]:
+        """(row, number of its batch) of all steps of an epoch, in its order."""
+        done, after = self._filled(epoch), self._filled(epoch + 1)
+        rows = [row for row in range(len(done)) for _ in range(done[row], after[row])]
+        order = random.permutation(len(rows), random.derive(self.seed, "groups", epoch))
+        found = []
+        for row in [rows[i] for i in order.tolist()]:
+            found.append((row, done[row]))
+            done[row] += 1
+        return found
 
 
 @contextmanager

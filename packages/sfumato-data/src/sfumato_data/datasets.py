@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Keyed", "Subset", "Tensors", "keys_of", "split", "subset"]
+__all__ = [
+    "Grouped", "Keyed", "Subset", "Tensors", "alike", "groups_of", "keys_of", "split", "subset",
+]  # fmt: skip
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -37,6 +39,37 @@ def keys_of(dataset: Dataset) -> Sequence[str] | None:
     if keys is not None and len(keys) != len(dataset):
         raise InputError(f"the data set has {len(dataset)} items, but {len(keys)} keys")
     return keys
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A data set whose items are of several kinds, such as sizes, of which a batch holds one."""
+
+    def groups(self) -> Sequence[int] | None:
+        """The group of each item, 0 being that of the facts `about`; None if all are alike."""
+
+
+def groups_of(dataset: Dataset) -> Sequence[int] | None:
+    """The groups of the items of a data set; None where any of them go into one batch.
+
+    Raises:
+        InputError: if there are more or fewer than items.
+    """
+    groups = dataset.groups() if isinstance(dataset, Grouped) else None
+    if groups is not None and len(groups) != len(dataset):
+        raise InputError(f"the data set has {len(dataset)} items, but groups for {len(groups)}")
+    return groups
+
+
+def alike(dataset: Dataset) -> Dataset:
+    """The items of a data set that are as its facts say, all of which go into one batch.
+
+    That is the data set itself unless it has groups, and then the items of group 0.
+    """
+    groups = groups_of(dataset)
+    if groups is None:
+        return dataset
+    return Subset(dataset, [i for i, group in enumerate(groups) if group == 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +135,11 @@ class Subset:
         """The names of these items in the source, if it gives them any."""
         keys = keys_of(self.source)
         return None if keys is None else [keys[i] for i in self.index]
+
+    def groups(self) -> Sequence[int] | None:
+        """The groups of these items in the source, if it has any."""
+        groups = groups_of(self.source)
+        return None if groups is None else [groups[i] for i in self.index]
 
 
 def subset(dataset: Dataset, index: Sequence[int]) -> Subset:

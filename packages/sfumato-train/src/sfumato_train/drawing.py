@@ -90,12 +90,12 @@ def draw(
     """
     _positive(n=n, steps=steps, batch=batch)
     asked = Batch(torch.empty(n, 0), dict(condition or {}))
-    _check_condition(asked.condition, n, guidance)
     model = (
         source.model(weights, device=device, precision=precision)
         if isinstance(source, Run)
         else source
     )
+    _check_condition(model, asked.condition, n, guidance)
     guidance = model.guidance if guidance is None else guidance
     walk = _component("sampler", sampler) or model.sampler
     times = (_component("grid", grid) or model.grid)(model.process, steps or model.steps)
@@ -109,8 +109,8 @@ def draw(
         numbers = (index + first).tolist()
         x = sfumato.sample(
             model.process,
-            guided(model.denoiser, move(part, home).condition, guidance),
-            blank(model, seed, numbers),
+            guided(model.denoiser, _seen(model, move(part, home).condition), guidance),
+            blank(model, seed, numbers, part.condition),
             sampler=walk,
             grid=times,
             generator=Streams.derive(seed, "sample", numbers),
@@ -129,12 +129,14 @@ def _positive(**numbers: int | None) -> None:
             raise InputError(f"{name} must be at least 1, but is {value}")
 
 
-def _check_condition(condition: Mapping[str, Any], n: int, guidance: float | None) -> None:
+def _check_condition(
+    model: Model, condition: Mapping[str, Any], n: int, guidance: float | None
+) -> None:
     for name, value in condition.items():
         count = state.items(value.value if isinstance(value, Maybe) else value)
         if count != n:
             raise InputError(f"condition {name!r} has {count} items for {n} samples")
-    if guidance not in (None, 1) and not condition:
+    if guidance not in (None, 1) and not _seen(model, condition):
         raise InputError(f"guidance={guidance} strengthens a condition, but none is given")
 
 
@@ -154,10 +156,25 @@ def device_of(model: Model) -> torch.device:
     return torch.device("cpu")
 
 
-def blank(model: Model, seed: int, numbers: list[int]) -> Any:
-    """Data states to be filled; each item's size is drawn from a stream of its own."""
-    each = [model.blank(1, random.derive(seed, "blank", i)) for i in numbers]
+def blank(
+    model: Model, seed: int, numbers: list[int], condition: Mapping[str, Any] | None = None
+) -> Any:
+    """Data states to be filled; each item's size is as asked, or drawn from a stream of its own."""
+    sizes = {name: v for name, v in (condition or {}).items() if name in model.sizing}
+    each = [
+        model.blank(
+            1,
+            random.derive(seed, "blank", number),
+            **{name: state.select(v, torch.tensor([place])) for name, v in sizes.items()},
+        )
+        for place, number in enumerate(numbers)
+    ]
     return state.to(join(each), device_of(model))
+
+
+def _seen(model: Model, condition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The conditions that the network is told: all but those of the size."""
+    return {name: value for name, value in condition.items() if name not in model.sizing}
 
 
 @torch.no_grad()
@@ -191,9 +208,10 @@ def fitting(model: Model, asked: Batch, guidance: float | None, seed: int) -> in
 
     def once(count: int) -> object:
         index = torch.arange(count)
-        like = blank(model, seed, index.tolist())
+        some = select(asked, index)
+        like = blank(model, seed, index.tolist(), some.condition)
         x = model.process.prior(model.codec.layout(like) if model.codec else like)
-        condition = move(select(asked, index), home).condition
+        condition = _seen(model, move(some, home).condition)
         posterior = guided(model.denoiser, condition, guidance)(
             x.sample(random.derive(seed, "fit", device=home)),
             torch.ones((), dtype=torch.float64),

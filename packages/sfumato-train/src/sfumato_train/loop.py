@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError, Model, random, state
-from sfumato_data import Batches, gather, move, prefetched, select
+from sfumato_data import Batches, gather, groups_of, move, prefetched, select
 
 from .checkpoint import Saved
 from .ema import parts
@@ -250,14 +251,15 @@ class _Loop:
     def _validate(self) -> dict[str, Any]:
         """Validation loss with the averaged weights, whole and by noise level; always the same
         draws."""  # noqa: D205, D209
-        if self.held is None:
+        if not self.held:
             return {}
-        count = state.items(self.held.x) * self.settings.accumulation / self.settings.batch
+        parts, size = self.settings.accumulation, self.settings.batch
+        cut = (_cut(one, math.ceil(state.items(one.x) * parts / size)) for one in self.held)
         each: list[Tensor] = []
         clocks: list[Tensor] = []
         first = self.averages.get("ema")
         with evaluating(self.objective), first.applied() if first else nullcontext():
-            for k, part in enumerate(_cut(self.held, math.ceil(count))):
+            for k, part in enumerate(chain.from_iterable(cut)):
                 generator = random.derive(self.settings.seed, "held", k, device=self.device)
                 found = self.objective.validate(move(part, self.device), generator)
                 if found is None:
@@ -284,12 +286,15 @@ def _cut(batch: Batch, count: int) -> Iterator[Batch]:
             yield select(batch, index)
 
 
-def _spread(held: Dataset | None) -> Batch | None:
-    """Some held-out items, from all over the set."""
+def _spread(held: Dataset | None) -> list[Batch]:
+    """Some held-out items, from all over the set; one batch for each group that they are of."""
     if held is None or len(held) == 0:
-        return None
+        return []
     count = min(len(held), HELD_ITEMS)
-    return gather(held, [i * len(held) // count for i in range(count)])
+    some = [i * len(held) // count for i in range(count)]
+    groups = groups_of(held) or [0] * len(held)
+    there = dict.fromkeys(groups[i] for i in some)
+    return [gather(held, [i for i in some if groups[i] == group]) for group in there]
 
 
 def _by_level(loss: Tensor, clock: Tensor) -> list[list[float | None]]:

@@ -21,7 +21,7 @@ import torch
 import sfumato
 from sfumato import Batch, Dataset, Domain, InputError, Model, random, registry
 from sfumato.components import UnknownName
-from sfumato_data import keys_of, split
+from sfumato_data import groups_of, keys_of, split
 
 from . import checkpoint
 from .checkpoint import Saved
@@ -212,6 +212,9 @@ class _Plain:
 
     def keys(self) -> Sequence[str] | None:
         return keys_of(self.source)
+
+    def groups(self) -> Sequence[int] | None:
+        return groups_of(self.source)
 
     def batch(self, index: Sequence[int]) -> Batch:
         return self.source.batch(index)

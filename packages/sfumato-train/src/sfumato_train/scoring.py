@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sfumato import Dataset, InputError, Sampler
+from sfumato_data import alike
 
 from .drawing import Grid, draw
 from .guards import Watch
@@ -40,7 +41,7 @@ def evaluate(
 
     What is compared with what is said in `yardstick`: one half of the held-out data with the
     samples and, for the floor, with the other half, whose conditions the samples are asked for
-    with.
+    with. Of data with groups, such as sizes, those are compared that samples are of unless asked.
 
     Args:
         run: the run; its last checkpoint, averaged weights.
@@ -68,7 +69,7 @@ def evaluate(
     train, held = run.data()
     if data_path is not None:
         held = _other(run, Path(data_path))
-    measure = yardstick(run.domain, train, held, n, seed)
+    measure = yardstick(run.domain, alike(train), alike(held), n, seed)
     if samples is not None:
         return table(measure.scores(job_batches(run, Path(samples))))
     drawn = draw(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Generator, Tensor
+from torch import Tensor
 
 from .codec import Codec
 from .denoiser import Denoiser
@@ -43,6 +43,7 @@ class Model:
     sampler: Sampler  # sampler, grid and steps are used unless others are asked for
     grid: Callable[[Process, int], Time]  # (process, steps) to times from 1 to 0
     steps: int
-    blank: Callable[[int, Generator], Any]  # n data states, their sizes drawn where they vary
+    blank: Callable[..., Any]  # (n, generator) to n data states, their sizes drawn where they vary
     codec: Codec | None = None  # between data and the space of the process
     guidance: float | None = None  # scale of classifier-free guidance where conditions are given
+    sizing: Sequence[str] = ()  # conditions that say how large, given to `blank` and to no network

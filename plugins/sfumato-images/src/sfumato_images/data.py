@@ -1,4 +1,4 @@
-"""Sets of images: a folder of pictures, an array in a file, or the digits that come along."""
+"""Sets of images: pictures in a folder or a zip, arrays in files, or the digits that come along."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ __all__ = ["Images", "demo", "images", "read", "write"]
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sfumato import Batch, InputError
 
-from . import arrays
+from . import arrays, buckets, idx
 from .arrays import Pick
-from .files import SUFFIXES, decode, header, pictures, save
+from .files import SUFFIXES, File, decode, header, pictures, save
+from .fitting import FITS, Fit, Size, parse_size, told
+from .folder import Found, in_archive, in_folder
+from .labels import LABELS, ordered
 
-LABELS = "labels.csv"
 MEMORY = 1 << 28
 """Pictures of at most this many bytes, decoded, are all read at once, others batch by batch."""
 
@@ -36,8 +39,10 @@ class Images:
         pick: maps indices to images, float32 (B, C, H, W) in [-1, 1].
         labels: (count,) long, the class of each; None where the images have none.
         about: `size` [height, width], `channels`, `classes` (names in the order of the labels,
-            empty without) and `sigma_data`, the root mean square of the values.
+            empty without) and `sigma_data`, the root mean square of the values; of images in
+            several sizes also `buckets`, the sizes, of which `size` is the most common.
         files: the name of each where it is a file; a split goes by it.
+        bucket: the group of each where there are several sizes, 0 being that of `size`.
     """
 
     count: int
@@ -45,6 +50,7 @@ class Images:
     labels: Tensor | None
     about: Mapping[str, Any]
     files: Sequence[str] | None = None
+    bucket: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -53,6 +59,10 @@ class Images:
         """The name of each image, relative to its folder; None for images of an array."""
         return self.files
 
+    def groups(self) -> Sequence[int] | None:
+        """The group of each image, of which a batch holds one; None where all have one size."""
+        return self.bucket
+
     def batch(self, index: Sequence[int]) -> Batch:
         """The images at `index`, with the condition `label` where they have classes."""
         condition = {} if self.labels is None else {"label": self.labels[list(index)]}
@@ -60,32 +70,28 @@ class Images:
 
 
 def images(
-    count: int, pick: Pick, names: Sequence[str] | None = None, files: Sequence[str] | None = None
+    count: int,
+    pick: Pick,
+    names: Sequence[str] | None = None,
+    files: Sequence[str] | None = None,
+    bucket: Sequence[int] | None = None,
 ) -> Images:
-    """A dataset from a function that picks images, with class and file of each if it has them."""
-    classes = _ordered(names or ())
+    """A dataset from a function that picks images, with class, file and group where there are."""
+    classes = ordered(names or ())
     number = {name: i for i, name in enumerate(classes)}
     labels = None if names is None else torch.tensor([number[name] for name in names])
-    used = min(count, _SAMPLE, max(1, _VALUES // pick([0]).numel()))
+    first = pick([0 if bucket is None else bucket.index(0)])
+    used = min(count, _SAMPLE, max(1, _VALUES // first.numel()))
     some = [i * count // used for i in range(used)]
-    return Images(count, pick, labels, _about(pick(some), classes), files)
-
-
-def _about(x: Tensor, classes: Sequence[str] = ()) -> dict[str, Any]:
-    """The facts of a dataset that looks like the images `x` (N, C, H, W)."""
-    spread = float(x.double().square().mean().sqrt())
-    return {
-        "size": list(x.shape[2:]),
-        "channels": x.shape[1],
-        "classes": list(classes),
-        "sigma_data": round(max(spread, 1e-2), 4),
+    parts = [some] if bucket is None else [[i] for i in some]
+    squares = torch.cat([pick(part).double().square().flatten() for part in parts])
+    about = {
+        "size": list(first.shape[2:]),
+        "channels": first.shape[1],
+        "classes": classes,
+        "sigma_data": round(max(float(squares.mean().sqrt()), 1e-2), 4),
     }
-
-
-def _ordered(names: Sequence[str]) -> list[str]:
-    """The different names: by value where all are numbers, else by alphabet."""
-    different = sorted(set(names))
-    return sorted(different, key=int) if all(n.isdecimal() for n in different) else different
+    return Images(count, pick, labels, about, files, bucket)
 
 
 def demo() -> Images:
@@ -101,136 +107,124 @@ def demo() -> Images:
     return images(len(x), lambda index: x[list(index)], [str(label) for label in digits.target])
 
 
-def read(path: Path, size: int | None = None, channels: int | None = None) -> Images:
+def read(
+    path: Path,
+    size: int | str | None = None,
+    channels: int | None = None,
+    fit: Fit = "cut",
+    buckets: int | None = None,
+) -> Images:
     """Images at `path`, as float32 in [-1, 1], channels first.
 
-    - A folder of PNG and JPEG files, at any depth, in the order of their paths. Files of other
-      kinds and those whose name starts with a dot are passed over. The classes stand in a
-      `labels.csv` with the columns `file` and `class`; without one, the sub-folders are the classes
-      where all pictures lie in two or more of them.
-    - An `.npy` or `.npz` file, see `sfumato_images.arrays.read`.
+    - A folder or a zip of PNG, JPEG, WebP, TIFF, BMP and GIF files, at any depth, in the order of
+      their paths. Files of other kinds and those whose name starts with a dot are passed over. The
+      classes stand in a `labels.csv` with the columns `file` and `class`; without one, the
+      sub-folders are the classes where all pictures lie in two or more of them.
+    - An `.npy`, `.npz` or IDX file, see `sfumato_images.arrays.read`; a folder of IDX files, which
+      are joined, those of training first.
 
     Args:
         path: folder or file.
-        size: pictures of other sizes are scaled until the shorter side has this length and cut to
-            the central square. Without it, all must be of one size.
+        size: what pictures of other sizes are brought to: 32 for a square, "64x48" for height x
+            width. Without it, all must be of one size.
         channels: 1 for grey, 3 for colour, 4 with alpha. Without it, 1 if all are grey, else 3.
+        fit: how they are brought to a size: "cut" out of the centre, "pad" with white, "stretch".
+        buckets: in place of `size`: pictures keep about their aspect, each being brought to the
+            nearest of the sizes that have the area of a square of this side, see `buckets.sizes`.
 
     Raises:
         InputError: if there is nothing there that can be read; names the file.
     """
-    if size is not None and size < 1:
-        raise InputError(f"size={size}: pictures have at least 1 pixel a side")
     if channels not in (None, 1, 3, 4):
         raise InputError(f"channels={channels}: accepted are 1 (grey), 3 (colour), 4 (with alpha)")
-    if path.is_dir():
-        return _folder(path, size, channels)
+    if fit not in FITS:
+        raise InputError(f"fit={fit}: accepted are {', '.join(FITS)}")
+    if size is not None and buckets is not None:
+        raise InputError(f"size={size} and buckets={buckets} exclude each other; give one")
+    wanted = None if size is None else parse_size(size)
+    name = path.suffix.lower()
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a folder of pictures, an .npy or .npz file")
-    if path.suffix.lower() not in (".npy", ".npz"):
-        raise InputError(f"{path} is no folder of pictures, and no .npy or .npz file")
-    found = images(*arrays.read(path))
-    _check_array(path, found.about, size, channels)
-    return found
+        raise InputError(f"{path} does not exist; give {_KINDS}")
+    if path.is_dir() or name == ".zip":
+        found = in_folder(path) if path.is_dir() else in_archive(path)
+        if found.files:
+            return _pictures(found, wanted, channels, fit, buckets)
+    parts = idx.pairs(path) if path.is_dir() else [path]
+    if not parts or name == ".zip":
+        raise InputError(f"there is no picture in {path}; accepted are {', '.join(SUFFIXES)}")
+    if not path.is_dir() and name not in (".npy", ".npz") and not idx.is_idx(path):
+        raise InputError(f"{path} is not {_KINDS}")
+    whole = images(*arrays.read(parts))
+    _check_array(path, whole.about, wanted, channels, buckets)
+    return whole
+
+
+_KINDS = "a folder or .zip of pictures, or an .npy, .npz or IDX file"
 
 
 def _check_array(
-    path: Path, about: Mapping[str, Any], size: int | None, channels: int | None
+    path: Path, about: Mapping[str, Any], size: Size | None, channels: int | None, side: int | None
 ) -> None:
-    """Arrays are taken as they are; only files of pictures are resized."""
-    if size is not None and about["size"] != [size, size]:
-        height, width = about["size"]
+    """Arrays are taken as they are; only pictures are resized."""
+    height, width = about["size"]
+    if side is not None or size not in (None, (height, width)):
+        asked = f"size={told(size)}" if size else f"buckets={side}"
         raise InputError(
-            f"{path} holds images of {height} x {width}; size={size} resizes folders of pictures "
+            f"{path} holds images of {told((height, width))}; {asked} resizes files of pictures "
             "only, so resize the array itself"
         )
     if channels not in (None, about["channels"]):
         raise InputError(
             f"{path} holds images of {about['channels']} channels; channels={channels} converts "
-            "folders of pictures only, so convert the array itself"
+            "files of pictures only, so convert the array itself"
         )
 
 
-def _folder(root: Path, size: int | None, channels: int | None) -> Images:
-    files = _files(root)
-    if not files:
-        raise InputError(f"there is no .png, .jpg or .jpeg file in {root}")
-    names = _class_names(root, files)
+def _pictures(
+    found: Found, size: Size | None, channels: int | None, fit: Fit, side: int | None
+) -> Images:
+    files, count = found.files, len(found.files)
     headers = [header(file) for file in files]
-    if size is None:
-        _check_sizes(files, [found.size for found in headers])
-    height, width = (size, size) if size else headers[0].size
-    depth = channels or (1 if all(found.grey for found in headers) else 3)
+    depth = channels or (1 if all(one.grey for one in headers) else 3)
+    own = [one.size for one in headers]
+    bucket = None
+    if side is not None:
+        grid = buckets.sizes(side)
+        sizes = [grid[buckets.nearest(one, grid)] for one in own]
+        common = [one for one, _ in Counter(sizes).most_common()]
+        bucket = [common.index(one) for one in sizes]
+    elif size is not None:
+        sizes = [size] * count
+    else:
+        sizes = own
+        _check_sizes(files, sizes)
+
+    def one(i: int) -> Tensor:
+        x = decode(files[i], depth, None if sizes is own else sizes[i], fit)
+        if x.shape[1:] != sizes[i]:
+            raise InputError(f"{files[i]} has changed its size since it was first read")
+        return x
+
+    small = sum(4 * depth * height * width for height, width in sizes) <= MEMORY
+    whole = [one(i) for i in range(count)] if small else None
 
     def pick(index: Sequence[int]) -> Tensor:
-        found = [decode(files[i], depth, size) for i in index]
-        for i, x in zip(index, found, strict=True):
-            if x.shape[1:] != (height, width):
-                raise InputError(f"{files[i]} has changed its size since it was first read")
-        return torch.stack(found)
+        if len({sizes[i] for i in index}) > 1:
+            raise InputError("images of different sizes were asked for as one batch")
+        return torch.stack([one(i) if whole is None else whole[i] for i in index])
 
-    keys = [file.relative_to(root).as_posix() for file in files]
-    if len(files) * depth * height * width * 4 > MEMORY:
-        return images(len(files), pick, names, keys)
-    whole = pick(range(len(files)))
-    return images(len(files), lambda index: whole[list(index)], names, keys)
+    made = images(count, pick, found.names, found.keys, bucket)
+    return made if side is None else replace(made, about={**made.about, "buckets": grid})
 
 
-def _files(root: Path) -> list[Path]:
-    """The pictures below a folder, sorted; links are followed, each folder is entered once."""
-
-    def unreadable(error: OSError) -> NoReturn:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
-
-    found: list[Path] = []
-    entered: set[str] = set()
-    for folder, inner, names in os.walk(root, followlinks=True, onerror=unreadable):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        if os.path.realpath(folder) in entered:
-            inner.clear()
-            continue
-        entered.add(os.path.realpath(folder))
-        wanted = (n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith("."))
-        found += [Path(folder, name) for name in wanted]
-    return sorted(found, key=lambda file: file.relative_to(root).parts)
-
-
-def _check_sizes(files: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> None:
+def _check_sizes(files: Sequence[File], sizes: Sequence[Size]) -> None:
     for file, size in zip(files, sizes, strict=True):
         if size != sizes[0]:
             raise InputError(
-                f"the pictures differ in size: {files[0]} is {_text(sizes[0])} and {file} is "
-                f"{_text(size)} (height x width); size=32 resizes and cuts all to 32 x 32"
+                f"the pictures differ in size: {files[0]} is {told(sizes[0])} and {file} is "
+                f"{told(size)} (height x width); size=32 resizes and cuts all to 32 x 32, "
+                "buckets=32 keeps their aspects"
             )
-
-
-def _text(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"
-
-
-def _class_names(root: Path, files: Sequence[Path]) -> list[str] | None:
-    if (root / LABELS).is_file():
-        return _table(root / LABELS, files)
-    parts = [file.relative_to(root).parts for file in files]
-    if any(len(part) == 1 for part in parts) or len({part[0] for part in parts}) < 2:
-        return None
-    return [part[0] for part in parts]
-
-
-def _table(path: Path, files: Sequence[Path]) -> list[str]:
-    """The class of each file as told by a table with the columns `file` and `class`."""
-    try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            found = {row["file"]: row["class"] for row in csv.DictReader(lines)}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a table that can be read: {error}") from error
-    except KeyError as error:
-        raise InputError(f"{path} has no column {error}; it needs file and class") from error
-    names = [found.get(file.relative_to(path.parent).as_posix()) for file in files]
-    for file, name in zip(files, names, strict=True):
-        if not name:
-            raise InputError(f"{path} gives no class for {file}")
-    return [name for name in names if name]
 
 
 def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:

@@ -15,6 +15,7 @@ from sfumato import Batch, Dataset, InputError
 from sfumato.components import close_matches
 
 from . import data, metrics
+from .fitting import parse_size
 from .preview import preview
 
 
@@ -52,20 +53,38 @@ class ImageDomain:
         samples go through them in turn. Classes may be given by number where no name is one.
         Without a value the samples go through all classes.
 
+        `size` (n, 2), for a model that was trained on several: one of them, `64x48` (height x
+        width); without it samples have the most common one.
+
         Raises:
             InputError: for another condition, or a class that is not there; gives close matches.
         """
-        classes = about["classes"]
+        classes, sizes = about["classes"], about.get("buckets", ())
+        there = [*(["label"] if classes else []), *(["size"] if sizes else [])]
         for name in values:
-            if name != "label" or not classes:
+            if name not in there:
                 takes = (
-                    "the condition label" if classes else "no condition: its images had no classes"
+                    f"the condition {' and '.join(there)}"
+                    if there
+                    else "no condition: its images had no classes"
                 )
                 raise InputError(f"there is no condition {name!r}; this model takes {takes}")
-        if not classes:
-            return {}
-        cycle = _labels(values["label"], classes) if values else list(range(len(classes)))
-        return {"label": torch.tensor(cycle).repeat(-(-n // len(cycle)))[:n]}
+        found = {}
+        if "size" in values:
+            found["size"] = torch.tensor(_size(values["size"], sizes)).expand(n, 2)
+        if classes:
+            asked = values.get("label")
+            cycle = list(range(len(classes))) if asked is None else _labels(asked, classes)
+            found["label"] = torch.tensor(cycle).repeat(-(-n // len(cycle)))[:n]
+        return found
+
+
+def _size(text: str, sizes: Sequence[Sequence[int]]) -> list[int]:
+    size = list(parse_size(text))
+    if size not in [list(one) for one in sizes]:
+        there = ", ".join("x".join(map(str, one)) for one in sizes)
+        raise InputError(f"size={text}: this model takes {there} (height x width)")
+    return size
 
 
 def _labels(text: str, classes: Sequence[str]) -> list[int]:

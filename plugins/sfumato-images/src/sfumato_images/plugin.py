@@ -15,7 +15,7 @@ def sfumato_register(add: Add) -> None:
         "domain",
         "images",
         "sfumato_images.domain:domain",
-        summary="folders of PNG and JPEG files, .npy and .npz arrays",
+        summary="folders and zips of pictures, .npy, .npz and IDX arrays",
     )
     add(
         "recipe",

@@ -8,22 +8,34 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from torch import Tensor
 
 from sfumato import Batch, Dataset, Model, Preconditioned, registry
 from sfumato.denoiser import Prediction
+from sfumato_data import groups_of
 from sfumato_nn.sizes import SIZES
 from sfumato_train import Denoising, Recipe, Training
 from sfumato_train import times as laws
 from sfumato_train.times import Times
 from sfumato_train.weights import named
 
+from .fitting import Fit, parse_size
+
+
+def _size(size: int | str | None) -> int | str | None:
+    """One form for one size, so that a run that goes on is told the same as when it began."""
+    if size is None:
+        return None
+    height, width = parse_size(size)
+    return height if height == width else f"{height}x{width}"
+
 
 class Folder(Recipe):
-    """A diffusion model of images of one size, told their class where they have classes.
+    """A diffusion model of images, told their class where they have classes.
 
     The defaults are those of Karras et al. 2022 (arXiv:2206.00364): noise added to the data, a
     preconditioned network, log-normal noise levels; sampled by DPM-Solver++(2M).
@@ -31,8 +43,16 @@ class Folder(Recipe):
 
     domain: ClassVar[str] = "images"
 
-    size: int | None = Field(
-        None, ge=1, le=4096, description="resize and cut pictures to squares of this many pixels"
+    size: Annotated[int | str | None, AfterValidator(_size)] = Field(
+        None, description="bring pictures to this size: 32 for a square, 64x48 (height x width)"
+    )
+    fit: Fit = Field("cut", description="how: cut out of the centre, pad with white, stretch")
+    buckets: int | None = Field(
+        None,
+        ge=8,
+        le=4096,
+        multiple_of=8,
+        description="instead of size: keep aspects, in sizes of the area of a square of this side",
     )
     channels: int | None = Field(
         None, ge=1, le=4, description="1: grey, 3: colour, 4: with alpha; else as the pictures are"
@@ -67,7 +87,12 @@ class Folder(Recipe):
     batch: int = Field(64, ge=1, description="images in each step")
 
     def reading(self) -> Mapping[str, Any]:
-        return {"size": self.size, "channels": self.channels}
+        return {
+            "size": self.size,
+            "channels": self.channels,
+            "fit": self.fit,
+            "buckets": self.buckets,
+        }
 
     def model(self, about: Mapping[str, Any]) -> Model:
         process = registry().load("process", self.process)()
@@ -75,21 +100,28 @@ class Folder(Recipe):
             self.network_size,
             channels=about["channels"],
             classes=len(about["classes"]),
-            **self._levels(about["size"]),
+            **self._levels(
+                [side for size in about.get("buckets", [about["size"]]) for side in size]
+            ),
         )
-        shape = (about["channels"], *about["size"])
+
+        def blank(n: int, generator: torch.Generator, size: Tensor | None = None) -> Tensor:
+            asked = about["size"] if size is None else size[0].tolist()
+            return torch.zeros(n, about["channels"], *asked)
+
         return Model(
             process=process,
             denoiser=Preconditioned(net, process, self.predict, sigma_data=about["sigma_data"]),
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
-            blank=lambda n, generator: torch.zeros(n, *shape),
+            blank=blank,
             guidance=self.guidance,
+            sizing=("size",) if "buckets" in about else (),
         )
 
-    def _levels(self, size: Sequence[int]) -> Mapping[str, Any]:
-        """For a U-Net, more levels than its size has where the images are large.
+    def _levels(self, sides: Sequence[int]) -> Mapping[str, Any]:
+        """For a U-Net, more levels than its size has where the images have long sides.
 
         The coarsest level sees at most 8 pixels a side, all of them at once by attention, so that
         distant parts of an image agree whatever its size; added levels cost little.
@@ -98,7 +130,7 @@ class Folder(Recipe):
         if self.network != "unet" or not own:
             return {}
         widths = own["widths"]
-        missing = math.ceil(math.log2(max(size) / 8)) + 1 - len(widths)
+        missing = math.ceil(math.log2(max(sides) / 8)) + 1 - len(widths)
         if missing <= 0:
             return {}
         coarsest = len(widths) + missing - 1
@@ -149,6 +181,11 @@ class Flipped:
     def about(self) -> Mapping[str, Any]:
         """The facts of the source."""
         return self.source.about
+
+    def groups(self) -> Sequence[int] | None:
+        """Those of the source, twice."""
+        groups = groups_of(self.source)
+        return None if groups is None else [*groups, *groups]
 
     def __len__(self) -> int:
         return 2 * len(self.source)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from sfumato import Batch, Dataset, InputError, Model, Unsupported
-from sfumato_data import move
+from sfumato_data import alike, move
 from sfumato_eval import Metric
 from sfumato_eval.report import Block, Note, Picture
 
@@ -87,8 +87,9 @@ class Material:
 
     @cached_property
     def data(self) -> tuple[Dataset, Dataset]:
-        """(train, held) of the run; raises `InputError` where they cannot be read."""
-        return self.run.data()
+        """(train, held) of the run, such as it samples; raises `InputError` if unreadable."""
+        train, held = self.run.data()
+        return alike(train), alike(held)
 
     @cached_property
     def yardstick(self) -> Yardstick:
