@@ -156,7 +156,8 @@ def _aligned(
     process: Any = model.process
 
     def bound(times: Any) -> float:
-        ratio = [*(-0.5 * process.logsnr(times[:-1])).exp().tolist(), levels.levels[-1]]
+        inner = (-0.5 * process.logsnr(times[1:-1])).exp().tolist()
+        ratio = [levels.levels[0], *inner, levels.levels[-1]]  # between the same ends
         return sum(cost(b, a) for b, a in zip(ratio, ratio[1:], strict=False))
 
     return levels, bound(model.grid(process, steps)), bound(levels(process, steps))
