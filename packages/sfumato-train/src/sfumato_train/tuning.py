@@ -220,7 +220,7 @@ def _learned(
         return float(mean_square(solver.solve(grid, steps, index), goal).mean())
 
     hand = (model.grid, grids.uniform, grids.logsnr, grids.karras)
-    best = min(hand, key=lambda grid: far(grid, everything[:n]))
+    best: Any = min(hand, key=lambda grid: far(grid, everything[:n]))
     levels = learn(
         model.process,
         solver.denoiser,
