@@ -333,3 +333,32 @@ def test_ctrl_c_ends_a_training_with_a_sentence_and_a_checkpoint(plane, tmp_path
     assert rest.splitlines()[-1].startswith("Error: interrupted: stopped at step"), rest
     assert "Traceback" not in rest
     assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
+def test_compare_prints_a_table_and_writes_a_page(run):
+    words = ["--samplers", "ddim,ancestral", "--steps", "2,3", "-n", "3", "--device", "cpu"]
+    result = run.run("compare", "runs/mine", *words)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:2] == ["sampler", "steps"] and len(lines) == 6
+    assert [line.split()[:3] for line in lines[1:5]] == [
+        ["ddim", "2", "2"], ["ddim", "3", "3"], ["ancestral", "2", "2"], ["ancestral", "3", "3"],
+    ]  # fmt: skip
+    assert lines[5] == "wrote runs/mine/compare.html"
+    assert "<svg" in Path("runs/mine/compare.html").read_text()
+    wrong = run.run("compare", "runs/mine", "--samplers", "dimm")
+    assert wrong.exit_code == 1 and "did you mean ddim?" in wrong.stderr
+
+
+def test_a_tuned_grid_is_kept_with_the_run_and_used(run):
+    words = ["--steps", "3", "--sampler", "ddim", "-n", "12", "--rounds", "2", "--device", "cpu"]
+    result = run.run("tune-grid", "runs/mine", *words)
+    assert result.exit_code == 0, result.stderr
+    told, use = result.stdout.splitlines()
+    assert told.startswith("the distance to 64 steps of ddim fell from ")
+    assert use.startswith("use it: sfumato sample runs/mine --sampler ddim --steps 3 --grid ")
+    made = run.run(*use.removeprefix("use it: sfumato ").split(), "--out", "out")
+    assert made.exit_code == 0, made.stderr
+    assert len(points("out")) == 16
+    missing = run.run("sample", "runs/mine", "--grid", "nowhere.json", "--out", "other")
+    assert missing.exit_code == 1 and "nowhere.json is missing" in missing.stderr

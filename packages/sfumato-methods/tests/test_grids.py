@@ -14,7 +14,9 @@ PROCESSES = [Gaussian(s) for s in (VP(), VE(), Linear(), Cosine(), EDM())]
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
-@pytest.mark.parametrize("grid", [grids.uniform, grids.logsnr, grids.karras])
+@pytest.mark.parametrize(
+    "grid", [grids.uniform, grids.quadratic, grids.cosine, grids.logsnr, grids.karras]
+)
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
 def test_descends_from_one_to_zero(process, grid, steps):
     times = grid(process, steps)
@@ -30,6 +32,14 @@ def test_karras_is_the_published_formula():
     ends = 80 ** (1 / rho), 0.002 ** (1 / rho)
     sigma = (ends[0] + i / (n - 1) * (ends[1] - ends[0])) ** rho
     assert torch.allclose(grids.karras(Gaussian(EDM()), n)[:-1] * 80, sigma, rtol=1e-12)
+
+
+def test_quadratic_and_cosine_are_the_published_formulas():
+    process = Gaussian(VP())
+    i = torch.arange(11, dtype=torch.float64)
+    assert torch.allclose(grids.quadratic(process, 10), ((10 - i) / 10) ** 2, rtol=0, atol=1e-15)
+    cosine = torch.cos(math.pi * i / 20)
+    assert torch.allclose(grids.cosine(process, 10), cosine, rtol=0, atol=1e-15)
 
 
 def test_logsnr_takes_equal_steps():

@@ -11,7 +11,7 @@ import typer
 
 import sfumato
 
-from . import apply, authoring, catalogue, data, reports, runs, sampling, systems
+from . import apply, authoring, catalogue, comparing, data, reports, runs, sampling, systems
 from .errors import reported
 from .verbs import QUICK, Verbs, mount
 
@@ -20,6 +20,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "sample": sampling.sample,
     "evaluate": runs.evaluate,
     "report": reports.report,
+    "compare": comparing.compare,
+    "tune-grid": comparing.tune_grid,
     "apply": apply.apply,
     "systems": systems.systems,
     "claims": systems.claims,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 __all__ = ["report"]
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sfumato import InputError
-
-from .options import Batch, Device, Guidance, RunFolder, Seed
+from .options import Batch, Device, Guidance, RunFolder, Seed, counts
 from .progress import progress
 
 
@@ -36,7 +33,7 @@ def report(
     ] = None,
 ) -> None:
     """Show and measure a run in one HTML file that needs no network."""
-    counts = _counts(steps)
+    wanted = counts(steps)
 
     from sfumato_train import open_run
     from sfumato_train.reporting import report as reported
@@ -45,7 +42,7 @@ def report(
         path = reported(
             open_run(run),
             n,
-            steps=counts,
+            steps=wanted,
             seed=seed,
             guidance=guidance,
             batch=batch,
@@ -54,10 +51,3 @@ def report(
             watch=watch,
         )
     typer.echo(f"wrote {path}")
-
-
-def _counts(text: str) -> Sequence[int]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) for word in words):
-        raise InputError(f"--steps {text!r}: accepted are numbers from 1 on with commas: 5,10,20")
-    return [int(word) for word in words]

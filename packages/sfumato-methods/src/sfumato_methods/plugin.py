@@ -36,6 +36,11 @@ _GRIDS = {
     "uniform": ("equal steps in time", ""),
     "logsnr": ("equal steps in log-SNR", "Lu et al. 2022, arXiv:2206.00927"),
     "karras": ("equal steps in sigma^(1/rho)", "Karras et al. 2022, arXiv:2206.00364"),
+    "quadratic": ("equal steps in the root of time", "Song et al. 2020, arXiv:2010.02502"),
+    "cosine": ("cosine of equal steps, for tokens", "Chang et al. 2022, arXiv:2202.04200"),
+    "ays-sd": ("aligned for Stable Diffusion 1.5", "Sabour et al. 2024, arXiv:2404.14507"),
+    "ays-sdxl": ("aligned for Stable Diffusion XL", "Sabour et al. 2024, arXiv:2404.14507"),
+    "ays-svd": ("aligned for Stable Video Diffusion", "Sabour et al. 2024, arXiv:2404.14507"),
 }
 
 
@@ -49,4 +54,5 @@ def sfumato_register(add: Callable[..., None]) -> None:
         target = where if where.startswith("sfumato.") else f"sfumato_methods.solvers.{where}"
         add("sampler", name, target, summary=summary, source=source)
     for name, (summary, source) in _GRIDS.items():
-        add("grid", name, f"sfumato_methods.grids:{name}", summary=summary, source=source)
+        target = f"sfumato_methods.grids:{name.replace('-', '_')}"
+        add("grid", name, target, summary=summary, source=source)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["blank", "device_of", "draw", "fitting", "guided"]
+__all__ = ["asked_of", "blank", "calls", "component", "device_of", "draw", "fitting", "guided"]
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -26,8 +27,10 @@ from sfumato import (
     registry,
     state,
 )
+from sfumato.sampling import Denoise
 from sfumato.state import Time
 from sfumato_data import concatenate, join, move, select
+from sfumato_methods.grids import Levels
 
 from .devices import fitting_batch
 from .guards import Watch, throttled
@@ -66,7 +69,8 @@ def draw(
         source: a run (its last checkpoint, averaged weights), or a model, used where it is.
         n: number of samples.
         sampler: a sampler, or the registered name of one; None: the model's own.
-        grid: maps (process, steps) to times, or the registered name of one; None: the model's own.
+        grid: maps (process, steps) to times, or the registered name of one, or the .json file of
+            one that `tune_grid` made; None: the model's own.
         steps: number of steps; None: the model's own.
         seed: of the samples.
         condition: named conditions of n items each (`Domain.condition`); None: unconditional.
@@ -97,8 +101,9 @@ def draw(
     )
     _check_condition(model, asked.condition, n, guidance)
     guidance = model.guidance if guidance is None else guidance
-    walk = _component("sampler", sampler) or model.sampler
-    times = (_component("grid", grid) or model.grid)(model.process, steps or model.steps)
+    walk = component("sampler", sampler) or model.sampler
+    steps, made = steps or model.steps, component("grid", grid) or model.grid
+    times = made(model.process, steps)
     home = device_of(model)
     chunk = batch or fitting(model, asked, guidance, seed)
     tell, began = throttled(watch, n), time.monotonic()
@@ -109,7 +114,7 @@ def draw(
         numbers = (index + first).tolist()
         x = sfumato.sample(
             model.process,
-            guided(model.denoiser, _seen(model, move(part, home).condition), guidance),
+            _told(made, model, asked_of(model, part.condition, guidance), steps),
             blank(model, seed, numbers, part.condition),
             sampler=walk,
             grid=times,
@@ -140,12 +145,64 @@ def _check_condition(
         raise InputError(f"guidance={guidance} strengthens a condition, but none is given")
 
 
-def _component(kind: str, wanted: Any) -> Any:
-    """A component by name; samplers are registered as classes, grids as functions."""
+def component(kind: str, wanted: Any) -> Any:
+    """A sampler or a grid by name; samplers are registered as classes, grids as functions."""
     if not isinstance(wanted, str):
         return wanted
+    if kind == "grid" and wanted.endswith(".json"):
+        from .tuning import read_grid
+
+        return read_grid(Path(wanted))
     found = registry().load(kind, wanted)
     return found() if kind == "sampler" else found
+
+
+def _told(grid: Grid, model: Model, denoiser: Denoise, steps: int) -> Denoise:
+    """The denoiser as a grid wants it called: learned ones may shift what the network is told."""
+    return grid.told(model.process, denoiser, steps) if isinstance(grid, Levels) else denoiser
+
+
+def calls(
+    model: Model,
+    steps: int,
+    *,
+    sampler: Sampler | None = None,
+    grid: Grid | None = None,
+    condition: Mapping[str, Any] | None = None,
+    guidance: float | None = None,
+    seed: int = 0,
+) -> int:
+    """Network evaluations for one sample, counted while one is drawn.
+
+    Args:
+        model: the model.
+        steps: of the sampler.
+        sampler: None: the model's own.
+        grid: None: the model's own.
+        condition: conditions of any number of items; those of the first are used.
+        guidance: scale of classifier-free guidance, which calls the network twice.
+        seed: of the sample.
+    """
+    asked = Batch(torch.empty(1, 0), condition or {})
+    if condition:
+        asked = select(asked, torch.zeros(1, dtype=torch.long))
+    plain = asked_of(model, asked.condition, guidance)
+    count = 0
+
+    def counted(x: Any, t: Any) -> Any:
+        nonlocal count
+        count += 1
+        return plain(x, t)
+
+    sfumato.sample(
+        model.process,
+        counted,
+        blank(model, seed, [0], asked.condition),
+        sampler=sampler or model.sampler,
+        grid=(grid or model.grid)(model.process, steps),
+        generator=Streams.derive(seed, "sample", [0]),
+    )
+    return count * (1 if guidance in (None, 1) or not _seen(model, asked.condition) else 2)
 
 
 def device_of(model: Model) -> torch.device:
@@ -175,6 +232,12 @@ def blank(
 def _seen(model: Model, condition: Mapping[str, Any]) -> Mapping[str, Any]:
     """The conditions that the network is told: all but those of the size."""
     return {name: value for name, value in condition.items() if name not in model.sizing}
+
+
+def asked_of(model: Model, condition: Mapping[str, Any], guidance: float | None) -> Denoiser:
+    """The denoiser of a model under conditions, those of the size left out, and guidance."""
+    moved = move(Batch(torch.empty(0), condition), device_of(model)).condition
+    return guided(model.denoiser, _seen(model, moved), guidance)
 
 
 @torch.no_grad()
@@ -211,8 +274,7 @@ def fitting(model: Model, asked: Batch, guidance: float | None, seed: int) -> in
         some = select(asked, index)
         like = blank(model, seed, index.tolist(), some.condition)
         x = model.process.prior(model.codec.layout(like) if model.codec else like)
-        condition = _seen(model, move(some, home).condition)
-        posterior = guided(model.denoiser, condition, guidance)(
+        posterior = asked_of(model, some.condition, guidance)(
             x.sample(random.derive(seed, "fit", device=home)),
             torch.ones((), dtype=torch.float64),
         )

@@ -23,8 +23,8 @@ KINDS = (
     "dataset", "domain", "recipe", "command", "tool", "system",
 )  # fmt: skip
 VERBS = (
-    "train", "sample", "evaluate", "report", "apply", "systems", "claims", "plugins", "list",
-    "show", "new-plugin", "data",
+    "train", "sample", "evaluate", "report", "compare", "tune-grid", "apply", "systems", "claims",
+    "plugins", "list", "show", "new-plugin", "data",
 )  # fmt: skip
 """What the `sfumato` command does itself, for all data; no plugin may announce these verbs."""
 

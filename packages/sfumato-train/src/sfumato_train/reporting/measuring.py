@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["quality", "table"]
+__all__ = ["main", "quality", "table"]
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
-import sfumato
-from sfumato import Batch, Unsupported
-from sfumato_data import move, select
+from sfumato import Unsupported
 from sfumato_eval import Memorisation, Metric, Score
 from sfumato_eval import table as rows
 from sfumato_eval.report import Block, Chart, Charts, Line, Note, Table, scores
 from sfumato_eval.tables import number
 
-from ..drawing import blank, device_of, guided
+from ..drawing import calls
 from .material import Material
 
 
@@ -41,13 +37,22 @@ def table(material: Material) -> Sequence[Block]:
 def quality(material: Material) -> Sequence[Block]:
     """The main distance at several step counts, on the same seeds and the same real items."""
     yardstick = material.yardstick
-    metric = _main(yardstick.metrics)
+    metric = main(yardstick.metrics)
     measured = {
         steps: yardstick.score(metric, material.samples if own else material.draw(steps))
         for steps in material.steps
         for own in [steps == material.model.steps]
     }
-    network = {steps: _calls(material, steps) for steps in measured}
+    network = {
+        steps: calls(
+            material.model,
+            steps,
+            condition=material.condition,
+            guidance=material.guidance,
+            seed=material.seed,
+        )
+        for steps in measured
+    }
     floor = next(iter(measured.values())).floor
     chart = Chart(
         f"{metric.name} by network calls per sample",
@@ -90,31 +95,9 @@ def _speeds(
     )
 
 
-def _main(metrics: Sequence[Metric[Any]]) -> Metric[Any]:
+def main(metrics: Sequence[Metric[Any]]) -> Metric[Any]:
     """The first distance of a domain; of one without distances, its first metric."""
     if not metrics:
         raise Unsupported("the domain has no metric that quality could be measured by")
     distances = [m for m in metrics if m.better == "lower" and not isinstance(m, Memorisation)]
     return (distances or list(metrics))[0]
-
-
-def _calls(material: Material, steps: int) -> int:
-    """Network evaluations for one sample, counted while one is drawn."""
-    model, count = material.model, 0
-    asked = select(Batch(torch.empty(material.n, 0), material.condition), torch.zeros(1).long())
-    plain = guided(model.denoiser, move(asked, device_of(model)).condition, material.guidance)
-
-    def counted(x: Any, t: Any) -> Any:
-        nonlocal count
-        count += 1
-        return plain(x, t)
-
-    sfumato.sample(
-        model.process,
-        counted,
-        blank(model, material.seed, [0]),
-        sampler=model.sampler,
-        grid=model.grid(model.process, steps),
-        generator=sfumato.Streams.derive(material.seed, "sample", [0]),
-    )
-    return count * (1 if material.guidance in (None, 1) else 2)

@@ -1,8 +1,4 @@
-"""Grids: the times that a sampler walks, float64, from 1 (prior) to 0 (data).
-
-A grid that is a function of (process, steps) can be named on the command line and stored with a
-model. Samplers read the times from the tensor alone.
-"""
+"""Grids by formula."""
 
 from __future__ import annotations
 
@@ -16,7 +12,10 @@ from torch import Tensor
 from sfumato import Can, InputError, Process, Unsupported
 from sfumato.process import check_time
 
-__all__ = ["explicit", "karras", "logsnr", "pyramid", "uniform"]
+__all__ = [
+    "affine", "at_levels", "cosine", "explicit", "karras", "logsnr", "pyramid", "quadratic",
+    "uniform",
+]  # fmt: skip
 
 
 def _count(steps: int) -> int:
@@ -30,7 +29,27 @@ def uniform(process: Process, steps: int) -> Tensor:
     return torch.linspace(1, 0, _count(steps) + 1, dtype=torch.float64)
 
 
-def _affine(process: Process, grid: str) -> Any:
+def quadratic(process: Process, steps: int) -> Tensor:
+    """Times ((N - i) / N)^2, short steps near the data: (steps + 1,).
+
+    Song et al. 2020, arXiv:2010.02502, section D.2.
+    """
+    return uniform(process, steps).square()
+
+
+def cosine(process: Process, steps: int) -> Tensor:
+    """Times cos(pi i / (2 N)), short steps near the prior: (steps + 1,).
+
+    Chang et al. 2022, arXiv:2202.04200, section 3.2: few tokens are unmasked at first.
+    """
+    angle = torch.linspace(0, 0.5 * math.pi, _count(steps) + 1, dtype=torch.float64)
+    t = angle.cos()
+    t[-1] = 0.0  # cos(pi/2) is not
+    return t
+
+
+def affine(process: Process, grid: str) -> Any:
+    """The process, which has noise levels; else `Unsupported`, naming the grid."""
     if Can.AFFINE not in process.can:
         raise Unsupported(
             f"the grid {grid} needs AFFINE; {process} can {process.can.names()}. Use uniform"
@@ -50,11 +69,10 @@ def _range(process: Any, sigma_min: float, sigma_max: float) -> tuple[float, flo
     return sigma_min, high
 
 
-def _times(process: Any, ratio: Tensor) -> Tensor:
-    """Times with these values of sigma/alpha, the first set to 1 and a final 0 appended."""
+def at_levels(process: Any, ratio: Tensor) -> Tensor:
+    """Times with these values of sigma/alpha; the first is set to 1, and a final 0 appended."""
     t = process.time(-2 * ratio.log())
-    t[0] = 1.0
-    return torch.cat([t, t.new_zeros(1)])
+    return torch.cat([t.new_ones(1), t[1:], t.new_zeros(1)])
 
 
 def logsnr(
@@ -68,8 +86,8 @@ def logsnr(
         sigma_min: last noise level before 0, as sigma/alpha.
         sigma_max: first noise level, as sigma/alpha; the first time is 1 all the same.
     """
-    low, high = _range(_affine(process, "logsnr"), sigma_min, sigma_max)
-    return _times(process, _geometric(high, low, _count(steps)))
+    low, high = _range(affine(process, "logsnr"), sigma_min, sigma_max)
+    return at_levels(process, _geometric(high, low, _count(steps)))
 
 
 def _geometric(high: float, low: float, count: int) -> Tensor:
@@ -87,9 +105,9 @@ def karras(
 
     Karras et al. 2022, arXiv:2206.00364, eq. 5. Arguments as for `logsnr`.
     """
-    low, high = _range(_affine(process, "karras"), sigma_min, sigma_max)
+    low, high = _range(affine(process, "karras"), sigma_min, sigma_max)
     root = torch.linspace(high ** (1 / rho), low ** (1 / rho), _count(steps), dtype=torch.float64)
-    return _times(process, root**rho)
+    return at_levels(process, root**rho)
 
 
 def explicit(times: Sequence[float] | Tensor) -> Tensor:

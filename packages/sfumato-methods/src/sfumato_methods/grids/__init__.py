@@ -1,0 +1,18 @@
+"""Grids: the times that a sampler walks, float64, from 1 (prior) to 0 (data).
+
+A grid that is a function of (process, steps) can be named on the command line and stored with a
+model; `Levels` is one that is a value, published or learned. Samplers read the times from the
+tensor alone.
+"""
+
+from __future__ import annotations
+
+from .ays import align, klub
+from .fixed import cosine, explicit, karras, logsnr, pyramid, quadratic, uniform
+from .ld3 import learn, mean_square
+from .levels import Levels, Retimed, ays_sd, ays_sdxl, ays_svd
+
+__all__ = [
+    "Levels", "Retimed", "align", "ays_sd", "ays_sdxl", "ays_svd", "cosine", "explicit", "karras",
+    "klub", "learn", "logsnr", "mean_square", "pyramid", "quadratic", "uniform",
+]  # fmt: skip
