@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .collate import move as move
     from .collate import select as select
     from .datasets import Keyed as Keyed
+    from .datasets import Parted as Parted
     from .datasets import Tensors as Tensors
     from .datasets import keys_of as keys_of
     from .datasets import split as split
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
 _HOME = {
     "batches": ("Batches", "prefetched"),
     "collate": ("concatenate", "gather", "move", "select"),
-    "datasets": ("Keyed", "Tensors", "keys_of", "split", "subset"),
+    "datasets": ("Keyed", "Parted", "Tensors", "keys_of", "split", "subset"),
     "joining": ("join",),
     "sources": ("Source", "fetch", "where"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Batches", "Keyed", "Source", "Tensors", "concatenate", "fetch", "gather", "join", "keys_of",
-    "move", "prefetched", "select", "split", "subset", "where",
+    "Batches", "Keyed", "Parted", "Source", "Tensors", "concatenate", "fetch", "gather", "join",
+    "keys_of", "move", "prefetched", "select", "split", "subset", "where",
 ]  # fmt: skip
 
 

@@ -142,10 +142,12 @@ def _facts(material: Material) -> dict[str, str]:
     losses = [row["held_loss"] for row in rows if row.get("held_loss") is not None]
     sampler = repr(material.model.sampler).removesuffix("()")
     guided = "" if material.guidance in (None, 1) else f", guidance {material.guidance:g}"
+    share = run.recipe.held
+    apart = "their own test part" if share is None else f"{share:.0%}"
     facts = {
         "steps trained": f"{material.saved.step:,} of {run.recipe.steps:,}",
         "parameters": f"{weights:,}",
-        "data items": f"{run.data_items:,}, {run.recipe.held:.0%} held out",
+        "data items": f"{run.data_items:,}, {apart} held out",
     }
     facts |= {"held-out loss": f"{losses[-1]:.4g}"} if losses else {}
     return facts | {
