@@ -18,7 +18,6 @@ from . import captions, data, metrics, reading
 from .files import SUFFIXES
 from .preview import preview
 
-
 _NOTHING = "no condition: its images had no classes and no captions"
 
 

@@ -28,7 +28,7 @@ CLOTHES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
     "ankle boot",
 )  # fmt: skip
-"""The classes of Fashion-MNIST in the order of their labels (Xiao et al. 2017, arXiv:1708.07747)."""
+"""Of Fashion-MNIST, in the order of their labels (Xiao et al. 2017, arXiv:1708.07747)."""
 
 _PARTS = ("train", "t10k")
 _LARGEST = 1 << 30  # bytes of pixels
@@ -67,8 +67,9 @@ def read(
     """
     pixels, labels = [], []
     for part in _PARTS:
-        x, y = _idx(folder, f"{part}-images-idx3-ubyte", 3), _idx(
-            folder, f"{part}-labels-idx1-ubyte", 1
+        x, y = (
+            _idx(folder, f"{part}-images-idx3-ubyte", 3),
+            _idx(folder, f"{part}-labels-idx1-ubyte", 1),
         )
         if len(x) != len(y):
             raise InputError(f"{folder} has {len(x)} images, but {len(y)} labels in {part}")

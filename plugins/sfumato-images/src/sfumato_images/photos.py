@@ -77,9 +77,7 @@ def read(path: Path, patch: int, stride: int | None = None, channels: int | None
 
     def pick(index: Sequence[int]) -> Tensor:
         each = [where[i] for i in index]
-        cut = [
-            photos[p.photo][:, p.top : p.top + patch, p.left : p.left + patch] for p in each
-        ]
+        cut = [photos[p.photo][:, p.top : p.top + patch, p.left : p.left + patch] for p in each]
         return torch.stack(cut).float() / 127.5 - 1
 
     return images(len(where), pick, None, keys)
