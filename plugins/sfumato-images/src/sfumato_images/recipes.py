@@ -137,7 +137,7 @@ class Digits(Folder):
 
     steps: int = Field(1100, ge=1, description="optimiser steps")
     lr: float = Field(3e-3, gt=0, le=1, description="peak learning rate of AdamW")
-    held: float = Field(0.25, ge=0, lt=1, description="share of the data never trained on")
+    held: float | None = Field(0.25, ge=0, lt=1, description="share of the data never trained on")
     condition_dropout: float = Field(
         0.05, ge=0, le=1, description="share trained without the class, which guidance needs"
     )

@@ -78,9 +78,7 @@ def _page(material: Material) -> Page:
     sections = [_section(material, *part) for part in _parts(material)]
     sections.append(_failures(material))
     made = datetime.now(UTC)
-    where = (
-        f"the data at {run.data_path}" if run.data_path else f"the demo data of {run.domain.name}"
-    )
+    where = f"the data at {run.data_path}" if run.data_path else f"the data of {run.name}"
     return Page(
         title=run.name,
         words=f"A model of {where}; reported on {made:%d %B %Y, %H:%M} UTC.",
