@@ -7,7 +7,7 @@ executed is not there: the fences are
 - `python`: run in one namespace for the whole page;
 - `sh`, `bash`, `console`: run as commands (of `console` the lines that follow `$ `), the
   environment's own programs first on PATH. A line that starts with `pip install`, `git clone`,
-  `cd`, `tools/demo` or `tools/test` is left out;
+  `sfumato data get`, `cd`, `tools/demo` or `tools/test` is left out;
 - `text`, `toml`, `json`, `bibtex` and fences without a language: shown, not run;
 - any other language is an error.
 
@@ -40,7 +40,7 @@ PYTHON = {"python"}
 SHELL = {"sh", "bash", "console"}
 SHOWN = {"", "text", "toml", "json", "bibtex"}
 MAKERS: dict[str, Callable[[Path], None]] = {"photos": photos, "font": font, "clothes": clothes}
-LEFT_OUT = ("pip install", "git clone", "cd ", "tools/demo", "tools/test")
+LEFT_OUT = ("pip install", "git clone", "sfumato data get", "cd ", "tools/demo", "tools/test")
 FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^\s`]*)")
 NOTE = re.compile(r"^<!--\s*test:\s*(?P<words>.*?)\s*-->$")
 

@@ -184,6 +184,9 @@ class Photos(Folder):
     known: ClassVar[str | None] = "photographs"
 
     size: int | None = Field(32, ge=1, le=4096, description="pixels a side of the patches")
+    held: float | None = Field(
+        0.2, ge=0, lt=1, description="share of the regions of the photographs never trained on"
+    )
     stride: int | None = Field(
         None, ge=1, description="pixels between patches; none: half of their side"
     )
