@@ -19,6 +19,7 @@ from sfumato import (
     Denoiser,
     InputError,
     Known,
+    Law,
     Maybe,
     Model,
     Sampler,
@@ -27,6 +28,7 @@ from sfumato import (
     registry,
     state,
 )
+from sfumato.sampling import times as clocks
 from sfumato.state import Time
 from sfumato_data import concatenate, join, move, select
 
@@ -108,7 +110,9 @@ def draw(
     guidance = model.guidance if guidance is None else guidance
     walk = _component("sampler", sampler) or model.sampler
     times = (_component("grid", grid) or model.grid)(model.process, steps or model.steps)
-    whole, times = times, times if noise is None else _last(times, noise)
+    whole = len(clocks(times))
+    times = times if noise is None else _last(times, noise)
+    late = len(clocks(times)) < whole
     home = device_of(model)
     chunk = batch or fitting(model, asked, guidance, seed, like)
     tell, began = throttled(watch, n), time.monotonic()
@@ -127,7 +131,7 @@ def draw(
             generator=Streams.derive(seed, "sample", numbers),
             constraint=_part(constraint, index, n, home),
             codec=model.codec,
-            start=empty if _count(times) < _count(whole) else None,
+            start=_noised(model, empty, times, seed, numbers) if late else None,
         )
         found.append(Batch(state.to(x, "cpu"), part.condition))
         done = start + len(index)
@@ -164,12 +168,15 @@ def _last(grid: Time, share: float) -> Time:
     if isinstance(grid, Mapping):
         return {name: _last(part, share) for name, part in grid.items()}
     steps = len(grid) - 1
-    return grid[steps - min(steps, math.ceil(share * steps - 1e-9)) :]
+    return grid[steps - min(steps, math.ceil(share * steps - 1e-9)) :]  # floats lose a little
 
 
-def _count(grid: Time) -> int:
-    """Times in a grid."""
-    return len(next(iter(grid.values())) if isinstance(grid, Mapping) else grid)
+@torch.no_grad()
+def _noised(model: Model, clean: Any, grid: Time, seed: int, numbers: list[int]) -> Law:
+    """The law of clean data at the first time of a grid."""
+    if model.codec is not None:
+        clean = model.codec.encode(clean, Streams.derive(seed, "codec", numbers))
+    return model.process.marginal(clean, clocks(grid)[0])
 
 
 def _those(x: Any, index: torch.Tensor, device: torch.device) -> Any:

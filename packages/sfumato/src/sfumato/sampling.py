@@ -292,24 +292,18 @@ def sample(
         denoiser: a `Denoiser`, or a function of (x, t).
         like: a data state whose shape, dtype, device, mask and layout the samples take.
         sampler: how to step.
-        grid: times from 1 to 0, see `run`; with `start`, from any time.
+        grid: times from 1 to 0, see `run`.
         generator: one generator, or `Streams` to make every item independent of the batch.
         constraint: see `run`; it works in the space of the process.
         codec: maps between data and the space of the process.
-        start: a data state that is noised to the first time of the grid and started from, in place
-            of a draw of the prior (Meng et al. 2021, arXiv:2108.01073).
+        start: `Law` of the state at grid[0], where that is not 1; None: the prior.
         grad: keep the graph, to differentiate through sampling.
 
     Returns:
         A state like `like`.
     """
     with torch.enable_grad() if grad else torch.inference_mode():
-        if start is None:
-            first = process.prior(codec.layout(like) if codec else like)
-        else:
-            clean = codec.encode(start, generator) if codec else start
-            first = process.marginal(clean, times(grid)[0])
-        x = first.sample(generator)
+        x = (start or process.prior(codec.layout(like) if codec else like)).sample(generator)
         for frame in run(sampler, process, denoiser, x, grid, generator, constraint):
             x = frame.after
         x = process.project(x)
