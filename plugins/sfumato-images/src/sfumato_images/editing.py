@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Edit", "edit"]
+__all__ = ["edit"]
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from sfumato import Batch, InputError, Model
+from sfumato import Batch, InputError
 from sfumato_cli.progress import progress
 from sfumato_cli.sampling import conditions
 from sfumato_cli.writing import NOTE, check
@@ -27,60 +27,48 @@ from sfumato_train.folders import placed
 from .files import SUFFIXES, decode, header, pictures, save
 from .strips import strip
 
-
-@dataclass(frozen=True)
-class Edit:
-    """Pictures of one size that are edited together, each as often as variants are wanted.
-
-    Attributes:
-        model: what edits them.
-        images: (N, C, H, W) in [-1, 1].
-        known: (N, H, W) bool, the pixels to keep.
-        condition: what is asked for, N items each; None: nothing.
-        first: how many pictures came before.
-        watch: is told how many of these are done.
-    """
-
-    model: Model
-    images: Tensor
-    known: Tensor
-    condition: Mapping[str, Any] | None
-    first: int
-    watch: Watch
+Make = Callable[..., Tensor]
+"""(model, images, known, *, condition, first, watch, and further options) to images."""
 
 
 def edit(
+    verb: str,
     run: Path,
     images: Sequence[Path],
-    masks: Sequence[Path],
-    pads: tuple[int, int, int, int] | None,
-    n: int,
     out: Path,
-    words: Sequence[str],
-    make: Callable[[Edit], Tensor],
+    make: Make,
+    options: Mapping[str, Any],
     facts: Mapping[str, Any],
-    device: str | None,
-    weights: str,
-    as_is: bool,
-) -> tuple[int, Path, Path]:
+    *,
+    n: int,
+    words: Sequence[str],
+    masks: Sequence[Path] = (),
+    pads: tuple[int, int, int, int] | None = None,
+    device: str | None = None,
+    weights: str = "ema",
+    as_is: bool = False,
+) -> str:
     """Edit pictures n times each and write the results to a folder, with one picture of all.
 
     Args:
+        verb: what is done, in a word.
         run: the folder of a run.
         images: files, or folders of them.
+        out: the folder, in place of earlier results.
+        make: the edit. It gets the model, images (N, C, H, W) in [-1, 1], and (N, H, W) bool, the
+            pixels to keep.
+        options: passed to `make`.
+        facts: noted beside the results with these.
+        n: results for each picture.
+        words: `name=value` conditions, the same for each picture.
         masks: white where pixels are drawn: none, one for all, or one for each picture.
         pads: how the results are larger (left, right, top, bottom); None: no mask is shown.
-        n: results for each picture.
-        out: the folder, in place of earlier results.
-        words: `name=value` conditions, the same for each picture.
-        make: the edit.
-        facts: what is noted beside the results.
         device: where to compute.
         weights: which of the run's.
         as_is: leave pictures in their size, else they are brought to that of the training.
 
     Returns:
-        How many files were written, the folder, and the picture.
+        A sentence that says what was written.
 
     Raises:
         InputError: if something cannot be read, does not fit, or may not be written.
@@ -94,7 +82,7 @@ def edit(
     condition = _condition(opened, words, n)
     model = opened.model(weights, device=device)
     with progress("drawing") as watch:
-        made = list(_made(make, model, sources, known, condition, n, watch))
+        made = list(_made(partial(make, model, **options), sources, known, condition, n, watch))
     shown: list[list[Image.Image]] = []
     picture = out.with_name(f"{out.name}.png")
     with placed(out, replace=True) as folder:
@@ -103,9 +91,11 @@ def edit(
             for i, one in enumerate(each):
                 save(one, folder / f"{file}-{i}.png")
             shown.append([*_before(source, kept, pads), *each])
-        write_json(folder / NOTE, {**facts, "images": [str(f) for f in files], "n": n})
+        names = [str(file) for file in files]
+        noted = {"verb": verb, "run": str(run), "images": names, "n": n, "words": list(words)}
+        write_json(folder / NOTE, {**noted, **options, **facts})
         strip(shown, picture)
-    return n * len(files), out, picture
+    return f"wrote {n * len(files)} pictures to {out}, and {picture}"
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
@@ -166,8 +156,7 @@ def _condition(run: Run, words: Sequence[str], n: int) -> Mapping[str, Any] | No
 
 
 def _made(
-    make: Callable[[Edit], Tensor],
-    model: Model,
+    make: Make,
     sources: Sequence[Tensor],
     known: Sequence[Tensor],
     condition: Mapping[str, Any] | None,
@@ -191,7 +180,7 @@ def _made(
 
         x = torch.stack([sources[i] for i in index]).repeat_interleave(n, 0)
         kept = torch.stack([known[i] for i in index]).repeat_interleave(n, 0)
-        yield from make(Edit(model, x, kept, asked, first, tell)).split(n)
+        yield from make(x, kept, condition=asked, first=first, watch=tell).split(n)
         first += len(x)
 
 

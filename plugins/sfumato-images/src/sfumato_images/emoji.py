@@ -35,11 +35,11 @@ Points = tuple[int, ...]
 
 
 def find_font(path: Path) -> Path | None:
-    """The font at a path: the file itself, or the only .ttf file of a folder."""
+    """The font at a path: the file itself, or the only file of a folder, but for texts."""
     if path.suffix.lower() == ".ttf":
         return path
-    fonts = sorted(path.glob("*.ttf")) if path.is_dir() else []
-    return fonts[0] if len(fonts) == 1 else None
+    files = [file for file in path.iterdir() if file.suffix != ".txt"] if path.is_dir() else []
+    return files[0] if len(files) == 1 and files[0].suffix.lower() == ".ttf" else None
 
 
 def read(font: Path, size: int = 32, channels: int | None = None) -> tuple[Images, list[str]]:
