@@ -9,8 +9,10 @@ import pytest
 import torch
 from fixtures import font
 from PIL import Image
+from typer.testing import CliRunner
 
 from sfumato import Batch, InputError, Maybe
+from sfumato_cli.main import application
 from sfumato_data import keys_of
 from sfumato_images import captions
 from sfumato_images.domain import domain
@@ -234,6 +236,11 @@ def test_a_run_with_prompts_from_training_to_metrics(fake, tmp_path):
     assert torch.allclose(one.x, made.x[:1], atol=1e-4)
     picture = domain.preview(made, tmp_path / "p.png", run.about)
     assert Image.open(picture).height == 2 * (8 * 6 + 4) + 4
+    for verb, *options in (("vary", "--noise", "0.5"), ("outpaint", "--left", "2")):
+        words = [str(run.path), "--image", str(tmp_path / "out"), "--out", str(tmp_path / verb)]
+        done = CliRunner().invoke(application(), [verb, *words, *options, "prompt=red circle|x"])
+        assert done.exit_code == 0, done.output
+        assert len(list((tmp_path / verb).glob("*.png"))) == 3
     rows = {row["name"]: row for row in evaluate(run, steps=2)}
     assert 0 <= rows["matched"]["value"] <= 1 and rows["matched"]["floor"] is not None
 

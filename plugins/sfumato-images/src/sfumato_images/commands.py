@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["inpaint", "outpaint", "vary"]
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,11 +78,14 @@ def outpaint(
     from .inpaint import outpaint as grow
 
     added = {"left": left, "right": right, "top": top, "bottom": bottom}
+
+    def make(model: Any, x: Any, known: Any, **rest: Any) -> Any:
+        return grow(model, x, **added, **rest)
+
     options = {"sampler": sampler, "steps": steps, "seed": seed, "guidance": guidance}
     told = edit(
-        "outpaint", run, image, out, lambda model, x, known, **rest: grow(model, x, **added, **rest),
-        options, added, n=n, words=words or (), pads=(left, right, top, bottom), device=device,
-        weights=weights, as_is=as_is,
+        "outpaint", run, image, out, make, options, added, n=n, words=words or (),
+        pads=(left, right, top, bottom), device=device, weights=weights, as_is=as_is,
     )  # fmt: skip
     typer.echo(told)
 
@@ -109,10 +112,12 @@ def vary(
     from .editing import edit
     from .vary import vary as redraw
 
+    def make(model: Any, x: Any, known: Any, **rest: Any) -> Any:
+        return redraw(model, x, noise, **rest)
+
     options = {"sampler": sampler, "steps": steps, "seed": seed, "guidance": guidance}
     told = edit(
-        "vary", run, image, out, lambda model, x, known, **rest: redraw(model, x, noise, **rest),
-        options, {"noise": noise}, n=n, words=words or (), device=device, weights=weights,
-        as_is=as_is,
+        "vary", run, image, out, make, options, {"noise": noise}, n=n, words=words or (),
+        device=device, weights=weights, as_is=as_is,
     )  # fmt: skip
     typer.echo(told)
