@@ -91,3 +91,5 @@ def test_what_is_no_such_font_is_told(small, tmp_path):
         emoji.read(small, channels=2)
     with pytest.raises(InputError, match="size=0"):
         emoji.read(small, 0)
+    with pytest.raises(InputError, match="24 pictures; at size=4000 they take more than"):
+        emoji.read(small, 4000)

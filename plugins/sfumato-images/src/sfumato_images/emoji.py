@@ -24,6 +24,9 @@ from sfumato import InputError
 from .data import Images, images
 from .files import LIMIT
 
+MEMORY = 1 << 31
+"""The pictures, decoded, take at most so many bytes."""
+
 _JOINERS = {0x200D, 0xFE0E, 0xFE0F}
 _SKIN = range(0x1F3FB, 0x1F400)
 _PEOPLE = {0x1F468, 0x1F469, 0x1F9D1}  # man, woman, person
@@ -64,6 +67,10 @@ def read(font: Path, size: int = 32, channels: int | None = None) -> tuple[Image
     named = [name for name in glyphs if name in sequences]
     if not named:
         raise InputError(f"{font} has no picture that stands for characters")
+    if len(named) * 16 * size * size > MEMORY:
+        raise InputError(
+            f"{font} has {len(named)} pictures; at size={size} they take more than {MEMORY} bytes"
+        )
     mode = {None: "RGB", 1: "L", 3: "RGB", 4: "RGBA"}[channels]
     pictures = [_squared(glyphs[name], font, size) for name in named]
     x = torch.stack([_values(_over_white(picture, mode)) for picture in pictures])
