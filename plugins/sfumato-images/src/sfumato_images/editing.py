@@ -180,7 +180,8 @@ def _made(
 
         x = torch.stack([sources[i] for i in index]).repeat_interleave(n, 0)
         kept = torch.stack([known[i] for i in index]).repeat_interleave(n, 0)
-        yield from make(x, kept, condition=asked, first=first, watch=tell).split(n)
+        made = make(x, kept, condition=asked, first=first, watch=tell)
+        yield from torch.split(made, n)
         first += len(x)
 
 

@@ -89,7 +89,7 @@ def _share(pairs: Pairs, captions: Tensor) -> tuple[float, int]:
     Raises:
         InputError: if there are no two different captions.
     """
-    different = _unit(captions.unique(dim=0))
+    different = _unit(torch.unique(captions, dim=0))
     choices = min(CHOICES, len(different))
     if choices < 2:
         raise InputError("matched chooses among captions, but all held-out pictures have the same")
@@ -103,7 +103,7 @@ def _share(pairs: Pairs, captions: Tensor) -> tuple[float, int]:
 
 
 def _unit(rows: Tensor) -> Tensor:
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return torch.nn.functional.normalize(rows, dim=1)
 
 
 def fit(train: Dataset, seen: Features) -> Matched:
