@@ -7,7 +7,7 @@ executed is not there: the fences are
 - `python`: run in one namespace for the whole page;
 - `sh`, `bash`, `console`: run as commands (of `console` the lines that follow `$ `), the
   environment's own programs first on PATH. A line that starts with `pip install`, `git clone`,
-  `cd`, `tools/demo` or `tools/test` is left out;
+  `sfumato data get`, `cd`, `tools/demo` or `tools/test` is left out;
 - `text`, `toml`, `json`, `bibtex` and fences without a language: shown, not run;
 - any other language is an error.
 
@@ -17,27 +17,30 @@ the page does not see. Its words are separated by spaces:
 - `<!-- test: steps=20 -->`: the words are added to the `sfumato train` lines of the block, in place
   of words with the same key;
 - `<!-- test: photos=my_photos -->`: before the block runs, the folder `my_photos` is made, with 160
-  small PNG files of coloured blobs.
+  small PNG files of coloured blobs; `font=small.ttf` makes a font of 24 emoji, `clothes=small` a
+  folder with the four files of MNIST (see `fixtures.py`).
 """
 
 from __future__ import annotations
 
 import os
-import random
 import re
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from fixtures import clothes, font, photos
 
 __all__ = ["Block", "blocks", "commands", "photos", "readmes", "run"]
 
 PYTHON = {"python"}
 SHELL = {"sh", "bash", "console"}
 SHOWN = {"", "text", "toml", "json", "bibtex"}
-LEFT_OUT = ("pip install", "git clone", "cd ", "tools/demo", "tools/test")
+MAKERS: dict[str, Callable[[Path], None]] = {"photos": photos, "font": font, "clothes": clothes}
+LEFT_OUT = ("pip install", "git clone", "sfumato data get", "cd ", "tools/demo", "tools/test")
 FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^\s`]*)")
 NOTE = re.compile(r"^<!--\s*test:\s*(?P<words>.*?)\s*-->$")
 
@@ -104,7 +107,7 @@ def commands(block: Block) -> str:
     lines = [line.strip() for line in joined.splitlines()]
     if block.language == "console":
         lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-    extra = [word for word in block.words if not word.startswith("photos=")]
+    extra = [word for word in block.words if word.partition("=")[0] not in MAKERS]
     kept = []
     for line in lines:
         if line.startswith(LEFT_OUT):
@@ -122,21 +125,6 @@ def _overridden(line: str, extra: list[str]) -> str:
     return " ".join([*(word for word in words if word.partition("=")[0] not in keys), *extra])
 
 
-def photos(folder: Path, count: int = 160, size: int = 48) -> None:
-    """Make a folder of `count` square PNG files, each a few coloured discs on a plain ground."""
-    from PIL import Image, ImageDraw
-
-    draw = random.Random(0)
-    folder.mkdir(parents=True)
-    for index in range(count):
-        image = Image.new("RGB", (size, size), tuple(draw.choices(range(256), k=3)))
-        for _ in range(3):
-            x, y, radius = draw.randrange(size), draw.randrange(size), draw.randrange(4, size // 3)
-            box = (x - radius, y - radius, x + radius, y + radius)
-            ImageDraw.Draw(image).ellipse(box, fill=tuple(draw.choices(range(256), k=3)))
-        image.save(folder / f"{index:02}.png")
-
-
 def run(readme: Path) -> int:
     """Execute every block of a page in the current folder; returns how many were executed."""
     page = types.ModuleType("__main__")
@@ -145,8 +133,9 @@ def run(readme: Path) -> int:
     count = 0
     for block in blocks(readme.read_text(encoding="utf-8")):
         for word in block.words:
-            if word.startswith("photos="):
-                photos(Path(word.removeprefix("photos=")))
+            kind, _, name = word.partition("=")
+            if kind in MAKERS:
+                MAKERS[kind](Path(name))
         if block.language in PYTHON:
             # Blank lines in front make a traceback show the line of the page.
             source = "\n" * (block.line - 1) + block.code

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sfumato import Fields, InputError, Maybe, Padded, Ragged
-from sfumato_data import Keyed, Tensors, alike, gather, groups_of, keys_of, split, subset
+from sfumato_data import Keyed, Parted, Tensors, alike, gather, groups_of, keys_of, split, subset
 
 
 class Files(Tensors):
@@ -201,3 +201,25 @@ def test_what_is_alike_is_group_0_or_everything():
     assert alike(plain) is plain
     assert alike(Kinds()).batch(range(3)).x[:, 0].tolist() == [1, 2, 4]
     assert len(alike(Kinds((1,) * 6))) == 0
+
+
+class Published(Tensors):
+    """Items of which some are the test part."""
+
+    def test_part(self):
+        return self.condition["tested"].nonzero()[:, 0].tolist()
+
+
+def test_the_test_part_of_the_data_can_be_what_is_held_out():
+    tested = torch.arange(20) % 4 == 1
+    data = Published(torch.arange(20)[:, None], {"tested": tested})
+    assert isinstance(data, Parted) and not isinstance(numbers(3), Parted)
+    train, held = split(data, None, seed=0)
+    assert list(held.index) == [1, 5, 9, 13, 17]
+    assert list(train.index) == [i for i in range(20) if i % 4 != 1]
+    assert list(split(data, 0.2, 3)[1].index) == list(split(numbers(20), 0.2, 3)[1].index)
+
+
+def test_data_without_a_test_part_cannot_be_split_by_it():
+    with pytest.raises(InputError, match=r"no test part of its own; .* such as held=0.1"):
+        split(numbers(9), None, 0)

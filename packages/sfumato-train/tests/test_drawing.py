@@ -17,6 +17,7 @@ from sfumato import (
     Model,
     Padded,
     random,
+    run,
 )
 from sfumato_methods.gaussian import linear
 from sfumato_methods.grids import uniform
@@ -24,6 +25,8 @@ from sfumato_methods.guidance import CFG
 from sfumato_methods.solvers import Heun
 from sfumato_train import draw, open_run, start
 from sfumato_train.runs import fresh
+
+G = random.derive(0, "not drawn from")
 
 
 @pytest.fixture
@@ -205,3 +208,52 @@ def test_conditions_of_size_shape_the_samples_and_reach_no_network():
     assert torch.equal(both.x, shifted.x)
     with pytest.raises(InputError, match="guidance=2 strengthens a condition, but none is given"):
         draw(sized, 3, condition={"length": length}, guidance=2)
+
+
+def test_the_layout_to_fill_may_be_given():
+    wide = torch.full((6, 5), 9.0)
+    whole = draw(simple(), 6, like=wide, seed=3)
+    assert whole.x.shape == (6, 5)
+    assert torch.allclose(draw(simple(), 6, like=wide, seed=3, batch=2).x, whole.x, atol=1e-6)
+    assert torch.equal(draw(simple(), 6, like=torch.zeros(6, 2)).x, draw(simple(), 6).x)
+
+
+def test_a_walk_may_begin_with_noised_data():
+    """One step of the grid is left, from t = 1/4: the state is alpha x + sigma eps, and halved."""
+    n = 20_000
+    got = draw(simple(Heun()), n, like=torch.full((n, 1), 4.0), noise=0.25, steps=4, seed=1).x
+    t, final = torch.tensor(0.25), torch.tensor(0.0)
+    frame = next(run(Heun(), linear(), Half(), torch.full((1, 1), 3.0), torch.stack((t, final)), G))
+    gain = frame.after.item() / 3.0  # the step is linear
+    # 4.5 standard errors, false alarm below 1e-5 each
+    assert abs(got.mean() - gain * 0.75 * 4) < 4.5 * gain * 0.25 / n**0.5
+    assert abs(got.std() / (gain * 0.25) - 1) < 4.5 / (2 * n) ** 0.5
+    parts = draw(simple(Heun()), 10, like=torch.full((10, 1), 4.0), noise=0.2, seed=1, batch=3).x
+    assert torch.allclose(parts, got[:10], atol=1e-6), "a share is rounded up to whole steps"
+
+
+def test_all_the_noise_is_plain_sampling():
+    some = torch.full((5, 2), 7.0)
+    for noise in (1.0, 0.9):  # of four steps nine tenths are all
+        assert torch.equal(draw(simple(), 5, like=some, noise=noise).x, draw(simple(), 5).x)
+
+
+def test_data_to_begin_with_goes_through_the_codec():
+    coded = simple(Heun(), codec=Affine(1.0, 2.0))
+    some = torch.full((8, 2), 5.0)
+    plain = draw(simple(Heun()), 8, like=(some - 1) / 2, noise=0.5, seed=2).x
+    assert torch.allclose(draw(coded, 8, like=some, noise=0.5, seed=2).x, plain * 2 + 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"like": torch.zeros(3, 2)}, "3 states to fill were given for 4 samples"),
+        ({"noise": 0.5}, "needs data to noise"),
+        ({"noise": 0.0, "like": torch.zeros(4, 2)}, r"in \(0, 1\]"),
+        ({"noise": 1.5, "like": torch.zeros(4, 2)}, r"in \(0, 1\]"),
+    ],
+)
+def test_what_cannot_be_begun_with_is_told(options, message):
+    with pytest.raises(InputError, match=message):
+        draw(simple(), 4, **options)

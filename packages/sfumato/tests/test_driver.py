@@ -187,3 +187,20 @@ def test_samples_can_enter_autograd_and_keep_the_graph_when_asked():
             weight -= move
     slope = (values[0] - values[1]) / (2 * step)
     assert float(weight.grad) == pytest.approx(slope, rel=1e-5)
+
+
+def test_a_walk_may_begin_at_the_law_of_another_time():
+    """From q(x_t | x_0) at t = 1/2 one step of the exact denoiser of that x_0 leads to it."""
+    process, x0 = Gaussian(VP()), torch.tensor([[1.0, -2.0]])
+    grid = torch.tensor([0.5, 0.25, 0.0], dtype=torch.float64)
+    start = process.marginal(x0, grid[0])
+    seen = []
+
+    def exact(x, t):
+        seen.append((x, t))
+        return Dirac(x0)
+
+    options = {"sampler": Ancestral(), "grid": grid, "start": start}
+    got = sample(process, exact, x0, generator=random.derive(0, "g"), **options)
+    assert torch.equal(got, x0)
+    assert torch.equal(seen[0][0], start.sample(random.derive(0, "g"))) and seen[0][1] == 0.5

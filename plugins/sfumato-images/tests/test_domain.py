@@ -123,7 +123,7 @@ def test_the_domain_passes_reading_and_writing_on(tmp_path):
 def test_what_the_plugin_announces_is_there():
     found = registry()
     assert found.load("domain", "images") is domain
-    for name in ("images/digits", "images/folder"):
-        recipe = found.load("recipe", name)
+    for name in ("digits", "emoji", "fashion", "folder", "photos"):
+        recipe = found.load("recipe", f"images/{name}")
         assert recipe.domain == "images"
         assert recipe()

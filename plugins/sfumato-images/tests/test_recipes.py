@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from fixtures import clothes
 from PIL import Image
 
-from sfumato import InputError, random
-from sfumato_data import gather
+from sfumato import InputError, random, registry
+from sfumato_data import Source, gather
 from sfumato_images.data import demo, read
 from sfumato_images.domain import domain
 from sfumato_images.recipes import Digits, Flipped, Folder
@@ -116,3 +117,46 @@ def test_a_unet_sees_large_images_as_a_whole(side, levels):
     net = Folder().model({**SHAPES, "size": [side, side // 2]}).denoiser.net
     assert len(net.down) == levels
     assert (net.down[-1][0].attention is not None) == (levels > 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("fashion", "fashion-mnist"), ("emoji", "emoji"), ("photos", "photographs")],
+)
+def test_a_recipe_says_how_to_get_its_data(name, data, monkeypatch, tmp_path):
+    monkeypatch.setenv("SFUMATO_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=f"{data} is not fetched yet; `sfumato data get {data}`"):
+        start(f"images/{name}", [], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert isinstance(registry().load("dataset", data), Source)
+
+
+def test_fashion_holds_out_its_test_part(tmp_path):
+    clothes(tmp_path / "idx")
+    words = ["steps=2", "batch=4", "network_size=tiny", "sampling_steps=2"]
+    run = open_run(start("images/fashion", words, tmp_path / "idx", tmp_path / "run"))
+    train, held = run.data()
+    assert (len(train), len(held)) == (60, 20) and list(held.index) == list(range(60, 80))
+    condition = domain.condition({"label": "sneaker,0"}, 2, run.about)
+    assert condition["label"].tolist() == [7, 0]
+    made = draw(run, 2, condition=condition, steps=2)
+    domain.write(made, tmp_path / "out", run.about)
+    assert read(tmp_path / "out").about["classes"] == ["sneaker", "t-shirt"]
+    with pytest.raises(InputError, match="no test part of its own"):
+        start("images/digits", ["held=none"], out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_photographs_are_cut_into_patches(tmp_path):
+    noise = np.random.default_rng(0)
+    for i in range(3):
+        path = tmp_path / "photos" / f"{i}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(noise.integers(0, 256, (80, 100, 3), dtype=np.uint8)).save(path)
+    words = ["steps=2", "batch=4", "size=16", "stride=16", "held=0.4", "sampling_steps=2"]
+    run = open_run(start("images/photos", words, tmp_path / "photos", tmp_path / "run"))
+    assert run.about["size"] == [16, 16] and run.data_items == 3 * 5 * 6
+    made = draw(run, 3, steps=2)
+    domain.write(made, tmp_path / "out", run.about)
+    back = domain.read(tmp_path / "out", **run.recipe.reading())
+    assert (back.batch(range(3)).x - made.x.clamp(-1, 1)).abs().max() <= 1.001 / 255

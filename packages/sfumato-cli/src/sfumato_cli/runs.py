@@ -46,7 +46,7 @@ def train(
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Where the data is; by default the demo data.")
+        Path | None, typer.Option(help="Where the data is; by default that of the recipe.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/ and the recipe's name.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["sample"]
+__all__ = ["conditions", "sample"]
 
 import time
 from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ def sample(
     out = out or run / "samples"
     asked = Asked(
         n=n, shard=shard, batch=batch, sampler=sampler, grid=grid, steps=steps, seed=seed,
-        guidance=guidance, condition=_conditions(words or ()), precision=precision, device=device,
+        guidance=guidance, condition=conditions(words or ()), precision=precision, device=device,
         weights=weights,
     )  # fmt: skip
     several = workers > 1 or backend != "queue" or place() is not None
@@ -143,7 +143,12 @@ def _job(
         typer.echo(f"wrote {job.n} samples in {job.count} shards to {out}, and {job.picture}")
 
 
-def _conditions(words: Sequence[str]) -> dict[str, str]:
+def conditions(words: Sequence[str]) -> dict[str, str]:
+    """`name=value` words by name.
+
+    Raises:
+        InputError: for a word of another form, or a name that comes twice.
+    """
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")

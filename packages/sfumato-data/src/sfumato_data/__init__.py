@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .collate import select as select
     from .datasets import Grouped as Grouped
     from .datasets import Keyed as Keyed
+    from .datasets import Parted as Parted
     from .datasets import Tensors as Tensors
     from .datasets import alike as alike
     from .datasets import groups_of as groups_of
@@ -32,7 +33,7 @@ _HOME = {
     "batches": ("Batches", "prefetched"),
     "collate": ("concatenate", "gather", "move", "select"),
     "datasets": (
-        "Grouped", "Keyed", "Tensors", "alike", "groups_of", "keys_of", "split", "subset",
+        "Grouped", "Keyed", "Parted", "Tensors", "alike", "groups_of", "keys_of", "split", "subset",
     ),
     "joining": ("join",),
     "sources": ("Source", "fetch", "where"),
@@ -40,8 +41,9 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Batches", "Grouped", "Keyed", "Source", "Tensors", "alike", "concatenate", "fetch", "gather",
-    "groups_of", "join", "keys_of", "move", "prefetched", "select", "split", "subset", "where",
+    "Batches", "Grouped", "Keyed", "Parted", "Source", "Tensors", "alike", "concatenate", "fetch",
+    "gather", "groups_of", "join", "keys_of", "move", "prefetched", "select", "split", "subset",
+    "where",
 ]  # fmt: skip
 
 

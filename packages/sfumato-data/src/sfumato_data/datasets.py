@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "Grouped", "Keyed", "Subset", "Tensors", "alike", "groups_of", "keys_of", "split", "subset",
+    "Grouped", "Keyed", "Parted", "Subset", "Tensors", "alike", "groups_of", "keys_of", "split",
+    "subset",
 ]  # fmt: skip
 
 import hashlib
@@ -27,6 +28,14 @@ class Keyed(Protocol):
 
     def keys(self) -> Sequence[str] | None:
         """The name of each item, in their order; None if they have none after all."""
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A data set that comes with a test part of its own, as published ones often do."""
+
+    def test_part(self) -> Sequence[int] | None:
+        """Which items are the test part; None if it has none after all."""
 
 
 def keys_of(dataset: Dataset) -> Sequence[str] | None:
@@ -155,8 +164,10 @@ def subset(dataset: Dataset, index: Sequence[int]) -> Subset:
     return Subset(dataset, tuple(index))
 
 
-def split(dataset: Dataset, held: float, seed: int) -> tuple[Subset, Subset]:
+def split(dataset: Dataset, held: float | None, seed: int) -> tuple[Subset, Subset]:
     """(train, held): each item is held out with probability `held`, by a hash of (seed, item).
+
+    With `held` None the test part of a `Parted` data set is what is held out.
 
     An item of a `Keyed` data set is told by its key: which side it is on does not depend on the
     other items nor on its place, so that adding, removing and re-ordering others never moves it;
@@ -170,13 +181,16 @@ def split(dataset: Dataset, held: float, seed: int) -> tuple[Subset, Subset]:
 
     Args:
         dataset: what to split.
-        held: expected share of the second part, in [0, 1).
-        seed: another seed gives another split.
+        held: expected share of the second part, in [0, 1); None: the test part of the data.
+        seed: another seed gives another split by share.
 
     Raises:
-        InputError: if `held` lies outside [0, 1) or the data set is empty.
+        InputError: if `held` lies outside [0, 1), the data set is empty, or it has no test part
+            and is to be split by that.
     """
     size = len(dataset)
+    if held is None:
+        return _parted(dataset)
     if not 0 <= held < 1:
         raise InputError(f"the held-out share must lie in [0, 1), but is {held}")
     if size == 0:
@@ -189,6 +203,17 @@ def split(dataset: Dataset, held: float, seed: int) -> tuple[Subset, Subset]:
         Subset(dataset, np.flatnonzero(~out).tolist()),
         Subset(dataset, np.flatnonzero(out).tolist()),
     )
+
+
+def _parted(dataset: Dataset) -> tuple[Subset, Subset]:
+    test = dataset.test_part() if isinstance(dataset, Parted) else None
+    if test is None:
+        raise InputError(
+            "the data has no test part of its own; give the share to hold out, such as held=0.1"
+        )
+    apart = set(test)
+    train = [i for i in range(len(dataset)) if i not in apart]
+    return subset(dataset, train), subset(dataset, test)
 
 
 def _places(keys: Sequence[str] | None, size: int, seed: int) -> NDArray[np.float64]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["brown", "digits8", "emoji", "fashion_mnist", "icbm152", "moses", "promoters"]
+__all__ = [
+    "brown", "digits8", "emoji", "fashion_mnist", "icbm152", "moses", "photographs", "promoters",
+]  # fmt: skip
 
 from .sources import Source
 
@@ -87,6 +89,23 @@ moses = Source(
     size=12_880_653,
     license="MIT",
     what="the MOSES benchmark: 1,936,962 drug-like molecules as SMILES, in three parts",
+)
+
+photographs = Source(
+    registry="pypi",
+    package="scikit-image",
+    version="0.26.0",
+    root="skimage/data",
+    members={
+        "astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        "chelsea.png": "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+        "coffee.png": "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
+        "motorcycle_left.png": "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
+        "rocket.jpg": "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+    },
+    size=2_255_999,
+    license="public domain and CC0; the motorcycle free for research (Middlebury)",
+    what="five colour photographs of 300 x 451 to 500 x 741 pixels",
 )
 
 promoters = Source(

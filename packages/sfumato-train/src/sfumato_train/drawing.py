@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["asked_of", "blank", "calls", "component", "device_of", "draw", "fitting", "guided"]
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from sfumato import (
     Denoiser,
     InputError,
     Known,
+    Law,
     Maybe,
     Model,
     Sampler,
@@ -28,6 +30,7 @@ from sfumato import (
     state,
 )
 from sfumato.sampling import Denoise
+from sfumato.sampling import times as clocks
 from sfumato.state import Time
 from sfumato_data import concatenate, join, move, select
 from sfumato_methods.grids import Levels
@@ -59,6 +62,8 @@ def draw(
     watch: Watch | None = None,
     constraint: Constraint | None = None,
     first: int = 0,
+    like: Any = None,
+    noise: float | None = None,
 ) -> Batch:
     """Draw n samples.
 
@@ -83,17 +88,23 @@ def draw(
         constraint: such as `Known`, in the space of the process; the values and the mask of a
             `Known` may have n items, or one that is meant for all.
         first: number of the first sample, so that a job can be cut into shards.
+        like: data states of n items whose layout (the size of images) is filled; None: the model's
+            own `blank`.
+        noise: begin with `like`, noised, and take the last `ceil(noise * steps)` steps alone, with
+            0 < noise <= 1; all of them are plain sampling (Meng et al. 2021, arXiv:2108.01073).
 
     Returns:
         The samples, on the CPU, with the conditions that were asked for.
 
     Raises:
         InputError: for n, steps or batch below 1, an unknown name, conditions of another number of
-            items, or guidance without a condition.
+            items, guidance without a condition, `like` of another number of items, or a noise
+            that lies outside (0, 1] or has nothing to begin with.
         Unsupported: if the sampler does not go with the process.
     """
     _positive(n=n, steps=steps, batch=batch)
     asked = Batch(torch.empty(n, 0), dict(condition or {}))
+    _check_like(like, n, noise)
     model = (
         source.model(weights, device=device, precision=precision)
         if isinstance(source, Run)
@@ -104,23 +115,32 @@ def draw(
     walk = component("sampler", sampler) or model.sampler
     steps, made = steps or model.steps, component("grid", grid) or model.grid
     times = made(model.process, steps)
+    whole = len(clocks(times))
+    times = times if noise is None else _last(times, noise)
+    late = len(clocks(times)) < whole
     home = device_of(model)
-    chunk = batch or fitting(model, asked, guidance, seed)
+    chunk = batch or fitting(model, asked, guidance, seed, like)
     tell, began = throttled(watch, n), time.monotonic()
     found = []
     for start in range(0, n, chunk):
         index = torch.arange(start, min(start + chunk, n))
         part = select(asked, index)
         numbers = (index + first).tolist()
+        empty = (
+            blank(model, seed, numbers, part.condition)
+            if like is None
+            else _those(like, index, home)
+        )
         x = sfumato.sample(
             model.process,
             _told(made, model, asked_of(model, part.condition, guidance), steps),
-            blank(model, seed, numbers, part.condition),
+            empty,
             sampler=walk,
             grid=times,
             generator=Streams.derive(seed, "sample", numbers),
             constraint=_part(constraint, index, n, home),
             codec=model.codec,
+            start=_noised(model, empty, times, seed, numbers) if late else None,
         )
         found.append(Batch(state.to(x, "cpu"), part.condition))
         done = start + len(index)
@@ -143,6 +163,35 @@ def _check_condition(
             raise InputError(f"condition {name!r} has {count} items for {n} samples")
     if guidance not in (None, 1) and not _seen(model, condition):
         raise InputError(f"guidance={guidance} strengthens a condition, but none is given")
+
+
+def _check_like(like: Any, n: int, noise: float | None) -> None:
+    if like is not None and state.items(like) != n:
+        raise InputError(f"{state.items(like)} states to fill were given for {n} samples")
+    if noise is not None and not (0 < noise <= 1 and like is not None):
+        raise InputError(
+            f"noise={noise} is a share of the steps in (0, 1], and needs data to noise"
+        )
+
+
+def _last(grid: Time, share: float) -> Time:
+    """The end of a grid: this share of its steps, rounded up."""
+    if isinstance(grid, Mapping):
+        return {name: _last(part, share) for name, part in grid.items()}
+    steps = len(grid) - 1
+    return grid[steps - min(steps, math.ceil(share * steps - 1e-9)) :]  # floats lose a little
+
+
+@torch.no_grad()
+def _noised(model: Model, clean: Any, grid: Time, seed: int, numbers: list[int]) -> Law:
+    """The law of clean data at the first time of a grid."""
+    if model.codec is not None:
+        clean = model.codec.encode(clean, Streams.derive(seed, "codec", numbers))
+    return model.process.marginal(clean, clocks(grid)[0])
+
+
+def _those(x: Any, index: torch.Tensor, device: torch.device) -> Any:
+    return state.to(state.select(x, index), device)
 
 
 def component(kind: str, wanted: Any) -> Any:
@@ -265,14 +314,19 @@ def _part(
     return replace(constraint, values=those(constraint.values), mask=those(constraint.mask))
 
 
-def fitting(model: Model, asked: Batch, guidance: float | None, seed: int) -> int:
-    """How many samples fit in memory at a time."""
+def fitting(
+    model: Model, asked: Batch, guidance: float | None, seed: int, layout: Any = None
+) -> int:
+    """How many samples fit in memory at a time; `layout` as `like` of `draw`."""
     home = device_of(model)
 
     def once(count: int) -> object:
         index = torch.arange(count)
         some = select(asked, index)
-        like = blank(model, seed, index.tolist(), some.condition)
+        if layout is None:
+            like = blank(model, seed, index.tolist(), some.condition)
+        else:
+            like = _those(layout, index, home)
         x = model.process.prior(model.codec.layout(like) if model.codec else like)
         posterior = asked_of(model, some.condition, guidance)(
             x.sample(random.derive(seed, "fit", device=home)),

@@ -93,7 +93,15 @@ class Recipe(Settings):
     domain: ClassVar[str]
     """Name of the domain whose data it reads."""
 
-    held: float = Field(default=0.1, ge=0, lt=1, description="share of the data never trained on")
+    known: ClassVar[str | None] = None
+    """Name of the data set that it is trained on where none is given; None: the domain's demo."""
+
+    held: float | None = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of the data never trained on; none: the test part that the data has",
+    )
 
     def reading(self) -> Mapping[str, Any]:
         """Options for the `read` of the domain, such as a size to bring images to."""

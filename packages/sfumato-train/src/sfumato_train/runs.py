@@ -21,7 +21,7 @@ import torch
 import sfumato
 from sfumato import Batch, Dataset, Domain, InputError, Model, random, registry
 from sfumato.components import UnknownName
-from sfumato_data import groups_of, keys_of, split
+from sfumato_data import Parted, groups_of, keys_of, split, where
 
 from . import checkpoint
 from .checkpoint import Saved
@@ -52,7 +52,7 @@ class Run:
         recipe: the recipe with its values.
         domain: the domain of the recipe.
         about: facts of the data that the model is built from.
-        data_path: where the data was read; None for the demo data of the domain.
+        data_path: where the data was read; None for that of the recipe or the domain.
         data_items: how many items it had.
     """
 
@@ -116,9 +116,9 @@ class Run:
         """
         data = read(self.domain, self.recipe, self.data_path)
         if len(data) != self.data_items or data.about != self.about:
-            where = f"the data at {self.data_path}" if self.data_path else "the demo data"
+            what = f"the data at {self.data_path}" if self.data_path else "the data of the recipe"
             raise InputError(
-                f"{where} is not what {self.path} began with: it has {len(data)} items and facts "
+                f"{what} is not what {self.path} began with: it has {len(data)} items and facts "
                 f"{data.about}, then it had {self.data_items} and {self.about}"
             )
         return split(data, self.recipe.held, self.recipe.seed)
@@ -195,7 +195,18 @@ def fresh(seed: int, make: Callable[[], T]) -> T:
 
 
 def read(domain: Domain, recipe: Recipe, path: Path | None) -> Dataset:
-    """The data at a path, or the demo data of the domain; its facts are as JSON keeps them."""
+    """The data at a path, else what the recipe or the domain has; facts are as JSON keeps them.
+
+    Raises:
+        InputError: if it cannot be read, or is the recipe's own and was not fetched yet.
+    """
+    if path is None and recipe.known is not None:
+        path = where(recipe.known)
+        if path is None:
+            raise InputError(
+                f"the data set {recipe.known} is not fetched yet; `sfumato data get "
+                f"{recipe.known}` does it, or name data of your own with --data"
+            )
     data = domain.demo() if path is None else domain.read(path, **recipe.reading())
     return _Plain(data, json.loads(json.dumps(dict(data.about))))
 
@@ -215,6 +226,9 @@ class _Plain:
 
     def groups(self) -> Sequence[int] | None:
         return groups_of(self.source)
+
+    def test_part(self) -> Sequence[int] | None:
+        return self.source.test_part() if isinstance(self.source, Parted) else None
 
     def batch(self, index: Sequence[int]) -> Batch:
         return self.source.batch(index)

@@ -59,7 +59,8 @@ def start(
     Args:
         recipe_name: `plugin/name` of a registered recipe.
         words: `key=value` fields of the recipe.
-        data_path: given to the `read` of the recipe's domain; None: its `demo()`.
+        data_path: given to the `read` of the recipe's domain; None: the data set that the recipe
+            knows, else the `demo()` of the domain.
         out: the run folder, new or empty; None: the first free `runs/<name>-<i>`.
         resume: go on with the run in `out`, exactly. Data and fields are those it began with;
             `words` may change `steps`, `log`, `save` and `keep`. A folder without a run begins one.

@@ -282,6 +282,7 @@ def sample(
     generator: Source,
     constraint: Constraint | None = None,
     codec: Codec | None = None,
+    start: Any = None,
     grad: bool = False,
 ) -> Any:
     """Draw from the model: prior, driver, projection, decoding.
@@ -295,13 +296,14 @@ def sample(
         generator: one generator, or `Streams` to make every item independent of the batch.
         constraint: see `run`; it works in the space of the process.
         codec: maps between data and the space of the process.
+        start: `Law` of the state at grid[0], where that is not 1; None: the prior.
         grad: keep the graph, to differentiate through sampling.
 
     Returns:
         A state like `like`.
     """
     with torch.enable_grad() if grad else torch.inference_mode():
-        x = process.prior(codec.layout(like) if codec else like).sample(generator)
+        x = (start or process.prior(codec.layout(like) if codec else like)).sample(generator)
         for frame in run(sampler, process, denoiser, x, grid, generator, constraint):
             x = frame.after
         x = process.project(x)

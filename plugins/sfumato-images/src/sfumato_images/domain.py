@@ -14,9 +14,12 @@ from torch import Tensor
 from sfumato import Batch, Dataset, InputError
 from sfumato.components import close_matches
 
-from . import data, metrics
+from . import captions, data, metrics, reading
+from .files import SUFFIXES
 from .fitting import parse_size
 from .preview import preview
+
+_NOTHING = "no condition: its images had no classes and no captions"
 
 
 class ImageDomain:
@@ -25,16 +28,21 @@ class ImageDomain:
     name: ClassVar[str] = "images"
 
     def read(self, path: Path, **options: Any) -> Dataset:
-        """Images at `path`; takes the options of `sfumato_images.data.read`."""
-        return data.read(Path(path), **options)
+        """Images at `path`; takes the options of `sfumato_images.reading.read`."""
+        return reading.read(Path(path), **options)
 
     def demo(self) -> Dataset:
         """1,797 handwritten digits."""
         return data.demo()
 
     def write(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
-        """One PNG file for each image, and a table of labels."""
-        return data.write(batch, Path(path), about)
+        """One PNG file for each image, and tables of their labels and captions."""
+        files = data.write(batch, Path(path), about)
+        if captions.CAPTION not in batch.condition:
+            return files
+        names = [file.name for file in files if file.suffix in SUFFIXES]
+        texts = captions.unpack(batch.condition[captions.CAPTION])
+        return [*files, captions.write(Path(path), names, texts)]
 
     def preview(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
         """A grid of images."""
@@ -47,35 +55,47 @@ class ImageDomain:
     def condition(
         self, values: Mapping[str, str], n: int, about: Mapping[str, Any]
     ) -> Mapping[str, Tensor]:
-        """`label` for n samples, (n,) long; empty where the images have no classes.
+        """What n samples are asked for with: a class, a caption, both or nothing, as the data has.
 
-        The value is a class name, a range such as `0..9` or a list of these with commas: the
-        samples go through them in turn. Classes may be given by number where no name is one.
-        Without a value the samples go through all classes.
+        `label` is a class name, a range such as `0..9` or a list of these with commas: the samples
+        go through them in turn. Classes may be given by number where no name is one. `prompt` is a
+        text, several with `|` between them, or `@file` with one a line, gone through in turn too;
+        it becomes the conditions `vector`, for the network, and `caption`, for people. Without a
+        value the samples go through all classes, and through captions of the data.
 
         `size` (n, 2), for a model that was trained on several: one of them, `64x48` (height x
         width); without it samples have the most common one.
 
         Raises:
-            InputError: for another condition, or a class that is not there; gives close matches.
+            InputError: for another condition, or a class that is not there; gives close matches;
+                if only one of two conditions is given, which training never did; if the text
+                encoder is not the one that the model was trained with.
         """
-        classes, sizes = about["classes"], about.get("buckets", ())
-        there = [*(["label"] if classes else []), *(["size"] if sizes else [])]
+        classes, text, sizes = about["classes"], about.get("text"), about.get("buckets")
+        told = [name for name, has in (("label", classes), ("prompt", text)) if has]
+        takes = [*told, *(["size"] if sizes else [])]
         for name in values:
-            if name not in there:
-                takes = (
-                    f"the condition {' and '.join(there)}"
-                    if there
-                    else "no condition: its images had no classes"
-                )
-                raise InputError(f"there is no condition {name!r}; this model takes {takes}")
-        found = {}
+            if name not in takes:
+                those = f"the condition {' and '.join(takes)}" if takes else _NOTHING
+                raise InputError(f"there is no condition {name!r}; this model takes {those}")
+        if missing := [name for name in told if set(told) & set(values) and name not in values]:
+            raise InputError(
+                f"this model was told label and prompt together; give {missing[0]}=... as well"
+            )
+        found: dict[str, Tensor] = {}
         if "size" in values:
-            found["size"] = torch.tensor(_size(values["size"], sizes)).expand(n, 2)
+            found["size"] = torch.tensor(_size(values["size"], sizes or ())).expand(n, 2)
         if classes:
-            asked = values.get("label")
-            cycle = list(range(len(classes))) if asked is None else _labels(asked, classes)
-            found["label"] = torch.tensor(cycle).repeat(-(-n // len(cycle)))[:n]
+            cycle = _labels(values["label"], classes) if "label" in values else range(len(classes))
+            found["label"] = torch.tensor([cycle[i % len(cycle)] for i in range(n)])
+        if text:
+            captions.check_encoder(text)
+            given = values.get("prompt")
+            prompts = text["examples"] if given is None else captions.prompts(given)
+            rows = torch.arange(n) % len(prompts)
+            vectors = captions.embed(prompts, text["encoder"])
+            found[captions.VECTOR] = vectors[rows]
+            found[captions.CAPTION] = captions.pack(prompts)[rows]
         return found
 
 

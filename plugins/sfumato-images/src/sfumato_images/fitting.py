@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Fit", "Size", "fitted", "parse_size", "told"]
+__all__ = ["Fit", "Size", "fitted", "parse_size", "square", "told"]
 
 import re
 from typing import Literal, TypeAlias, get_args
@@ -35,6 +35,18 @@ def parse_size(text: int | str) -> Size:
     if not 1 <= min(height, width) <= max(height, width) <= LONGEST:
         raise InputError(f"size={text}: pictures have 1 to {LONGEST} pixels a side")
     return height, width
+
+
+def square(text: int | str) -> int:
+    """The side that a size stands for, which must be that of a square.
+
+    Raises:
+        InputError: see `parse_size`; and for another height than width.
+    """
+    height, width = parse_size(text)
+    if height != width:
+        raise InputError(f"size={text}: these pictures are squares; give one side, such as 32")
+    return height
 
 
 def told(size: Size) -> str:

@@ -25,13 +25,15 @@ from sfumato_eval import (
     summarise,
 )
 
+from . import matched
 from .classifier import LARGEST, Classifier, fit
 
 
 def metrics(train: Dataset) -> Sequence[Metric[Any]]:
     """What samples are measured by; trains the classifier that it needs, the same each time.
 
-    With classes: the share of samples recognised as the class asked for. In features: Frechet
+    With classes: the share of samples recognised as the class asked for; with captions: the share
+    in which the caption asked for can be found again (`matched`). In features: Frechet
     distance, KID, coverage with precision, recall and density, memorisation. In pixels: sliced
     Wasserstein distance. None of them is what papers print as FID or KID, which are defined by
     another network.
@@ -51,7 +53,10 @@ def metrics(train: Dataset) -> Sequence[Metric[Any]]:
 
 
 def _distances(seen: Features, train: Dataset) -> list[Metric[Any]]:
+    text = train.about.get("text")
+    told = [matched.fit(train, seen)] if text and len(text["examples"]) > 1 else []
     return [
+        *told,
         Frechet(seen),
         KID(seen),
         PRDC(seen),

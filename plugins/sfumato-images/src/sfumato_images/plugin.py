@@ -28,6 +28,39 @@ def sfumato_register(add: Add) -> None:
         "recipe",
         "images/folder",
         "sfumato_images.recipes:Folder",
-        summary="your own images, class-conditional where sub-folders give classes",
+        summary="your own images, told the classes and captions that they have",
         source="Karras et al. 2022, arXiv:2206.00364",
     )
+    add(
+        "recipe",
+        "images/fashion",
+        "sfumato_images.recipes:Fashion",
+        summary="class-conditional clothes, 28 x 28; `sfumato data get fashion-mnist` first",
+        source="Xiao et al. 2017, arXiv:1708.07747",
+    )
+    add(
+        "recipe",
+        "images/emoji",
+        "sfumato_images.recipes:Emoji",
+        summary="emoji by their names, 32 x 32; `sfumato data get emoji` first",
+        source="Noto Color Emoji",
+    )
+    add(
+        "recipe",
+        "images/photos",
+        "sfumato_images.recipes:Photos",
+        summary="patches of photographs, 32 x 32; `sfumato data get photographs` first",
+        source="scikit-image",
+    )
+    for verb, summary, source in (
+        ("inpaint", "draw anew what a mask marks in pictures", "arXiv:2201.09865"),
+        ("outpaint", "continue pictures beyond their edges", "arXiv:2201.09865"),
+        ("vary", "draw pictures anew from a level of noise", "arXiv:2108.01073"),
+    ):
+        add(
+            "command",
+            f"images/{verb}",
+            f"sfumato_images.commands:{verb}",
+            summary=summary,
+            source=source,
+        )

@@ -1,10 +1,11 @@
-"""One picture that shows many images: a grid, with a row for each class where there are classes."""
+"""One picture that shows many images: a grid, with a row for each class or prompt that repeats."""
 
 from __future__ import annotations
 
 __all__ = ["preview"]
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sfumato import Batch
 
+from .captions import CAPTION, unpack
 from .files import pictures, save
 
 _CELL = 48  # images smaller than this are enlarged by a whole factor
@@ -21,6 +23,7 @@ _SIDE = 2048  # the picture is not larger than this unless one image is
 _ACROSS, _MOST = 10, 100  # images in a row of a class; images where there are no rows
 _GAP = 4
 _TEXT = 14
+_WORDS = 48  # letters of a caption that are shown
 
 Rows = Sequence[tuple[str, Sequence[int]]]
 
@@ -28,8 +31,9 @@ Rows = Sequence[tuple[str, Sequence[int]]]
 def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
     """Write a PNG file with images of a batch, enlarged if they are tiny.
 
-    With at least two classes among them, each class has a row of up to ten, its name beside it;
-    otherwise up to a hundred stand in rows of equal length.
+    With at least two classes among them, each class has a row of up to ten, its name beside it, and
+    so has each caption where there are captions; otherwise up to a hundred stand in rows of equal
+    length.
 
     Args:
         batch: images in [-1, 1].
@@ -47,6 +51,8 @@ def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
 def _rows(batch: Batch, about: Mapping[str, Any], across: int, down: int) -> Rows:
     """For each row its name and which images stand in it."""
     count = len(batch.x)
+    if CAPTION in batch.condition:
+        return _captioned(unpack(batch.condition[CAPTION]), min(across, _ACROSS), down)
     labels = batch.condition.get("label")
     if labels is None or len(labels.unique()) < 2:
         columns = min(across, math.ceil(math.sqrt(min(count, _MOST))))
@@ -58,6 +64,17 @@ def _rows(batch: Batch, about: Mapping[str, Any], across: int, down: int) -> Row
             torch.nonzero(labels == label)[:, 0].tolist()[: min(across, _ACROSS)],
         )
         for label in labels.unique().tolist()[:down]
+    ]
+
+
+def _captioned(texts: Sequence[str], across: int, down: int) -> Rows:
+    """A row for each caption, in the order in which they come."""
+    rows: dict[str, list[int]] = {}
+    for i, text in enumerate(texts):
+        rows.setdefault(text, []).append(i)
+    return [
+        (textwrap.shorten(text, _WORDS, placeholder=" ..."), index[:across])
+        for text, index in list(rows.items())[:down]
     ]
 
 

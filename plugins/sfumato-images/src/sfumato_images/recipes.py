@@ -1,14 +1,14 @@
-"""Recipes: a class-conditional diffusion model of images, from data to sampler."""
+"""Recipes: diffusion models of images told a class or a caption, from data to sampler."""
 
 from __future__ import annotations
 
-__all__ = ["Digits", "Folder"]
+__all__ = ["Digits", "Emoji", "Fashion", "Folder", "Photos"]
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import AfterValidator, Field
@@ -23,6 +23,8 @@ from sfumato_train import times as laws
 from sfumato_train.times import Times
 from sfumato_train.weights import named
 
+from . import captions as text
+from .fashion import CLOTHES
 from .fitting import Fit, parse_size
 
 
@@ -35,7 +37,7 @@ def _size(size: int | str | None) -> int | str | None:
 
 
 class Folder(Recipe):
-    """A diffusion model of images, told their class where they have classes.
+    """A diffusion model of images, told their class and caption where they have them.
 
     The defaults are those of Karras et al. 2022 (arXiv:2206.00364): noise added to the data, a
     preconditioned network, log-normal noise levels; sampled by DPM-Solver++(2M).
@@ -57,6 +59,9 @@ class Folder(Recipe):
     channels: int | None = Field(
         None, ge=1, le=4, description="1: grey, 3: colour, 4: with alpha; else as the pictures are"
     )
+    captions: bool = Field(
+        True, description="train on captions where pictures have them, beside their classes"
+    )
     flip: bool = Field(False, description="train on mirror images too")
     network: str = Field("unet", description="a registered network")
     network_size: str = Field("tiny", description="one of its sizes, such as tiny, small, base")
@@ -73,7 +78,7 @@ class Folder(Recipe):
     )
     noise_std: float = Field(1.2, gt=0, description="lognormal: its standard deviation")
     condition_dropout: float = Field(
-        0.1, ge=0, le=1, description="share trained without the class, which guidance needs"
+        0.1, ge=0, le=1, description="share trained without conditions, which guidance needs"
     )
     sampler: str = Field(
         "dpmpp-2m", description="a registered sampler; a command may ask for another"
@@ -81,7 +86,7 @@ class Folder(Recipe):
     grid: str = Field("karras", description="a registered grid; a command may ask for another")
     sampling_steps: int = Field(20, ge=1, description="steps of the sampler")
     guidance: float | None = Field(
-        None, description="classifier-free guidance where a class is asked for"
+        None, description="classifier-free guidance where a class or a prompt is asked for"
     )
 
     batch: int = Field(64, ge=1, description="images in each step")
@@ -92,6 +97,7 @@ class Folder(Recipe):
             "channels": self.channels,
             "fit": self.fit,
             "buckets": self.buckets,
+            "captions": self.captions,
         }
 
     def model(self, about: Mapping[str, Any]) -> Model:
@@ -100,6 +106,7 @@ class Folder(Recipe):
             self.network_size,
             channels=about["channels"],
             classes=len(about["classes"]),
+            vector=about["text"]["dimension"] if "text" in about else 0,
             **self._levels(
                 [side for size in about.get("buckets", [about["size"]]) for side in size]
             ),
@@ -111,7 +118,7 @@ class Folder(Recipe):
 
         return Model(
             process=process,
-            denoiser=Preconditioned(net, process, self.predict, sigma_data=about["sigma_data"]),
+            denoiser=Told(net, process, self.predict, sigma_data=about["sigma_data"]),
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
@@ -162,13 +169,75 @@ class Digits(Folder):
 
     steps: int = Field(1100, ge=1, description="optimiser steps")
     lr: float = Field(3e-3, gt=0, le=1, description="peak learning rate of AdamW")
-    held: float = Field(0.25, ge=0, lt=1, description="share of the data never trained on")
+    held: float | None = Field(0.25, ge=0, lt=1, description="share of the data never trained on")
     condition_dropout: float = Field(
         0.05, ge=0, le=1, description="share trained without the class, which guidance needs"
     )
     guidance: float | None = Field(
         1.25, description="classifier-free guidance where a class is asked for"
     )
+
+
+class Fashion(Folder):
+    """Fashion-MNIST: 60,000 pictures of clothes of 10 classes; its 10,000 test pictures are held.
+
+    Xiao et al. 2017, arXiv:1708.07747.
+    """
+
+    known: ClassVar[str | None] = "fashion-mnist"
+
+    held: float | None = Field(
+        None, ge=0, lt=1, description="share never trained on; none: the test part of Fashion-MNIST"
+    )
+    steps: int = Field(3000, ge=1, description="optimiser steps")
+    lr: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
+
+    def reading(self) -> Mapping[str, Any]:
+        return {**super().reading(), "classes": CLOTHES}
+
+
+class Emoji(Folder):
+    """Emoji of a colour-bitmap font, told their names: the pictures of Noto Color Emoji."""
+
+    known: ClassVar[str | None] = "emoji"
+
+    size: Annotated[int | str | None, AfterValidator(_size)] = Field(
+        32, description="pixels a side"
+    )
+    network_size: str = Field("mini", description="one of its sizes, such as tiny, small, base")
+    steps: int = Field(4000, ge=1, description="optimiser steps")
+    lr: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    guidance: float | None = Field(
+        2.0, description="classifier-free guidance where a prompt is asked for"
+    )
+
+
+class Photos(Folder):
+    """Patches of photographs, without conditions: textures and edges as nature has them."""
+
+    known: ClassVar[str | None] = "photographs"
+
+    size: Annotated[int | str | None, AfterValidator(_size)] = Field(
+        32, description="pixels a side of the patches"
+    )
+    held: float | None = Field(
+        0.2, ge=0, lt=1, description="share of the regions of the photographs never trained on"
+    )
+    stride: int | None = Field(
+        None, ge=1, description="pixels between patches; none: half of their side"
+    )
+    flip: bool = Field(True, description="train on mirror images too")
+
+    def reading(self) -> Mapping[str, Any]:
+        return {"patch": self.size, "stride": self.stride, "channels": self.channels}
+
+
+class Told(Preconditioned):
+    """A denoiser whose network is not told the text of a caption: that is for people."""
+
+    def given(self, **condition: Any) -> Self:
+        condition.pop(text.CAPTION, None)
+        return super().given(**condition)
 
 
 @dataclass(frozen=True, eq=False)

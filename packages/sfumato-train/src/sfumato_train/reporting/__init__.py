@@ -78,9 +78,7 @@ def _page(material: Material) -> Page:
     sections = [_section(material, *part) for part in _parts(material)]
     sections.append(_failures(material))
     made = datetime.now(UTC)
-    where = (
-        f"the data at {run.data_path}" if run.data_path else f"the demo data of {run.domain.name}"
-    )
+    where = f"the data at {run.data_path}" if run.data_path else f"the data of {run.name}"
     return Page(
         title=run.name,
         words=f"A model of {where}; reported on {made:%d %B %Y, %H:%M} UTC.",
@@ -142,10 +140,12 @@ def _facts(material: Material) -> dict[str, str]:
     losses = [row["held_loss"] for row in rows if row.get("held_loss") is not None]
     sampler = repr(material.model.sampler).removesuffix("()")
     guided = "" if material.guidance in (None, 1) else f", guidance {material.guidance:g}"
+    share = run.recipe.held
+    apart = "their own test part" if share is None else f"{share:.0%}"
     facts = {
         "steps trained": f"{material.saved.step:,} of {run.recipe.steps:,}",
         "parameters": f"{weights:,}",
-        "data items": f"{run.data_items:,}, {run.recipe.held:.0%} held out",
+        "data items": f"{run.data_items:,}, {apart} held out",
     }
     facts |= {"held-out loss": f"{losses[-1]:.4g}"} if losses else {}
     return facts | {
