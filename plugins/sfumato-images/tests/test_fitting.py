@@ -70,7 +70,7 @@ def test_the_recipe_takes_sizes_in_both_forms():
     for word in ("size=32", "size=32x32"):
         assert parse_words(Folder, [word]).reading()["size"] == 32
     assert parse_words(Folder, ["size=64x48", "fit=pad"]).reading() == {
-        "size": "64x48", "channels": None, "fit": "pad", "buckets": None,
+        "size": "64x48", "channels": None, "fit": "pad", "buckets": None, "captions": True,
     }  # fmt: skip
     with pytest.raises(InputError, match=r"size=0x3: .*1 to 4096 pixels a side"):
         parse_words(Folder, ["size=0x3"])

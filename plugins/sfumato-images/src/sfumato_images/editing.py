@@ -25,6 +25,7 @@ from sfumato_train.files import write_json
 from sfumato_train.folders import placed
 
 from .files import SUFFIXES, decode, header, pictures, save
+from .fitting import Size
 from .strips import strip
 
 Make = Callable[..., Tensor]
@@ -76,7 +77,8 @@ def edit(
     opened = open_run(run)
     check(out)
     files = _files(images)
-    size = None if as_is else tuple(opened.about["size"])
+    height, width = opened.about["size"]
+    size = None if as_is else (height, width)
     sources = [_picture(file, opened.about["channels"], size) for file in files]
     known = _known(masks, files, sources, size)
     condition = _condition(opened, words, n)
@@ -111,24 +113,16 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _picture(file: Path, channels: int, size: tuple[int, ...] | None) -> Tensor:
+def _picture(file: Path, channels: int, size: Size | None) -> Tensor:
     """(C, H, W) in [-1, 1], scaled and cut to the size wanted if it has another."""
-    height, width = header(file).size
-    if size in (None, (height, width)):
-        return decode(file, channels)
-    if size is not None and size[0] == size[1]:
-        return decode(file, channels, size[0])
-    raise InputError(
-        f"{file} is {height} x {width} (height x width), but the model was trained on "
-        f"{' x '.join(map(str, size or ()))}; bring it to that size, or say --as-is"
-    )
+    return decode(file, channels, None if size == header(file).size else size)
 
 
 def _known(
     masks: Sequence[Path],
     files: Sequence[Path],
     sources: Sequence[Tensor],
-    size: tuple[int, ...] | None,
+    size: Size | None,
 ) -> list[Tensor]:
     """For each picture (H, W) bool, True where it is kept."""
     if not masks:
