@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,15 +57,16 @@ class Batches:
         self.seed = seed
         groups = groups_of(dataset)
         if groups is None:
-            self._rows: Sequence[_Row] = [_Row(seed, ("order",), range(len(dataset)))]
-            self._plan: _Plan | None = None
+            self._rows = [_Row(seed, ("order",), torch.arange(len(dataset)))]
+            self._plan = None
         else:
-            items: dict[int, list[int]] = {}
-            for item, group in enumerate(groups):
-                items.setdefault(group, []).append(item)
-            ordered = sorted(items)
-            self._rows = [_Row(seed, ("order", group), items[group]) for group in ordered]
-            self._plan = _Plan(seed, size, [len(items[group]) for group in ordered])
+            which, counts = np.unique(groups, return_counts=True)
+            parts = np.split(np.argsort(groups, kind="stable"), np.cumsum(counts)[:-1])
+            self._rows = [
+                _Row(seed, ("order", group), torch.from_numpy(part))
+                for group, part in zip(which.tolist(), parts, strict=True)
+            ]
+            self._plan = _Plan(seed, size, counts.tolist())
 
     def index(self, step: int) -> list[int]:
         """The items of a step."""
@@ -79,8 +81,8 @@ class Batches:
 class _Row:
     """An endless row of items, epoch after epoch, each in an order of its own."""
 
-    def __init__(self, seed: int, path: Sequence[str | int], own: Sequence[int]) -> None:
-        self.seed, self.path, self.own = seed, path, torch.as_tensor(own)
+    def __init__(self, seed: int, path: Sequence[str | int], own: Tensor) -> None:
+        self.seed, self.path, self.own = seed, path, own
         self._orders: dict[int, Tensor] = {}
         self._lock = threading.Lock()
 
