@@ -15,7 +15,7 @@ median over the seeds: ours above the floor at most 0.7 of theirs, or ours at mo
     .venv/bin/python tools/bench/quality.py --tune      # theirs at three learning rates
     .venv/bin/python tools/bench/quality.py             # seeds 0 to 2, and the table
 
-Rows go to `build/quality/rows.jsonl`; what is there is not run again. Of two idle cores the first
+Rows go to `runs/quality/rows.jsonl`; what is there is not run again. Of two idle cores the first
 takes about 25 minutes, the second an hour.
 """
 
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0, help="CPU minutes of training")
     parser.add_argument("--tune", action="store_true", help="theirs, on the tuning seed")
     parser.add_argument("--rates", nargs="+", type=float, default=list(RATES))
-    parser.add_argument("--out", type=Path, default=Path("build/quality"))
+    parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     words = parser.parse_args()
     words.out.mkdir(parents=True, exist_ok=True)
     file = words.out / "rows.jsonl"

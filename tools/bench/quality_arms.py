@@ -33,8 +33,9 @@ from sfumato_nn.unet import UNet
 from sfumato_train import Denoising, Settings, Training, fit, times
 from sfumato_train.drawing import draw
 
-CALLS = 20
+CALLS, CHUNK = 20, 100  # network calls for a sample, samples at a time
 CLASSES = 10
+LEVELS = 1000  # noise levels of theirs
 TUNING = 100
 """The seed that options are chosen on: it splits the training part, and sees no test image."""
 
@@ -55,7 +56,14 @@ OURS: Options = {
     "noise_std": 1.2,
     "warmup": 50,
 }
-THEIRS: Options = {"widths": [16, 32, 64], "layers": 1, "groups": 8, "batch": 32, "lr": 1e-3}
+THEIRS: Options = {
+    "widths": [16, 32, 64],
+    "layers": 1,
+    "groups": 8,
+    "attention": [2],
+    "batch": 32,
+    "lr": 1e-3,
+}
 
 
 @dataclass(frozen=True)
@@ -152,134 +160,176 @@ class Made:
     facts: Mapping[str, Any]
 
 
-def ours(data: Tensors, labels: Tensor, seed: int, budget: float, options: Options) -> Made:
-    """EDM preconditioning, log-normal noise levels, AdamW, EMA; DPM-Solver++(2M) on Karras' grid."""
-    sigma_data = data.about["sigma_data"]
+class Clock:
+    """When each step ended, as (seconds of CPU time of the process, of wall time)."""
 
-    def built() -> tuple[Training, UNet]:
-        torch.manual_seed(seed)
-        net = UNet(
-            1,
-            widths=options["widths"],
-            blocks=options["blocks"],
-            attention=options["attention"],
-            classes=CLASSES,
-        )
-        process = edm()
-        denoiser = Preconditioned(net, process, "edm", sigma_data=sigma_data)
-        mean = options["noise_mean"] + math.log(sigma_data)
-        law = partial(times.lognormal, mean=mean, std=options["noise_std"])
-        objective = Denoising(process, denoiser, times=law, dropout=0.0)
-        model = Model(process, denoiser, DPMSolverPP(), grids.karras, CALLS, _blank)
-        return Training(objective, data, model), net
+    def __init__(self) -> None:
+        self.stamps: list[tuple[float, float]] = []
+        self.stamp()
 
-    def train(training: Training, steps: int) -> tuple[Model, list[float]]:
-        settings = Settings(
-            seed=seed,
-            steps=steps,
-            batch=options["batch"],
-            lr=options["lr"],
-            beta2=options["beta2"],
-            ema=options["ema"],
-            warmup=options["warmup"],
-            save=10**9,
-        )
-        kept: list[Model] = []
-        stamps = [time.process_time()]
-        after = training.objective.after
+    def stamp(self) -> None:
+        """Note the present time."""
+        self.stamps.append((time.process_time(), time.perf_counter()))
 
-        def stamp(player: str, step: int) -> None:
-            after(player, step)
-            stamps.append(time.process_time())
+    def spent(self) -> float:
+        """CPU seconds from the first stamp to the last."""
+        return self.stamps[-1][0] - self.stamps[0][0]
 
-        training.objective.after = stamp  # type: ignore[method-assign]
-        with tempfile.TemporaryDirectory() as folder:
-            fit(training, settings, Path(folder), on_save=lambda step, model: kept.append(model))
-        stamps.append(time.process_time())
-        return kept[-1], stamps
+    def each(self, skip: int) -> np.ndarray:
+        """(steps, 2) CPU and wall seconds of the steps, without the first few."""
+        return np.diff(np.array(self.stamps), axis=0)[skip:]
 
-    steps = _steps(RESERVE * budget, lambda count: train(built()[0], count)[1])
-    training, net = built()
-    model, stamps = train(training, steps)
-    began = time.process_time()
-    made = draw(model, len(labels), seed=seed, condition={"label": labels}, batch=250)
-    spent = time.process_time() - began
-    return Made(made.x, _facts(net, steps, options["batch"], stamps[-1] - stamps[0], spent))
+
+def our_net(options: Options) -> UNet:
+    """A U-Net of ours."""
+    return UNet(
+        1,
+        widths=options["widths"],
+        blocks=options["blocks"],
+        attention=options["attention"],
+        classes=CLASSES,
+    )
+
+
+def our_training(net: nn.Module, data: Tensors, options: Options) -> Training:
+    """EDM preconditioning, log-normal noise levels; DPM-Solver++(2M) on Karras' grid."""
+    process, sigma_data = edm(), data.about["sigma_data"]
+    denoiser = Preconditioned(net, process, "edm", sigma_data=sigma_data)
+    mean = options["noise_mean"] + math.log(sigma_data)
+    law = partial(times.lognormal, mean=mean, std=options["noise_std"])
+    objective = Denoising(process, denoiser, times=law, dropout=0.0)
+    return Training(
+        objective, data, Model(process, denoiser, DPMSolverPP(), grids.karras, CALLS, _blank)
+    )
 
 
 def _blank(n: int, generator: torch.Generator) -> Tensor:
     return torch.zeros(n, 1, 28, 28)
 
 
-def theirs(data: Tensors, labels: Tensor, seed: int, budget: float, options: Options) -> Made:
-    """`diffusers` as in its example of unconditional training, with class labels.
+def fit_ours(training: Training, steps: int, seed: int, options: Options) -> tuple[Model, Clock]:
+    """The model with averaged weights after so many steps of `sfumato_train.fit`."""
+    settings = Settings(
+        seed=seed,
+        steps=steps,
+        batch=options["batch"],
+        lr=options["lr"],
+        beta2=options["beta2"],
+        ema=options["ema"],
+        warmup=options["warmup"],
+        save=10**9,
+    )
+    kept: list[Model] = []
+    after = training.objective.after
+    clock = Clock()
 
-    UNet2DModel, DDPMScheduler of 1000 steps, noise prediction, AdamW (0.95, 0.999), warm-up over a
-    tenth of the steps (at most 500) and cosine, gradients clipped to 1, EMAModel with its warm-up;
-    DPMSolverMultistep. Images are 28 x 28 without padding: its net halves them twice. Batches are
+    def stamp(player: str, step: int) -> None:
+        after(player, step)
+        clock.stamp()
+
+    training.objective.after = stamp  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        fit(training, settings, Path(folder), on_save=lambda step, model: kept.append(model))
+    clock.stamp()
+    return kept[-1], clock
+
+
+def ours(data: Tensors, labels: Tensor, seed: int, budget: float, options: Options) -> Made:
+    """Samples of ours."""
+
+    def built() -> Training:
+        torch.manual_seed(seed)
+        return our_training(our_net(options), data, options)
+
+    def train(training: Training, steps: int) -> tuple[Model, Clock]:
+        return fit_ours(training, steps, seed, options)
+
+    steps = _steps(RESERVE * budget, lambda count: train(built(), count)[1])
+    model, clock = train(built(), steps)
+    began = time.process_time()
+    made = draw(model, len(labels), seed=seed, condition={"label": labels}, batch=CHUNK)
+    spent = time.process_time() - began
+    return Made(made.x, _facts(model.denoiser, steps, options, clock, spent))
+
+
+def their_net(options: Options) -> nn.Module:
+    """A U-Net of theirs. It halves 28 x 28 twice without remainder, so nothing is padded."""
+    from diffusers import UNet2DModel
+
+    levels = range(len(options["widths"]))
+    kinds = ["Attn" if i in options["attention"] else "" for i in levels]
+    net: nn.Module = UNet2DModel(
+        sample_size=28,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=options["layers"],
+        block_out_channels=options["widths"],
+        norm_num_groups=options["groups"],
+        down_block_types=[f"{kind}DownBlock2D" for kind in kinds],
+        up_block_types=[f"{kind}UpBlock2D" for kind in reversed(kinds)],
+        num_class_embeds=CLASSES,
+    )
+    return net
+
+
+def fit_theirs(net: nn.Module, data: Tensors, steps: int, options: Options) -> tuple[Any, Clock]:
+    """Their average after so many steps of the loop of their example, with class labels.
+
+    DDPMScheduler of 1000 steps, noise prediction, AdamW (0.95, 0.999), warm-up over a tenth of the
+    steps (at most 500) and cosine, gradients clipped to 1, EMAModel with its warm-up. Batches are
     taken from memory, not from a DataLoader, in its favour.
     """
-    from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
+    from diffusers import DDPMScheduler
     from diffusers.optimization import get_cosine_schedule_with_warmup
     from diffusers.training_utils import EMAModel
 
-    scheduler = DDPMScheduler(num_train_timesteps=1000)
     x, classes = data.x, data.condition["label"]
+    scheduler = DDPMScheduler(num_train_timesteps=LEVELS)
+    optimiser = torch.optim.AdamW(
+        net.parameters(), lr=options["lr"], betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8
+    )
+    rate = get_cosine_schedule_with_warmup(optimiser, min(500, steps // 10), steps)
+    ema = EMAModel(net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    size, order = options["batch"], torch.empty(0, dtype=torch.long)
+    clock = Clock()
+    for _ in range(steps):
+        if len(order) < size:
+            order = torch.randperm(len(x))
+        index, order = order[:size], order[size:]
+        clean = x[index]
+        noise = torch.randn_like(clean)
+        t = torch.randint(0, LEVELS, (size,))
+        noisy = scheduler.add_noise(clean, noise, t)
+        loss = F.mse_loss(net(noisy, t, class_labels=classes[index]).sample, noise)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        rate.step()
+        optimiser.zero_grad()
+        ema.step(net.parameters())
+        loss.detach().item()  # they log it
+        clock.stamp()
+    return ema, clock
+
+
+def theirs(data: Tensors, labels: Tensor, seed: int, budget: float, options: Options) -> Made:
+    """Samples of theirs, by DPMSolverMultistep."""
+    from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
     def built() -> nn.Module:
         torch.manual_seed(seed)
-        widths = options["widths"]
-        plain = len(widths) - 1  # attention at the coarsest level
-        net: nn.Module = UNet2DModel(
-            sample_size=28,
-            in_channels=1,
-            out_channels=1,
-            layers_per_block=options["layers"],
-            block_out_channels=widths,
-            norm_num_groups=options["groups"],
-            down_block_types=(*["DownBlock2D"] * plain, "AttnDownBlock2D"),
-            up_block_types=("AttnUpBlock2D", *["UpBlock2D"] * plain),
-            num_class_embeds=CLASSES,
-        )
-        return net
+        return their_net(options)
 
-    def train(net: nn.Module, steps: int) -> tuple[Any, list[float]]:
-        optimiser = torch.optim.AdamW(
-            net.parameters(), lr=options["lr"], betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8
-        )
-        rate = get_cosine_schedule_with_warmup(optimiser, min(500, steps // 10), steps)
-        ema = EMAModel(
-            net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75
-        )
-        size, order = options["batch"], torch.empty(0, dtype=torch.long)
-        stamps = [time.process_time()]
-        for _ in range(steps):
-            if len(order) < size:
-                order = torch.randperm(len(x))
-            index, order = order[:size], order[size:]
-            clean = x[index]
-            noise = torch.randn_like(clean)
-            t = torch.randint(0, scheduler.config.num_train_timesteps, (size,))
-            noisy = scheduler.add_noise(clean, noise, t)
-            loss = F.mse_loss(net(noisy, t, class_labels=classes[index]).sample, noise)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimiser.step()
-            rate.step()
-            optimiser.zero_grad()
-            ema.step(net.parameters())
-            stamps.append(time.process_time())
-        return ema, stamps
-
-    steps = _steps(budget, lambda count: train(built(), count)[1])
+    steps = _steps(budget, lambda count: fit_theirs(built(), data, count, options)[1])
     net = built()
-    ema, stamps = train(net, steps)
+    ema, clock = fit_theirs(net, data, steps, options)
     ema.copy_to(net.parameters())
     net.eval()
     began = time.process_time()
     chunks = []
-    for some in labels.split(250):
-        sampler = DPMSolverMultistepScheduler.from_config(scheduler.config)
+    for some in labels.split(CHUNK):
+        trained = DDPMScheduler(num_train_timesteps=LEVELS)
+        sampler = DPMSolverMultistepScheduler.from_config(trained.config)
         sampler.set_timesteps(CALLS)
         y = torch.randn(len(some), 1, 28, 28)
         with torch.inference_mode():
@@ -287,26 +337,22 @@ def theirs(data: Tensors, labels: Tensor, seed: int, budget: float, options: Opt
                 y = sampler.step(net(y, t, class_labels=some).sample, t, y).prev_sample
         chunks.append(y.clone())
     spent = time.process_time() - began
-    return Made(
-        torch.cat(chunks), _facts(net, steps, options["batch"], stamps[-1] - stamps[0], spent)
-    )
+    return Made(torch.cat(chunks), _facts(net, steps, options, clock, spent))
 
 
-def _steps(budget: float, run: Callable[[int], list[float]]) -> int:
+def _steps(budget: float, run: Callable[[int], Clock]) -> int:
     """How many steps fit a budget of CPU seconds, from the median of 24 steps."""
-    stamps = run(30)
-    each = np.diff(stamps[:31])[6:]
-    return max(1, int(budget / float(np.median(each))))
+    return max(1, int(budget / float(np.median(run(30).each(skip=6)[:24, 0]))))
 
 
 def _facts(
-    net: nn.Module, steps: int, batch: int, trained: float, sampled: float
+    net: nn.Module, steps: int, options: Options, clock: Clock, sampled: float
 ) -> dict[str, Any]:
     return {
         "parameters": sum(p.numel() for p in net.parameters()),
         "steps": steps,
-        "images": steps * batch,
-        "train_cpu_s": round(trained, 2),
+        "images": steps * options["batch"],
+        "train_cpu_s": round(clock.spent(), 2),
         "sample_cpu_s": round(sampled, 2),
     }
 
