@@ -98,8 +98,8 @@ def main() -> None:
     """Print one row for each comparison and seed, and the medians over the seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", help="the comparison whose name begins so")
     words = parser.parse_args()
