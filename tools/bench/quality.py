@@ -185,9 +185,8 @@ def main() -> None:
         [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     )
     for together in jobs(words, rows):
-        if all(any(job.items() <= row.items() for row in rows) for job in together):
-            continue
-        found = run(together, words.out)
+        missing = [j for j in together if not any(j.items() <= row.items() for row in rows)]
+        found = run(missing, words.out)
         rows += found
         with file.open("a") as lines:
             lines.writelines(json.dumps(row) + "\n" for row in found)
