@@ -19,15 +19,12 @@ def reach(net, size, at):
     return x.grad[0, 0].abs() > 0
 
 
-def test_levels_widen_what_an_output_sees_and_attention_sees_all(awake):
+def test_levels_widen_what_an_output_sees_and_attention_sees_all(awake, monkeypatch):
     # Group norms look at the whole item; without them only convolutions and attention mix places.
+    monkeypatch.setattr(torch.nn.functional, "group_norm", lambda x, *norm: x)
+
     def net(widths, attention=()):
-        made = awake(UNet(1, space=1, widths=widths, blocks=1, attention=attention)).double()
-        for name, module in list(made.named_modules()):
-            if isinstance(module, torch.nn.GroupNorm):
-                parent = made.get_submodule(name.rpartition(".")[0])
-                setattr(parent, name.rpartition(".")[2], torch.nn.Identity())
-        return made
+        return awake(UNet(1, space=1, widths=widths, blocks=1, attention=attention)).double()
 
     flat, deep = reach(net((8,)), 65, 32), reach(net((8, 8, 8)), 65, 32)
     assert flat.nonzero().flatten().tolist() == list(range(32 - 4, 32 + 5))
@@ -56,3 +53,27 @@ def test_fine_detail_passes_beside_the_coarse_levels(noise, awake):
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         UNet(1, **options)
+
+
+def test_channels_last_in_memory_changes_nothing(noise, awake):
+    net = awake(UNet(4, widths=(8, 16), blocks=1, attention=(1,), head=8, classes=3)).double()
+    x, clock = noise(3, 4, 6, 5).double(), noise(3)
+    context = net.encode(label=torch.tensor([0, 2, 1]))["context"].detach()
+    weights = list(net.parameters())
+
+    def outcome(x):
+        x = x.requires_grad_()
+        y = net(x, clock, context)
+        loss = (y * noise(*y.shape, seed=5)).sum()
+        return [y, *torch.autograd.grad(loss, [x, *weights], allow_unused=True)]
+
+    plain = outcome(x.clone())
+    last = x.clone(memory_format=torch.channels_last)
+    net.to(memory_format=torch.channels_last)
+    for one, other in zip(outcome(last), plain, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_no_item_gives_no_item(awake):
+    net = awake(UNet(2, widths=(8, 16), blocks=1, attention=(1,), head=8))
+    assert net(torch.zeros(0, 2, 4, 4), torch.zeros(0)).shape == (0, 2, 4, 4)

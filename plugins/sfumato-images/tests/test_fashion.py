@@ -60,7 +60,9 @@ def test_a_class_that_no_image_has_keeps_its_number(folder):
 def test_what_does_not_go_together_is_told(folder):
     with pytest.raises(InputError, match=r"a label 9, but 9 classes are named"):
         fashion.read(folder, NAMES[:9])
-    with pytest.raises(InputError, match="images of 28 x 28; size=32 x 32 resizes files of pictures"):
+    with pytest.raises(
+        InputError, match="images of 28 x 28; size=32 x 32 resizes files of pictures"
+    ):
         fashion.read(folder, NAMES, size=32)
     labels = folder / "t10k-labels-idx1-ubyte.gz"
     labels.write_bytes((folder / "train-labels-idx1-ubyte.gz").read_bytes())

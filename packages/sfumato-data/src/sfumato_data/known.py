@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "brown", "digits8", "emoji", "fashion_mnist", "icbm152", "moses", "photographs", "promoters",
+    "brown", "digits8", "emoji", "fashion_mnist", "icbm152", "moses", "opencv_digits",
+    "photographs", "promoters",
 ]  # fmt: skip
 
 from .sources import Source
@@ -89,6 +90,17 @@ moses = Source(
     size=12_880_653,
     license="MIT",
     what="the MOSES benchmark: 1,936,962 drug-like molecules as SMILES, in three parts",
+)
+
+opencv_digits = Source(
+    registry="debian",
+    package="opencv-doc",
+    version="4.6.0+dfsg-12",
+    root="usr/share/doc/opencv-doc/examples/data",
+    members={"digits.png": "60c917758ef97cc090f35cd8e293e4de691ef942847da0ff80dedab33d57c662"},
+    size=721_129,
+    license="Apache-2.0 and BSD-3-Clause",
+    what="5,000 handwritten digits, 20 x 20 grey, one picture of 50 rows, five rows a class",
 )
 
 photographs = Source(

@@ -18,6 +18,7 @@ def sfumato_register(add: Add) -> None:
         ("fashion-mnist", "fashion_mnist", "clothes, 28 x 28", "arXiv:1708.07747"),
         ("icbm152", "icbm152", "an average brain", "Fonov et al. 2011, NeuroImage 54"),
         ("moses", "moses", "drug-like molecules as SMILES", "arXiv:1811.12823"),
+        ("opencv-digits", "opencv_digits", "handwritten digits, 20 x 20", "OpenCV samples"),
         ("photographs", "photographs", "five colour photographs", "scikit-image"),
         ("promoters", "promoters", "DNA upstream of fly genes", "UCSC dm3, Bioconductor"),
     ):

@@ -14,7 +14,7 @@ from sfumato.errors import InputError
 
 from .attention import Attention
 from .embed import ClockEmbedding, Condition, Conditioner
-from .layers import convolution, group_norm, zeroed
+from .layers import convolution, group_norm, modulated, zeroed
 from .shapes import check_state, clocks
 
 
@@ -134,9 +134,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, signal: Tensor) -> Tensor:
         """Map x (B, before, *space), told the signal (B, S), to (B, after, *space)."""
         h = self.conv1(F.silu(self.norm1(x)))
-        shape = (len(x), -1, *[1] * (x.ndim - 2))
-        scale, shift = self.modulation(signal).view(shape).chunk(2, dim=1)
-        h = F.silu(self.norm2(h) * (1 + scale) + shift)
+        scale, shift = self.modulation(signal).chunk(2, dim=1)
+        h = F.silu(modulated(self.norm2, h, 1 + scale, shift))
         x = self.skip(x) + self.conv2(h)
         if self.attention is None or self.norm3 is None:
             return x
