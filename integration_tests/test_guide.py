@@ -22,7 +22,7 @@ def test_the_example_data_is_what_its_simulator_makes() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_guide_followed_word_for_word(tmp_path: Path) -> None:
     wheels, outside = guide.built(tmp_path / "wheels"), tmp_path / "outside"
     outside.mkdir()

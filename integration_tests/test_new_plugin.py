@@ -37,13 +37,13 @@ def test_it_is_clean(tides: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_it_is_typed(tides: Path) -> None:
     run(["mypy", "--cache-dir", str(ROOT / ".mypy_cache/new_plugin")], tides)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_it_passes_its_tests(tides: Path, tmp_path: Path) -> None:
     run(["hatchling", "build", "--target", "wheel", "-d", str(tmp_path)], tides)
     (wheel,) = tmp_path.glob("*.whl")
