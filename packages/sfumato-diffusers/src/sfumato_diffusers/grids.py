@@ -124,7 +124,9 @@ def _evenly(scheduler: Any) -> Any:
         return copy.deepcopy(scheduler)
     import diffusers
 
-    return getattr(diffusers, name).from_config(scheduler.config)
+    # without the list of defaults (`_use_default_values`), for which the other class has its own
+    facts = {k: v for k, v in scheduler.config.items() if not k.startswith("_")}
+    return getattr(diffusers, name).from_config(facts)
 
 
 def _column(values: Sequence[float] | Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["SfumatoScheduler"]
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -106,7 +107,7 @@ class SfumatoScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             given: in place of what the configuration says, or beside it.
         """
         facts = {**(config or {}), **given}
-        base = facts.pop("base", None) or facts.get("_class_name", "DDPMScheduler")
+        base = facts.pop("base", None) or facts.get("_class_name") or _class_of(config or {})
         own = {name: facts.pop(name) for name in _OWN if facts.get(name) is not None}
         if not isinstance(own.get("sampler", ""), str):
             own.pop("options", None)
@@ -302,7 +303,7 @@ class SfumatoScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return Walk(self._sampler, self._process, left, several, source)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """The state alpha x_0 + sigma eps at these timesteps, () or (B,), which need not be in a grid."""
+        """The state alpha x_0 + sigma eps at any timesteps, () or (B,)."""
         rules, process = self._rules, self._process
         level = rules.convention.clock.level(torch.as_tensor(timesteps).double().cpu())
         t = process.time(-2 * level)
@@ -340,6 +341,18 @@ def _name(kind: str, value: Any) -> str | None:
         if component.target.endswith(f":{value.__name__}") and component.load() is value:
             return component.name
     return None
+
+
+def _class_of(config: Mapping[str, Any]) -> str:
+    """The class with just these options; the configuration of a new scheduler does not name it."""
+    options = set(_public(config))
+    for name in FAMILIES:
+        if set(inspect.signature(getattr(diffusers, name)).parameters) == options:
+            return name
+    raise InputError(
+        "this configuration does not say of which scheduler it is; use "
+        "SfumatoScheduler.from_scheduler(pipe.scheduler)"
+    )
 
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:
