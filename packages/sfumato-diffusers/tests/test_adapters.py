@@ -9,9 +9,9 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
+    FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
-    FlowMatchEulerDiscreteScheduler,
     PixArtTransformer2DModel,
     SD3Transformer2DModel,
     UNet2DConditionModel,
@@ -34,7 +34,7 @@ def made(make: Any) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = make().eval()
-        for name, weight in net.named_parameters():  # some heads start at zero
+        for weight in net.parameters():  # some heads start at zero
             if not weight.any():
                 nn.init.normal_(weight, std=0.1)
     return net

@@ -20,8 +20,9 @@ class Adapter(nn.Module):
     """A network of diffusers, called as `adapter(x, timestep, **context)`.
 
     To use a network that sfumato-diffusers does not know, subclass: name its conditions in
-    `takes`, and write `forward`, which maps x (B, C, H, W) and float32 timesteps (B,) to an output
-    of the same shape. `encode` is called once for each trajectory.
+    `takes`, set `channels` where its configuration has no `in_channels`, and write `forward`,
+    which maps x (B, C, H, W) and float32 timesteps (B,) to an output of the same shape. `encode`
+    is called once for each trajectory.
 
     Args:
         model: the network.
@@ -39,14 +40,17 @@ class Adapter(nn.Module):
     @property
     def channels(self) -> int:
         """Channels of the state."""
-        config: Any = self.model.config
-        return int(config.in_channels)
+        return int(self._config["in_channels"])
 
     @property
     def patch(self) -> int:
         """Side of the square of the state that is one token of the network."""
-        config: Any = self.model.config
-        return int(config.get("patch_size") or 1)
+        return int(self._config.get("patch_size") or 1)
+
+    @property
+    def _config(self) -> Mapping[str, Any]:
+        config: Mapping[str, Any] = getattr(self.model, "config", {})
+        return config
 
     def encode(self, **condition: Any) -> dict[str, Any]:
         """Conditions as tensors that `forward` takes.

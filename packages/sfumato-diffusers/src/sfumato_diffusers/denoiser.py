@@ -59,11 +59,15 @@ class DiffusersDenoiser(Preconditioned):
     def forward(self, x: Tensor, t: Time) -> Dirac:
         if not isinstance(t, Tensor) or t.ndim > 1:
             raise InputError("a network of diffusers has one clock: a time of shape () or (B,)")
-        call = self.call(t)
-        timestep = call.timestep.to(x.device, torch.float32).expand(len(x))
+        keep, gain, scale_in, told = self.call(t)
+        timestep = told.to(x.device, torch.float32).expand(len(x))
+        if t.ndim == 0 and not t.requires_grad:
+            keep, gain, scale_in = float(keep), float(gain), float(scale_in)
+        else:
+            keep, gain = expand(x, keep), expand(x, gain)
         weight = next(self.net.parameters(), x)
-        output = self.net(scale(call.scale, x).to(weight.dtype), timestep, **self._context)
-        return self.read(x, output, expand(x, call.keep), expand(x, call.gain))
+        output = self.net(scale(scale_in, x).to(weight.dtype), timestep, **self._context)
+        return self.read(x, output, keep, gain)
 
     def call(self, t: Tensor) -> Call:
         """What the network is called with at times of any shape, and how it is read; float64."""

@@ -24,7 +24,7 @@ from .clocks import Indices
 from .conventions import FAMILIES, convention, supported
 from .denoiser import Call, DiffusersDenoiser
 from .grids import SchedulerGrid
-from .walking import Walk, calls
+from .walking import Walk, calls, forgets
 
 _OWN = ("sampler", "options", "grid", "base")
 
@@ -71,6 +71,7 @@ class SfumatoScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self._process: Any = self._rules.process
         probe = calls(self._sampler, self._process, uniform(self._process, 2))
         self._order = max(map(len, probe))
+        self._forgetful = self._order > 1 and forgets(self._sampler, self._process)
         self.register_to_config(
             **{name: value for name, value in theirs.config.items() if not name.startswith("_")},
             sampler=_name("sampler", type(self._sampler)),
@@ -299,8 +300,14 @@ class SfumatoScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         if isinstance(generator, list):
             source = generator[0] if len(generator) == 1 else Streams(generator)
         left = self._times[self._begins.index(index) :]
-        several = self._order > 1
-        return Walk(self._sampler, self._process, left, several, source)
+        return Walk(
+            self._sampler,
+            self._process,
+            left,
+            source,
+            several=self._order > 1,
+            forgetful=self._forgetful,
+        )
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The state alpha x_0 + sigma eps at any timesteps, () or (B,)."""

@@ -4,55 +4,73 @@ from __future__ import annotations
 
 __all__ = ["ZeroTerminal", "schedule"]
 
+import math
+
 import torch
 from torch import Tensor
 
-from sfumato_methods.gaussian import Table
+from sfumato_methods.gaussian import Schedule, Table
 
 
-class ZeroTerminal(Table):
+class ZeroTerminal:
     """A discrete chain that ends in pure noise: alpha(1) = 0, alpha linear in the last cell.
 
-    Lin et al. 2023, arXiv:2305.08891. At the times i/T, i < T, it is the chain of the table.
+    At the times i/T, i < T, it is the chain of the table, and log alpha is linear between them;
+    alpha^2 + sigma^2 = 1 (Lin et al. 2023, arXiv:2305.08891).
 
     Args:
         log_alpha: (T - 1,) strictly decreasing, for i = 1..T-1; alpha is 0 at i = T.
     """
 
     def __init__(self, log_alpha: Tensor) -> None:
-        super().__init__(torch.cat([log_alpha.double(), log_alpha.new_full((1,), -torch.inf)]))
+        self._chain = Table(log_alpha)
         self._last = float(log_alpha[-1])
+        self.steps = self._chain.steps + 1
+        """Number T of steps of the discrete chain."""
 
-    def _within(self, t: Tensor) -> Tensor:
-        """Place inside the last cell, from 0 to 1; negative before it."""
-        return t * self.steps - (self.steps - 1)
+    def _before(self, t: Tensor) -> Tensor:
+        """The time of the chain without its last cell."""
+        return (t * self.steps / self._chain.steps).clamp_max(1)
 
-    def log_alpha(self, t: Tensor) -> Tensor:
-        u = self._within(t)
-        before = super().log_alpha(t.clamp_max(1 - 1 / self.steps))
-        return torch.where(u > 0, self._last + torch.log1p(-u.clamp(0, 1)), before)
+    def _fade(self, t: Tensor) -> Tensor:
+        """From 0, where the last cell begins, to 1 at t = 1."""
+        return (t * self.steps - self._chain.steps).clamp(0, 1)
 
-    def log_alpha_rate(self, t: Tensor) -> Tensor:
-        u = self._within(t)
-        before = super().log_alpha_rate(t.clamp_max(1 - 1.5 / self.steps))
-        return torch.where(u >= 0, -self.steps / (1 - u.clamp(0, 1)), before)
+    def _log_alpha(self, t: Tensor) -> Tensor:
+        return self._chain.log_alpha(self._before(t)) + torch.log1p(-self._fade(t))
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """Scale of the data."""
+        return self._log_alpha(t).exp()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """Scale of the noise."""
+        return (-torch.expm1(2 * self._log_alpha(t))).sqrt()
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        alpha, sigma = self.alpha(t), self.sigma(t)
-        ends = self._within(t) >= 0
-        end_rate = -self.steps * torch.full_like(t, self._last).exp()
-        rate = torch.where(ends, end_rate, alpha * self.log_alpha_rate(t))
-        return rate, -alpha * rate / sigma
+        """Derivatives (d alpha/dt, d sigma/dt)."""
+        alpha = self.alpha(t)
+        slope = self._chain.log_alpha_rate(self._before(t)) * self.steps / self._chain.steps
+        last = -self.steps * math.exp(self._last)
+        rate = torch.where(t * self.steps > self._chain.steps, last, alpha * slope)
+        return rate, -alpha * rate / self.sigma(t)
+
+    def logsnr(self, t: Tensor) -> Tensor:
+        """log(alpha^2 / sigma^2)."""
+        twice = 2 * self._log_alpha(t)
+        return twice - (-torch.expm1(twice)).log()
 
     def time(self, logsnr: Tensor) -> Tensor:
+        """Inverse of `logsnr`."""
         alpha = torch.sigmoid(logsnr.double()).sqrt()
-        edge = torch.full_like(alpha, self._last).exp()
-        u = (1 - alpha / edge).clamp(0, 1)
-        before = super().time(logsnr.clamp_min(2 * self._last))
-        return torch.where(alpha < edge, 1 - (1 - u) / self.steps, before)
+        fade = (1 - alpha / math.exp(self._last)).clamp(0, 1)
+        return (self._chain.time(logsnr) * self._chain.steps + fade) / self.steps
+
+    def __repr__(self) -> str:
+        return f"ZeroTerminal(steps={self.steps})"
 
 
-def schedule(alpha_bar: Tensor) -> Table:
+def schedule(alpha_bar: Tensor) -> Schedule:
     """The chain with these alpha_bar_i, i = 1..T, descending; the last one may be 0."""
     log_alpha = 0.5 * alpha_bar.detach().double().cpu().log()
     return ZeroTerminal(log_alpha[:-1]) if alpha_bar[-1] == 0 else Table(log_alpha)
