@@ -210,7 +210,7 @@ class Flux(Adapter):
             asked = context.get("guidance", torch.tensor([self._GUIDANCE]))
             guidance = _fitted(asked.float(), x)
         height, width = x.shape[2] // 2, x.shape[3] // 2
-        patches = x.unflatten(2, (height, 2)).unflatten(4, (width, 2))
+        patches = x.reshape(len(x), -1, height, 2, width, 2)
         output = model(
             patches.permute(0, 2, 4, 1, 3, 5).reshape(len(x), height * width, -1),
             tokens,

@@ -39,8 +39,8 @@ class Autoencoder(nn.Module):
         self.vae = vae
         config: Any = vae.config
         # AutoencoderTiny is trained to give scaled latents
-        self._scale = float(config.get("scaling_factor") or 1.0)
-        self._shift = float(config.get("shift_factor") or 0.0)
+        self._scale: float | Tensor = float(config.get("scaling_factor") or 1.0)
+        self._shift: float | Tensor = float(config.get("shift_factor") or 0.0)
         means, stds = config.get("latents_mean"), config.get("latents_std")
         if means and stds:
             self._scale = self._scale / torch.tensor(stds).view(-1, 1, 1)

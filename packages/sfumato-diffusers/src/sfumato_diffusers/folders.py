@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["fetch"]
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from sfumato import InputError
 
 _LIBRARIES = ("diffusers", "transformers", "sfumato_diffusers.scheduler")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -34,7 +36,7 @@ def fetch(
     if local:
         source = folder
         _look_through(folder)
-    elif not _names_a_repository(source):
+    elif not _REPOSITORY.fullmatch(str(source)):
         raise InputError(
             f"{source} is neither a folder nor the name of a repository, such as owner/name"
         )
@@ -60,30 +62,19 @@ def fetch(
         raise InputError(f"{source} cannot be loaded {where}({_told(error)})") from error
 
 
-def _names_a_repository(source: Path | str) -> bool:
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
-
-    try:
-        validate_repo_id(str(source))
-    except HFValidationError:
-        return False
-    return isinstance(source, str) and source.count("/") == 1
-
-
 def _pipeline(source: Path | str, options: Mapping[str, Any]) -> Any:
-    from diffusers import DiffusionPipeline
+    import diffusers
 
+    kind: Any = diffusers.DiffusionPipeline
     wanted = ("local_files_only", "revision")
-    index = DiffusionPipeline.load_config(
-        source, **{name: options[name] for name in wanted if name in options}
-    )
+    index = kind.load_config(source, **{name: options[name] for name in wanted if name in options})
     _class("diffusers", index.get("_class_name"), f"the model_index.json of {source}")
     networks = {
-        name: _network(kind, source, subfolder=name, **options)
-        for name, kind in _components(index, f"the model_index.json of {source}").items()
-        if _is_network(kind)
+        name: _network(part, source, subfolder=name, **options)
+        for name, part in _components(index, f"the model_index.json of {source}").items()
+        if _is_network(part)
     }
-    return DiffusionPipeline.from_pretrained(source, **networks, **options)
+    return kind.from_pretrained(source, **networks, **options)
 
 
 def _network(kind: Any, source: Path | str, **options: Any) -> Any:
@@ -153,12 +144,14 @@ def _class(library: str, name: Any, where: object) -> Any:
 
     import diffusers
 
+    home: Any = None
     if library in _LIBRARIES:
-        found = getattr(importlib.import_module(library), str(name), None)
-        if found is not None:
-            return found
+        home = importlib.import_module(library)
     elif hasattr(diffusers.pipelines, library):  # classes that live beside a pipeline
-        return getattr(getattr(diffusers.pipelines, library), str(name), None)
+        home = getattr(diffusers.pipelines, library)
+    found = getattr(home, str(name), None)
+    if found is not None:
+        return found
     what = "scheduler" if str(name).endswith("Scheduler") else "class"
     raise InputError(
         f"{where} names the unknown {what} {name} of {library}; accepted are classes of "

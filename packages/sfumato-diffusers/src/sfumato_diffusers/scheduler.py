@@ -72,7 +72,8 @@ class SfumatoScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         probe = calls(self._sampler, self._process, uniform(self._process, 2))
         self._order = max(map(len, probe))
         self._forgetful = self._order > 1 and forgets(self._sampler, self._process)
-        self.register_to_config(
+        register: Any = self.register_to_config
+        register(
             **{name: value for name, value in theirs.config.items() if not name.startswith("_")},
             sampler=_name("sampler", type(self._sampler)),
             options=_values(self._sampler),
@@ -121,7 +122,8 @@ class SfumatoScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Raises:
             Unsupported: if the sampler or the grid has no registered name.
         """
-        if self.config.sampler is None or (self._grid is not None and self.config.grid is None):
+        config: Any = self.config
+        if config.sampler is None or (self._grid is not None and config.grid is None):
             raise Unsupported(
                 f"a scheduler is saved by the names of its parts, and {self._sampler} or its grid "
                 "has none; announce them in a plugin (sfumato_register)"
@@ -315,14 +317,15 @@ class SfumatoScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         level = rules.convention.clock.level(torch.as_tensor(timesteps).double().cpu())
         t = process.time(-2 * level)
         x, eps = original_samples, noise
-        return x * expand(x, process.alpha(t)) + eps * expand(x, process.sigma(t))
+        noised: Tensor = x * expand(x, process.alpha(t)) + eps * expand(x, process.sigma(t))
+        return noised
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
         """`add_noise` by the name that pipelines of flows know it by."""
         return self.add_noise(sample, noise, timestep)
 
     def __len__(self) -> int:
-        return int(self.config.num_train_timesteps)
+        return int(self._theirs.config.num_train_timesteps)
 
 
 def _sampler(sampler: Sampler | str, options: Mapping[str, Any]) -> Sampler:
@@ -339,7 +342,9 @@ def _sampler(sampler: Sampler | str, options: Mapping[str, Any]) -> Sampler:
 
 
 def _values(sampler: Any) -> dict[str, Any]:
-    return dataclasses.asdict(sampler) if dataclasses.is_dataclass(sampler) else {}
+    if not dataclasses.is_dataclass(sampler) or isinstance(sampler, type):
+        return {}
+    return dataclasses.asdict(sampler)
 
 
 def _name(kind: str, value: Any) -> str | None:
