@@ -194,6 +194,13 @@ def test_timesteps_and_sigmas_of_ones_own() -> None:
     with_grid = SfumatoScheduler(DPMSolverPP(), grid="logsnr")
     with_grid.set_timesteps(sigmas=levels)
     assert with_grid.num_inference_steps == 3
+    with pytest.raises(InputError, match="at least 1 step, but 0 were asked for"):
+        scheduler.set_timesteps(0)
+    edm = SfumatoScheduler.from_scheduler(EDMEulerScheduler(final_sigmas_type="sigma_min"), DDIM())
+    edm.set_timesteps(5)  # their last step goes from sigma_min to sigma_min
+    assert len(edm.timesteps) == 4
+    edm.set_timesteps(timesteps=[1.0, 0.0])
+    assert edm.timesteps.tolist() == [1.0]
     for wrong in ({}, {"timesteps": [1], "sigmas": [1.0]}):
         with pytest.raises(InputError, match="give the number of steps, or timesteps, or sigmas"):
             scheduler.set_timesteps(**wrong)

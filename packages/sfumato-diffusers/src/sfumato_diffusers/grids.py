@@ -44,15 +44,13 @@ class SchedulerGrid:
         self._tokens = tokens
 
     def __call__(self, process: Process, steps: int) -> Tensor:
-        """(steps + 1,) times of `process`, descending.
+        """(steps + 1,) times of `process`, descending; without a last step that would stand still.
 
         Args:
             process: that of the scheduler; of another affine one the times are those with the same
                 noise levels sigma/alpha.
             steps: number of steps.
         """
-        if steps < 1:
-            raise InputError(f"a grid needs at least 1 step, but {steps} were asked for")
         return self.spaced(process, steps, shift=self._shift())
 
     def spaced(
@@ -73,7 +71,12 @@ class SchedulerGrid:
             sigmas: noise levels as the scheduler counts them: sigma/alpha, or for flows the share
                 of noise, which the scheduler yet shifts.
             shift: logarithm of the shift of the times (their `mu`).
+
+        Raises:
+            InputError: for less than 1 step.
         """
+        if steps is not None and steps < 1:
+            raise InputError(f"a grid needs at least 1 step, but {steps} were asked for")
         if timesteps is not None:
             level = self._ended(self._convention.clock.level(_column(timesteps)))
         elif sigmas is not None and self._convention.predict != "flow":
@@ -96,12 +99,13 @@ class SchedulerGrid:
         return torch.logit(sigmas) if flow else sigmas.log()
 
     def _ended(self, level: Tensor) -> Tensor:
-        """These levels, then that of the last state: clean, or the first entry of the table."""
+        """These levels, then that of the last state: clean, or the least level with any noise."""
         config = self._scheduler.config
         clean = config.get("set_alpha_to_one", True)
         clean = clean and config.get("final_sigmas_type", "zero") == "zero"
-        first = self._convention.clock.level(level.new_zeros(1))
-        return torch.cat([level, torch.full_like(first, -torch.inf) if clean else first])
+        clock = self._convention.clock
+        least = clock.level(level.new_zeros(1)) if isinstance(clock, Indices) else level[-1:]
+        return torch.cat([level, torch.full_like(least, -torch.inf) if clean else least])
 
     def _shift(self) -> float | None:
         config = self._scheduler.config
