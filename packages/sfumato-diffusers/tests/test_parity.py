@@ -26,7 +26,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from sfumato import Ancestral, run
+from sfumato import Ancestral, run, sample
 from sfumato_diffusers import DiffusersDenoiser, from_model
 from sfumato_methods.gaussian import EDM, Gaussian
 from sfumato_methods.solvers import DDIM, DPMSolverPP, Euler, Heun
@@ -223,6 +223,26 @@ def test_theirs_ddim_clips_the_data_but_not_the_noise(unet: Any) -> None:
     agreeing = theirs(unet(), scheduler, noise(), 10, use_clipped_model_output=True)
     assert error(found, agreeing) < BAR
     assert error(found, theirs(unet(), scheduler, noise(), 10)) > 100 * BAR
+
+
+def test_theirs_begins_with_unit_noise_which_is_not_quite_the_law_at_the_last_entry(
+    unet: Any,
+) -> None:
+    """The last state of a chain has sigma = 0.99998, and no data; `sample` draws that."""
+    scheduler = DDIMScheduler(**PLAIN, timestep_spacing="trailing")
+    net = unet()
+    model = from_model(net, scheduler)
+    found = sample(
+        model.process,
+        model.denoiser,
+        torch.zeros(2, 1, 8, 8),
+        sampler=DDIM(),
+        grid=model.grid(model.process, 10),
+        generator=torch.Generator().manual_seed(1),
+    )
+    last = float(model.process.sigma(torch.ones((), dtype=torch.float64)))
+    assert 1e-5 < 1 - last < 1e-4
+    assert error(found, theirs(net, scheduler, noise() * last, 10)) < BAR
 
 
 def test_theirs_ddim_lands_beside_its_next_timestep_when_spaced_evenly(unet: Any) -> None:
