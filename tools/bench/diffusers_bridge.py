@@ -1,8 +1,9 @@
 """A network of `diffusers` sampled by us and by its pipeline, and our schedulers beside theirs.
 
 Run: `.venv/bin/python tools/bench/diffusers_bridge.py`. Contestants take turns; each figure is the
-best of several repeats, a ratio is the median over the seeds. The images of both are compared, so
-that equal work is timed. Weights are random: only the time counts.
+best of several repeats, a ratio is the median over the seeds. Taken is the processor time of one
+thread, which on a quiet machine is the wall time. The images of both are compared, so that equal
+work is timed. Weights are random: only the time counts.
 """
 
 from __future__ import annotations
@@ -104,15 +105,15 @@ def steps(kind: Any, sampler: Any, seed: int) -> dict[str, Callable[[], torch.Te
 
 
 def compare(contest: dict[str, Callable[[], torch.Tensor]], repeats: int) -> dict[str, float]:
-    """Seconds of each contestant, the best of several turns."""
+    """Processor seconds of each contestant, the best of several turns."""
     for go in contest.values():
         go()
     taken: dict[str, list[float]] = {name: [] for name in contest}
     for _ in range(repeats):
         for name, go in contest.items():
-            start = time.perf_counter()
+            start = time.process_time()
             go()
-            taken[name].append(time.perf_counter() - start)
+            taken[name].append(time.process_time() - start)
     return {name: min(values) for name, values in taken.items()}
 
 

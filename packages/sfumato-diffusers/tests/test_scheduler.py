@@ -221,6 +221,7 @@ def test_configuration_survives_saving_and_their_idiom(tmp_path: Any) -> None:
         made.set_timesteps(5)
         other.set_timesteps(5)
         assert torch.equal(other.timesteps, made.timesteps)
+    assert SfumatoScheduler.from_config(made.config, sampler="heun").sampler == Heun()
     back = DDIMScheduler.from_config(made.config)
     assert torch.equal(back.alphas_cumprod, base.alphas_cumprod)
 

@@ -111,7 +111,7 @@ class SfumatoScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         facts = {**(config or {}), **given}
         base = facts.pop("base", None) or facts.get("_class_name") or _class_of(config or {})
         own = {name: facts.pop(name) for name in _OWN if facts.get(name) is not None}
-        if not isinstance(own.get("sampler", ""), str):
+        if "sampler" in given and "options" not in given:  # those stored are of another sampler
             own.pop("options", None)
         scheduler = cls(**own, base=base, **_public(facts))
         return (scheduler, {}) if return_unused_kwargs else scheduler
