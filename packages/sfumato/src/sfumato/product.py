@@ -104,12 +104,8 @@ class Product(Process):
         return by_step({k: p.plan_velocity(_clock(grid, k)) for k, p in self._each()})
 
     def velocity(self, q: Any, x: Any, t: Time, row: Any = None) -> Fields:
-        return Fields(
-            {
-                k: p.velocity(q[k], x[k], _clock(t, k), None if row is None else row[k])
-                for k, p in self._each()
-            }
-        )
+        own = dict.fromkeys(self.parts) if row is None else row
+        return Fields({k: p.velocity(q[k], x[k], _clock(t, k), own[k]) for k, p in self._each()})
 
     def score(self, q: Any, x: Any, t: Time) -> Fields:
         return Fields({k: p.score(q[k], x[k], _clock(t, k)) for k, p in self._each()})
