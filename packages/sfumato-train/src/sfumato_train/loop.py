@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import Batch, Dataset, InputError, Model, random, state
+from sfumato import Batch, Dataset, InputError, random, state
 from sfumato_data import Batches, gather, move, prefetched, select
 
 from .checkpoint import Saved
-from .ema import parts
+from .ema import Trained, parts
 from .guards import Watch, evaluating, interruptible, own_rng, reseed, throttled
 from .journal import Diverged, Journal, Turn
 from .parallel import Layout, recompute, replicated, shard
@@ -40,7 +40,7 @@ HELD_ITEMS = 512
 LEVELS = 10
 """Groups of held-out items, by noise level, whose losses are told apart."""
 
-OnSave = Callable[[int, Model], None]
+OnSave = Callable[[int, Trained], None]
 
 
 def fit(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sfumato import Dataset, Model
 
-from .ema import WIDEST
+from .ema import WIDEST, Trained
 from .objective import Denoising, Objective
 
 
@@ -23,12 +23,12 @@ class Training:
     Attributes:
         objective: who is trained in turn, on what.
         data: the items trained on.
-        model: what a checkpoint stores and samples are drawn from.
+        model: what a checkpoint stores: a model to draw samples from, or a codec for other models.
     """
 
     objective: Objective
     data: Dataset
-    model: Model
+    model: Trained
 
 
 class Settings(BaseModel):
