@@ -16,7 +16,7 @@ from sfumato import Normal, kl
 from sfumato.errors import InputError
 from sfumato.random import Source
 
-from .layers import convolution, zeroed
+from .layers import Conv, convolution, zeroed
 from .quantiser import Quantiser
 from .shapes import check_state, crop
 
@@ -271,12 +271,20 @@ class VQ(Autoencoder):
         return self._restored(self.quantiser.vectors(ids))
 
 
+def _lively(layer: Conv) -> Conv:
+    """The convolution with first weights that keep the variance: there are no norms to do so."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class _Residual(nn.Module):
     """x + conv(silu(conv(silu(x)))), the identity at first."""
 
     def __init__(self, space: int, width: int) -> None:
         super().__init__()
-        self.inward = convolution(space, width, width)
+        self.inward = _lively(convolution(space, width, width))
         self.outward = zeroed(convolution(space, width, width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -288,23 +296,23 @@ class _Residual(nn.Module):
 def _encoder(
     space: int, channels: int, out: int, widths: Sequence[int], blocks: int
 ) -> nn.Sequential:
-    layers: list[nn.Module] = [convolution(space, channels, widths[0])]
+    layers: list[nn.Module] = [_lively(convolution(space, channels, widths[0]))]
     for before, width in zip((None, *widths), widths, strict=False):
         if before is not None:
-            layers.append(convolution(space, before, width, stride=2))
+            layers.append(_lively(convolution(space, before, width, stride=2)))
         layers += [_Residual(space, width) for _ in range(blocks)]
-    return nn.Sequential(*layers, nn.SiLU(), convolution(space, widths[-1], out))
+    return nn.Sequential(*layers, nn.SiLU(), _lively(convolution(space, widths[-1], out)))
 
 
 def _decoder(
     space: int, latent: int, channels: int, widths: Sequence[int], blocks: int
 ) -> nn.Sequential:
-    layers: list[nn.Module] = [convolution(space, latent, widths[-1])]
+    layers: list[nn.Module] = [_lively(convolution(space, latent, widths[-1]))]
     for before, width in zip((None, *reversed(widths)), reversed(widths), strict=False):
         if before is not None:
-            layers += [nn.Upsample(scale_factor=2), convolution(space, before, width)]
+            layers += [nn.Upsample(scale_factor=2), _lively(convolution(space, before, width))]
         layers += [_Residual(space, width) for _ in range(blocks)]
-    return nn.Sequential(*layers, nn.SiLU(), convolution(space, widths[0], channels))
+    return nn.Sequential(*layers, nn.SiLU(), _lively(convolution(space, widths[0], channels)))
 
 
 def _channel(values: Tensor, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Autoencoding", "Critic", "LearnedCodec", "reconstructed"]
+__all__ = ["Autoencoding", "Critic", "LearnedCodec", "reconstructed", "side_by_side"]
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from sfumato import Batch, Codec, InputError, random
+from sfumato import Batch, Codec, Dataset, InputError, random, state
+from sfumato_data import concatenate, gather, select
 
 from .objective import Loss, Objective
 
@@ -158,6 +159,17 @@ class Critic(nn.Sequential):
 def reconstructed(codec: Codec, x: Any, source: random.Source) -> Any:
     """Data that went through a codec and back."""
     return codec.decode(codec.encode(x, source))
+
+
+def side_by_side(codec: Any, data: Dataset, count: int, seed: int) -> Batch:
+    """Items from all over a data set, each before what a codec makes of it; on the CPU."""
+    count = min(count, len(data))
+    original = gather(data, [i * len(data) // count for i in range(count)])
+    home = next(codec.parameters()).device
+    source = random.derive(seed, "reconstruct", device=home)
+    made = state.to(reconstructed(codec, state.to(original.x, home), source), "cpu")
+    order = torch.arange(2 * count).view(2, -1).T.flatten()
+    return select(concatenate([Batch(original.x), Batch(made)]), order)
 
 
 def _error(x: Tensor, made: Tensor) -> Tensor:

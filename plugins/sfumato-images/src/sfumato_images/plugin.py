@@ -31,3 +31,24 @@ def sfumato_register(add: Add) -> None:
         summary="your own images, class-conditional where sub-folders give classes",
         source="Karras et al. 2022, arXiv:2206.00364",
     )
+    add(
+        "recipe",
+        "images/kl",
+        "sfumato_images.codecs:KLCodec",
+        summary="an autoencoder of your images, for diffusion models of its latents",
+        source="Rombach et al. 2021, arXiv:2112.10752",
+    )
+    add(
+        "recipe",
+        "images/vq",
+        "sfumato_images.codecs:VQCodec",
+        summary="an autoencoder with a code book, for discrete and continuous models of latents",
+        source="van den Oord et al. 2017, arXiv:1711.00937",
+    )
+    add(
+        "system",
+        "images/ldm",
+        "sfumato_images.systems.ldm:system",
+        summary="diffusion of an autoencoder's latents against diffusion of pixels",
+        source="Rombach et al. 2021, arXiv:2112.10752",
+    )

@@ -18,6 +18,7 @@ from sfumato.denoiser import Prediction
 from sfumato_nn.sizes import SIZES
 from sfumato_train import Denoising, Recipe, Training
 from sfumato_train import times as laws
+from sfumato_train.linked import Linked
 from sfumato_train.times import Times
 from sfumato_train.weights import named
 
@@ -36,6 +37,9 @@ class Folder(Recipe):
     )
     channels: int | None = Field(
         None, ge=1, le=4, description="1: grey, 3: colour, 4: with alpha; else as the pictures are"
+    )
+    codec: Linked | None = Field(
+        None, description="run of a codec such as images/kl, in whose latents the model works"
     )
     flip: bool = Field(False, description="train on mirror images too")
     network: str = Field("unet", description="a registered network")
@@ -71,22 +75,29 @@ class Folder(Recipe):
 
     def model(self, about: Mapping[str, Any]) -> Model:
         process = registry().load("process", self.process)()
+        codec: Any = self.codec and self.codec.blank(about)
+        shape = (about["channels"], *about["size"])
+        channels, *size = codec.layout(torch.zeros(1, *shape)).shape[1:] if codec else shape
         net = registry().load("network", self.network)(
             self.network_size,
-            channels=about["channels"],
+            channels=channels,
             classes=len(about["classes"]),
-            **self._levels(about["size"]),
+            **self._levels(size),
         )
-        shape = (about["channels"], *about["size"])
         return Model(
             process=process,
-            denoiser=Preconditioned(net, process, self.predict, sigma_data=about["sigma_data"]),
+            denoiser=Preconditioned(net, process, self.predict, sigma_data=self._scale(about)),
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
             blank=lambda n, generator: torch.zeros(n, *shape),
+            codec=codec,
             guidance=self.guidance,
         )
+
+    def _scale(self, about: Mapping[str, Any]) -> float:
+        """Scale of the data; latents are standardised."""
+        return 1.0 if self.codec else float(about["sigma_data"])
 
     def _levels(self, size: Sequence[int]) -> Mapping[str, Any]:
         """For a U-Net, more levels than its size has where the images are large.
@@ -109,11 +120,14 @@ class Folder(Recipe):
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
+        if self.codec:
+            self.codec.fill(model.codec)
         objective = Denoising(
             model.process,
             model.denoiser,
+            model.codec,
             weight=None if self.weight is None else named(self.weight),
-            times=self._times(data.about["sigma_data"]),
+            times=self._times(self._scale(data.about)),
             dropout=self.condition_dropout,
         )
         return Training(objective, Flipped(data) if self.flip else data, model)

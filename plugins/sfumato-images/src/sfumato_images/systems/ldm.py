@@ -66,7 +66,7 @@ class Setting:
     lr: float = 1e-3
 
 
-SAMPLING = 12
+SAMPLING = 10
 """Steps of the sampler, DPM-Solver++(2M); each is one call of the network."""
 
 
@@ -123,22 +123,22 @@ CLOTHES = Setting(
     clothes,
     n=1000,
     pixel=Arm((32, 64, 128), (2,)),
-    latent=Arm((64, 128), (1,)),
-    coder=(16, 32, 64),
+    latent=Arm((32, 64, 128), (2,)),
+    coder=(16, 32),
     depth=4,
-    coding=400,
-    steps=300,
+    coding=300,
+    steps=200,
     batch=32,
 )
 EMOJI = Setting(
     emoji,
-    n=490,
+    n=480,
     pixel=Arm((16, 32, 64, 128), (3,)),
     latent=Arm((32, 64, 128), (2,)),
     coder=(16, 32, 64),
     depth=4,
-    coding=300,
-    steps=200,
+    coding=180,
+    steps=110,
     batch=32,
 )
 
@@ -212,7 +212,9 @@ def _coder(setting: Setting, train: Dataset, given: Trial, folder: Path) -> KL:
 
     codec = fresh(given.seed, make)
     steps = max(1, round(setting.coding * given.scale))
-    settings = Settings(seed=given.seed, steps=steps, batch=setting.batch, lr=3e-3, ema=0, save=steps)
+    settings = Settings(
+        seed=given.seed, steps=steps, batch=setting.batch, lr=3e-3, ema=0, save=steps
+    )
     began = time.monotonic()
     fit(Training(Autoencoding(codec), train, codec), settings, folder / "coder")
     x = train.batch(range(256)).x
@@ -235,7 +237,12 @@ def _model(setting: Setting, about: Mapping[str, Any], codec: KL | None, seed: i
     from sfumato_nn.unet import UNet
     from sfumato_train.runs import fresh
 
-    size, channels, arm, scale = about["size"], about["channels"], setting.pixel, about["sigma_data"]
+    size, channels, arm, scale = (
+        about["size"],
+        about["channels"],
+        setting.pixel,
+        about["sigma_data"],
+    )
     if codec is not None:
         channels, arm, scale = codec.latent, setting.latent, 1.0
 
@@ -268,7 +275,10 @@ def _trained(model: Model, setting: Setting, train: Dataset, given: Trial, folde
 
     mean = -0.5 + math.log(model.denoiser.sigma_data)
     objective = Denoising(
-        model.process, model.denoiser, model.codec, times=partial(times.lognormal, mean=mean, std=1.2)
+        model.process,
+        model.denoiser,
+        model.codec,
+        times=partial(times.lognormal, mean=mean, std=1.2),
     )
     steps = max(1, round(setting.steps * given.scale))
     settings = Settings(
