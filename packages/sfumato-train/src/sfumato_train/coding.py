@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Autoencoding", "Critic", "LearnedCodec", "reconstructed", "side_by_side"]
+__all__ = ["Autoencoding", "Critic", "LearnedCodec", "reconstruct", "side_by_side"]
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
@@ -12,10 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from sfumato import Batch, Codec, Dataset, InputError, random, state
-from sfumato_data import concatenate, gather, select
+from sfumato import Batch, Codec, InputError, Streams, random, state
+from sfumato_data import concatenate, move, select
 
+from .guards import Watch, throttled
 from .objective import Loss, Objective
+
+CHUNK = 64
+"""Items that are reconstructed at a time, unless told."""
 
 Look = Callable[[Tensor], Tensor]
 """Maps data (B, ...) to features (B, d), differentiably."""
@@ -55,9 +60,10 @@ class Autoencoding(Objective):
     """Trains a codec: mean |x - x'| + mean (x - x')^2 + what the codec itself asks for.
 
     On demand features of x and x' are compared too, and a critic that looks at patches learns to
-    tell x' from x, as in Rombach et al. 2021, arXiv:2112.10752, section 3.1 and appendix G. With the
-    hinge loss the critic minimises mean relu(1 - D(x)) + mean relu(1 + D(x')), the codec -mean D(x')
-    (Esser et al. 2020, arXiv:2012.09841). Held-out items are judged by the reconstruction alone.
+    tell x' from x, as in Rombach et al. 2021, arXiv:2112.10752, section 3.1 and appendix G. By the
+    hinge loss the critic minimises mean relu(1 - D(x)) + mean relu(1 + D(x')), and the codec
+    -mean D(x') (Esser et al. 2020, arXiv:2012.09841). Held-out items are judged by the
+    reconstruction alone.
 
     Args:
         codec: what is trained, a module.
@@ -161,15 +167,27 @@ def reconstructed(codec: Codec, x: Any, source: random.Source) -> Any:
     return codec.decode(codec.encode(x, source))
 
 
-def side_by_side(codec: Any, data: Dataset, count: int, seed: int) -> Batch:
-    """Items from all over a data set, each before what a codec makes of it; on the CPU."""
-    count = min(count, len(data))
-    original = gather(data, [i * len(data) // count for i in range(count)])
-    home = next(codec.parameters()).device
-    source = random.derive(seed, "reconstruct", device=home)
-    made = state.to(reconstructed(codec, state.to(original.x, home), source), "cpu")
-    order = torch.arange(2 * count).view(2, -1).T.flatten()
-    return select(concatenate([Batch(original.x), Batch(made)]), order)
+def reconstruct(
+    codec: Any, data: Batch, seed: int, *, batch: int | None = None, watch: Watch | None = None
+) -> Batch:
+    """What a codec makes of items, with their conditions, on the CPU; `batch` at a time."""
+    count, home = state.items(data.x), next(codec.parameters()).device
+    tell, began, found = throttled(watch, count), time.monotonic(), []
+    for index in torch.arange(count).split(batch or CHUNK):
+        part = move(select(data, index), home)
+        source = Streams.derive(seed, "reconstruct", index.tolist())
+        made = state.to(reconstructed(codec, part.x, source), "cpu")
+        found.append(Batch(made, move(part, "cpu").condition))
+        done = int(index[-1]) + 1
+        tell(done, None, done / max(time.monotonic() - began, 1e-9), over=done == count)
+    return concatenate(found)
+
+
+def side_by_side(codec: Any, data: Batch, seed: int) -> Batch:
+    """Items, each before what a codec makes of it, on the CPU."""
+    both = [Batch(one.x) for one in (data, reconstruct(codec, data, seed))]
+    order = torch.arange(2 * state.items(data.x)).view(2, -1).T.flatten()
+    return select(concatenate(both), order)
 
 
 def _error(x: Tensor, made: Tensor) -> Tensor:

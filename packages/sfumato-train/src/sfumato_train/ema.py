@@ -118,7 +118,8 @@ class EMA:
     Trained parameters and floating buffers are averaged, other buffers are copied.
 
     Args:
-        model: the model, or codec, to follow; the copy starts with its present weights, on its device.
+        model: the model, or codec, to follow; the copy starts with its present weights, on the
+            device of those.
         rate: d_k, see `exponential` and `power`.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CodecOf", "Linked", "digest", "kept"]
+__all__ = ["CodecOf", "Linked", "digest", "kept", "links"]
 
 import hashlib
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ class CodecOf(BaseModel):
         run = open_run(path)
         weights = digest(run.codec(device="cpu"))
         at = str(Path(path).absolute())
-        for _, used in _links(run.recipe):
+        for _, used in links(run.recipe):
             return used.model_copy(update={"path": at, "sha256": weights})
         values = run.recipe.model_dump(mode="json")
         about = dict(run.about)
@@ -114,7 +114,7 @@ def kept(run: Run) -> Recipe:
     Raises:
         InputError: if the codec is still where it was, but has changed.
     """
-    for name, link in _links(run.recipe):
+    for name, link in links(run.recipe):
         if not run.checkpoints():
             continue
         if Path(link.path).is_dir():
@@ -124,7 +124,7 @@ def kept(run: Run) -> Recipe:
     return run.recipe
 
 
-def _links(recipe: Recipe) -> list[tuple[str, CodecOf]]:
+def links(recipe: Recipe) -> list[tuple[str, CodecOf]]:
     """The fields of a recipe that are linked to a codec."""
     found = ((name, getattr(recipe, name)) for name in type(recipe).model_fields)
     return [(name, value) for name, value in found if isinstance(value, CodecOf)]

@@ -8,7 +8,7 @@ the parts of each batch, so that their number changes nothing but the order of s
 
 from __future__ import annotations
 
-__all__ = ["LEVELS", "Diverged", "Watch", "check_shares", "fit"]
+__all__ = ["LEVELS", "Diverged", "Watch", "check_shares", "fit", "spread"]
 
 import math
 import time
@@ -144,7 +144,7 @@ class _Loop:
             for name, module in players.items()
         }
         self.batches = Batches(training.data, settings.batch, settings.seed)
-        self.held = _spread(held)
+        self.held = spread(held, HELD_ITEMS) if held is not None and len(held) else None
         lead = next(iter(self.players))
         self.journal = Journal(store.metrics, lead, settings.batch, world)
         self.last: Saved | None = None
@@ -284,12 +284,10 @@ def _cut(batch: Batch, count: int) -> Iterator[Batch]:
             yield select(batch, index)
 
 
-def _spread(held: Dataset | None) -> Batch | None:
-    """Some held-out items, from all over the set."""
-    if held is None or len(held) == 0:
-        return None
-    count = min(len(held), HELD_ITEMS)
-    return gather(held, [i * len(held) // count for i in range(count)])
+def spread(data: Dataset, most: int) -> Batch:
+    """Some items, at most so many, from all over a set."""
+    count = min(len(data), most)
+    return gather(data, [i * len(data) // count for i in range(count)])
 
 
 def _by_level(loss: Tensor, clock: Tensor) -> list[list[float | None]]:

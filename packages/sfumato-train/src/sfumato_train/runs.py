@@ -95,8 +95,8 @@ class Run:
         model = self._trained(which, step, device, precision)
         if not isinstance(model, Model):
             raise InputError(
-                f"{self.path} is a codec, which draws no samples; train a model of its latents with "
-                f"codec={self.path}"
+                f"{self.path} is a codec, which draws no samples; train a model of its latents "
+                f"with codec={self.path}"
             )
         return model
 

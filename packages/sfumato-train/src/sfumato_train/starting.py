@@ -16,7 +16,6 @@ from typing import Literal
 import torch
 
 from sfumato import Dataset, InputError, Model, random, registry
-from sfumato.state import items
 from sfumato_data import Batches, move, split
 
 from .coding import side_by_side
@@ -25,7 +24,7 @@ from .drawing import draw
 from .ema import Trained, parts
 from .guards import Watch, evaluating, own_rng
 from .linked import kept
-from .loop import check_shares, fit
+from .loop import check_shares, fit, spread
 from .parallel import Layout
 from .processes import World, joined
 from .recipe import Recipe, Training
@@ -249,8 +248,8 @@ def _preview(run: Run, step: int, model: Trained, held: Dataset, world: World) -
             condition = run.domain.condition({}, PREVIEW_ITEMS, run.about)
             samples = draw(model, PREVIEW_ITEMS, condition=condition, batch=PREVIEW_ITEMS)
         else:
-            samples = side_by_side(model, held, PREVIEW_ITEMS // 2, run.recipe.seed)
-    if not world.first or not items(samples.x):
+            samples = side_by_side(model, spread(held, PREVIEW_ITEMS // 2), run.recipe.seed)
+    if not world.first:
         return
     folder = run.path / "previews"
     folder.mkdir(exist_ok=True)

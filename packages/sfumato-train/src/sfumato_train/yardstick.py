@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from sfumato import Batch, Dataset, Domain, InputError, random
+from sfumato.domain import Compares
 from sfumato_data import gather, subset
 from sfumato_eval import Metric, Score, Source, measure, measure_all
 
@@ -58,6 +59,12 @@ class Yardstick:
         """One of the metrics on n samples."""
         real, other = self.real, self.other
         return measure(metric, samples, real, other, n=self.n, floor=FLOOR)
+
+    def fidelity(self, made: Batch) -> Mapping[str, Score]:
+        """How close items are to those of `real` that they were made from, one by one."""
+        if not isinstance(self.domain, Compares):
+            return {}
+        return self.domain.fidelity(gather(self.real), made)
 
     def scores(self, samples: Source) -> dict[str, Score]:
         """All metrics, by name, in one pass over n samples."""

@@ -18,7 +18,7 @@ from sfumato_eval.report import Block, Chart, Charts, Line, Note, Table, scores
 from sfumato_eval.tables import number
 
 from ..drawing import blank, device_of, guided
-from .material import Material
+from .material import CodecMaterial, Material
 
 
 def table(material: Material) -> Sequence[Block]:
@@ -33,6 +33,8 @@ def table(material: Material) -> Sequence[Block]:
             return ()
 
         notes += material.attempt(f"The metric {metric.name}", score)
+    if isinstance(material, CodecMaterial):
+        found = {**yardstick.fidelity(samples), **found}
     if not found and not notes:
         return [Note(f"The domain {material.run.domain.name} has no metrics.")]
     return [*([scores(rows(found))] if found else []), *notes]
@@ -116,5 +118,6 @@ def _calls(material: Material, steps: int) -> int:
         sampler=model.sampler,
         grid=model.grid(model.process, steps),
         generator=sfumato.Streams.derive(material.seed, "sample", [0]),
+        codec=model.codec,
     )
     return count * (1 if material.guidance in (None, 1) else 2)
