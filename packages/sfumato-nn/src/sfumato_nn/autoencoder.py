@@ -20,7 +20,7 @@ from .layers import Conv, convolution, zeroed
 from .quantiser import Quantiser
 from .shapes import check_state, crop
 
-_MEMORY = 100  # batches that the running moments of the latents look back on
+_MEMORY = 20  # batches that the running moments of the latents look back on
 
 
 class Coded(NamedTuple):
