@@ -50,8 +50,7 @@ class Setting:
         depth: channels of the latents.
         coding: steps of the autoencoder.
         steps: of both diffusions.
-        batch: images in each step of all three.
-        lr: peak learning rate of both diffusions.
+        kl: weight of the divergence in the autoencoder's loss.
     """
 
     read: Callable[[], tuple[Dataset, Dataset]]
@@ -62,9 +61,11 @@ class Setting:
     depth: int
     coding: int
     steps: int
-    batch: int
-    lr: float = 1e-3
+    kl: float = 1e-6
 
+
+BATCH = 16
+"""Images in each step, of the autoencoder and of both diffusions."""
 
 SAMPLING = 10
 """Steps of the sampler, DPM-Solver++(2M); each is one call of the network."""
@@ -123,12 +124,11 @@ CLOTHES = Setting(
     clothes,
     n=1000,
     pixel=Arm((32, 64, 128), (2,)),
-    latent=Arm((32, 64, 128), (2,)),
-    coder=(16, 32),
+    latent=Arm((64, 128), (1,)),
+    coder=(16, 32, 64),
     depth=4,
-    coding=300,
-    steps=200,
-    batch=32,
+    coding=800,
+    steps=400,
 )
 EMOJI = Setting(
     emoji,
@@ -137,9 +137,8 @@ EMOJI = Setting(
     latent=Arm((32, 64, 128), (2,)),
     coder=(16, 32, 64),
     depth=4,
-    coding=180,
-    steps=110,
-    batch=32,
+    coding=240,
+    steps=180,
 )
 
 
@@ -208,12 +207,12 @@ def _coder(setting: Setting, train: Dataset, given: Trial, folder: Path) -> KL:
 
     def make() -> KL:
         size, channels = about["size"], about["channels"]
-        return KL(channels, size, latent=setting.depth, widths=setting.coder)
+        return KL(channels, size, latent=setting.depth, widths=setting.coder, weight=setting.kl)
 
     codec = fresh(given.seed, make)
     steps = max(1, round(setting.coding * given.scale))
     settings = Settings(
-        seed=given.seed, steps=steps, batch=setting.batch, lr=3e-3, ema=0, save=steps
+        seed=given.seed, steps=steps, batch=BATCH, lr=3e-3, warmup=20, ema=0, save=steps
     )
     began = time.monotonic()
     fit(Training(Autoencoding(codec), train, codec), settings, folder / "coder")
@@ -282,7 +281,7 @@ def _trained(model: Model, setting: Setting, train: Dataset, given: Trial, folde
     )
     steps = max(1, round(setting.steps * given.scale))
     settings = Settings(
-        seed=given.seed, steps=steps, batch=setting.batch, lr=setting.lr, ema=0.98, save=steps
+        seed=given.seed, steps=steps, batch=BATCH, lr=1e-3, warmup=20, ema=0.98, save=steps
     )
     last: list[Model] = []
     fit(
@@ -316,7 +315,7 @@ def _operations(model: Model, setting: Setting, about: Mapping[str, Any]) -> flo
     once = count_flops(net.net, inside, torch.zeros(1))
     coding = 0 if codec is None else count_flops(codec.encoder, x)
     decoding = 0 if codec is None else count_flops(codec.decoder, inside)
-    trained = setting.steps * setting.batch
+    trained = setting.steps * BATCH
     return float(trained * (3 * once + coding) + setting.n * (SAMPLING * once + decoding))
 
 
@@ -328,7 +327,7 @@ def _coding(codec: KL, setting: Setting, about: Mapping[str, Any]) -> float:
 
     x = torch.zeros(1, about["channels"], *about["size"])
     once = count_flops(codec.encoder, x) + count_flops(codec.decoder, codec.layout(x))
-    return float(3 * setting.coding * setting.batch * once)
+    return float(3 * setting.coding * BATCH * once)
 
 
 system = System(
