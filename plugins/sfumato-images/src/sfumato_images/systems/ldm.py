@@ -10,7 +10,6 @@ from __future__ import annotations
 
 __all__ = ["CLOTHES", "EMOJI", "Arm", "Setting", "system"]
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from sfumato.survey import Claim, Measured, System, Trial
 if TYPE_CHECKING:
     from sfumato import Batch, Dataset, Model
     from sfumato_nn.autoencoder import KL
-    from sfumato_nn.unet import UNet
 
 
 @dataclass(frozen=True)
