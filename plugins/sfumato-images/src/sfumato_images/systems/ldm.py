@@ -141,8 +141,8 @@ EMOJI = Setting(
     latent=Arm((32, 64, 128), (2,)),
     coder=(16, 32, 64),
     depth=4,
-    coding=240,
-    steps=180,
+    coding=200,
+    steps=150,
 )
 
 
