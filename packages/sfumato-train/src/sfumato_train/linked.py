@@ -74,7 +74,8 @@ class CodecOf(BaseModel):
                 f"this data has {about['channels']}"
             )
         recipe = parse_words(registry().load("recipe", self.recipe), (), self.values)
-        assert isinstance(recipe, CodecRecipe)
+        if not isinstance(recipe, CodecRecipe):
+            raise InputError(f"{self.recipe!r} is no recipe of a codec, as {self.path} says it is")
         return recipe.codec({**self.about, **about}).eval().requires_grad_(False)
 
     def check(self) -> nn.Module:

@@ -131,8 +131,8 @@ CLOTHES = Setting(
     latent=Arm((64, 128), (1,)),
     coder=(16, 32, 64),
     depth=4,
-    coding=800,
-    steps=400,
+    coding=600,
+    steps=300,
 )
 EMOJI = Setting(
     emoji,
@@ -141,8 +141,8 @@ EMOJI = Setting(
     latent=Arm((32, 64, 128), (2,)),
     coder=(16, 32, 64),
     depth=4,
-    coding=200,
-    steps=150,
+    coding=160,
+    steps=120,
 )
 
 
