@@ -59,6 +59,20 @@ def test_it_learns_64_digits_by_heart(kind, least, tmp_path):
     assert rows[-1]["parts"]["error"] < 0.5 * rows[0]["parts"]["error"]
     if kind is VQCodec:
         assert 20 < rows[-1]["parts"]["perplexity"] <= 512
+    else:
+        check_that_known_latents_hardly_feel_the_unknown(codec, some.x)
+
+
+def check_that_known_latents_hardly_feel_the_unknown(codec, x):
+    """The rule of `mask` neglects little, and without the cells around it would neglect much."""
+    known = torch.zeros_like(x, dtype=torch.bool)
+    known[:, :, :6] = True
+    with torch.no_grad():
+        whole, half = (codec.posterior(v).mean for v in (x, torch.where(known, x, 0.0)))
+    moved = (whole - half).square().mean(0).mean((0, 2)).sqrt() / codec.variance.mean().sqrt()
+    assert codec.mask(known)[0, 0].all(1).tolist() == [True, True, False, False]
+    assert moved[:2].max() < 0.25  # standard deviations of a latent
+    assert moved[2] > 0.3  # its own cell is known, that below is not
 
 
 def test_a_critic_joins_at_its_step_also_after_a_resume(tmp_path):
