@@ -128,6 +128,7 @@ class Autoencoding(Objective):
     def after(self, player: str, step: int) -> None:
         if player == "autoencoder":
             self.begun.fill_(step + 1)
+            _agree(self.codec)
 
     def validate(self, batch: Batch, generator: Generator) -> Loss:
         return Loss(_error(batch.x, reconstructed(self.codec, batch.x, generator)))
@@ -188,6 +189,21 @@ def side_by_side(codec: Any, data: Batch, seed: int) -> Batch:
     both = [Batch(one.x) for one in (data, reconstruct(codec, data, seed))]
     order = torch.arange(2 * state.items(data.x)).view(2, -1).T.flatten()
     return select(concatenate(both), order)
+
+
+@torch.no_grad()
+def _agree(module: nn.Module) -> None:
+    """Average the buffers of a module over the processes that train together.
+
+    What `observe` follows are sums over the parts of a batch that a process has; all processes must
+    quantise by one code book.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    for value in module.buffers():
+        if value.is_floating_point():
+            torch.distributed.all_reduce(value)
+            value /= torch.distributed.get_world_size()
 
 
 def _error(x: Tensor, made: Tensor) -> Tensor:
