@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from sfumato import Batch, InputError, random
 from sfumato_train.coding import Autoencoding, Critic, reconstruct, side_by_side
-from torch import Tensor, nn
 
 
 class Told(NamedTuple):
