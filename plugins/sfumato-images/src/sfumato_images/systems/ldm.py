@@ -59,7 +59,7 @@ class Setting:
     depth: int
     coding: int
     steps: int
-    kl: float = 1e-6
+    kl: float = 0.1
 
 
 BATCH = 16
