@@ -80,7 +80,8 @@ class Quantiser(nn.Module):
     def perplexity(self, ids: Tensor) -> Tensor:
         """() exp of the entropy of how often each code is used: the number of codes in use."""
         share = torch.bincount(ids.flatten(), minlength=len(self.codes)).double() / ids.numel()
-        return torch.special.entr(share).sum().exp()
+        entropy: Tensor = torch.special.entr(share).sum()
+        return entropy.exp()
 
 
 def _chosen(rows: int, count: int, generator: Source) -> Tensor:

@@ -174,7 +174,7 @@ def reconstruct(
     """What a codec makes of items, with their conditions, on the CPU; `batch` at a time."""
     count, home = state.items(data.x), next(codec.parameters()).device
     tell, began, found = throttled(watch, count), time.monotonic(), []
-    for index in torch.arange(count).split(batch or CHUNK):
+    for index in torch.split(torch.arange(count), batch or CHUNK):
         part = move(select(data, index), home)
         source = Streams.derive(seed, "reconstruct", index.tolist())
         made = state.to(reconstructed(codec, part.x, source), "cpu")

@@ -58,7 +58,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 def _window(x: Tensor) -> int:
     """The largest odd number of pixels up to 11 that fits in the images."""
-    side = min(_WINDOW, *x.shape[2:])
+    side: int = min(_WINDOW, *x.shape[2:])
     return side - 1 + side % 2
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from sfumato import Batch, Dataset, Model, Preconditioned, registry
 from sfumato.denoiser import Prediction
@@ -120,7 +121,7 @@ class Folder(Recipe):
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
-        if self.codec:
+        if self.codec and isinstance(model.codec, nn.Module):
             self.codec.fill(model.codec)
         objective = Denoising(
             model.process,

@@ -174,8 +174,9 @@ def compare(setting: Setting, given: Trial) -> dict[str, Measured]:
     from sfumato_train.coding import reconstructed
     from sfumato_train.yardstick import yardstick
 
-    from ..domain import domain
+    from ..domain import ImageDomain
 
+    domain: Any = ImageDomain()
     setting = replace(
         setting,
         coding=max(1, round(setting.coding * given.scale)),
@@ -216,7 +217,11 @@ def _coder(setting: Setting, train: Dataset, given: Trial, folder: Path) -> KL:
     from sfumato_train.runs import fresh
 
     size, channels = train.about["size"], train.about["channels"]
-    options = {"latent": setting.depth, "widths": setting.coder, "weight": setting.kl}
+    options: dict[str, Any] = {
+        "latent": setting.depth,
+        "widths": setting.coder,
+        "weight": setting.kl,
+    }
     codec = fresh(given.seed, lambda: KL(channels, size, **options))
     settings = Settings(
         seed=given.seed, steps=setting.coding, batch=BATCH, lr=3e-3, warmup=20, ema=0
