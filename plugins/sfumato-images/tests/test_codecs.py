@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import shutil
@@ -20,6 +21,7 @@ from sfumato_train import draw, evaluate, fit, open_run, parse_words, start
 from sfumato_train.checkpoint import collect
 from sfumato_train.coding import Autoencoding, reconstructed
 from sfumato_train.linked import CodecOf, digest
+from sfumato_train.reporting import report
 
 QUICK = ["factor=2", "width=8", "latent=2", "batch=32", "save=20"]
 LATENT = ["steps=6", "batch=16", "save=3", "keep=9"]
@@ -284,3 +286,15 @@ def test_features_need_colour():
 def test_the_objective_needs_a_module():
     with pytest.raises(InputError, match="no module"):
         Autoencoding(Affine(0.0, 1.0))
+
+
+@pytest.mark.slow
+def test_both_kinds_of_run_are_reported(codec, latent, tmp_path):
+    path = report(open_run(codec), 16, out=tmp_path / "codec.html")
+    text = html.unescape(path.read_text())
+    assert "Nothing is missing from this report" in text
+    assert "A codec of the demo data" in text and "16 reconstructions" in text and "psnr" in text
+    path = report(open_run(latent), 8, steps=[2], out=tmp_path / "latent.html")
+    text = html.unescape(path.read_text())
+    assert "Nothing is missing from this report" in text
+    assert f"codec={codec}" in text

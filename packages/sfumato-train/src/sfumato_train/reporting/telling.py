@@ -185,8 +185,9 @@ def commands(material: Material) -> Sequence[Block]:
     ]
     train = ["sfumato", "train", run.name, *changed]
     train += [] if run.data_path is None else ["--data", str(run.data_path)]
-    asked = ["-n", str(material.n), "--seed", str(material.seed)]
+    asked = ["-n", str(material.n)]
     asked += ["--steps", ",".join(map(str, material.steps))] if material.steps else []
+    asked += ["--seed", str(material.seed)]
     asked += [] if material.guidance is None else ["--guidance", f"{material.guidance:g}"]
     lines = [
         ["pip", "install", "sfumato-cli", *needed],
