@@ -43,7 +43,7 @@ def evaluate(
     What is compared with what is said in `yardstick`: one half of the held-out data with the
     samples and, for the floor, with the other half, whose conditions the samples are asked for
     with. Of a codec, that half is compared with what the codec makes of it, also one by one where
-    the domain can (`Compares`).
+    the domain can (`yardstick.Compares`).
 
     Args:
         run: the run; its last checkpoint, averaged weights.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["Yardstick", "yardstick"]
+__all__ = ["Compares", "Yardstick", "yardstick"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from sfumato import Batch, Dataset, Domain, InputError, random
-from sfumato.domain import Compares
 from sfumato_data import gather, subset
 from sfumato_eval import Metric, Score, Source, measure, measure_all
 
@@ -18,6 +17,14 @@ MOST = 5000
 """Items on each side, unless more are asked for."""
 
 FLOOR = "two held-out halves"
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """What a domain adds that can tell how close items are to what they were made from."""
+
+    def fidelity(self, original: Batch, made: Batch) -> Mapping[str, Score]:
+        """Named scores of items against their originals, one by one."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from .model import Batch
 
-__all__ = ["Compares", "Dataset", "Domain"]
+__all__ = ["Dataset", "Domain"]
 
 
 class Dataset(Protocol):
@@ -50,11 +50,3 @@ class Domain(Protocol):
         self, values: Mapping[str, str], n: int, about: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """`name=value` words as conditions for n samples; that of sample i is one for all n."""
-
-
-@runtime_checkable
-class Compares(Protocol):
-    """What a domain adds that can tell how close items are to what they were made from."""
-
-    def fidelity(self, original: Batch, made: Batch) -> Mapping[str, Any]:
-        """Named `sfumato_eval.Score` of items against their originals, one by one."""
