@@ -250,6 +250,7 @@ def calls(
         sampler=sampler or model.sampler,
         grid=(grid or model.grid)(model.process, steps),
         generator=Streams.derive(seed, "sample", [0]),
+        codec=model.codec,
     )
     return count * (1 if guidance in (None, 1) or not _seen(model, asked.condition) else 2)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["EMA", "Rate", "exponential", "gamma", "parts", "posthoc", "power"]
+__all__ = ["EMA", "Rate", "Trained", "exponential", "gamma", "parts", "posthoc", "power"]
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +18,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sfumato import InputError, Model
 
+Trained: TypeAlias = Model | nn.Module
+"""What a checkpoint stores: a model that samples are drawn from, or a bare codec."""
+
 Rate: TypeAlias = Callable[[int], float]
 """From the number of an update, counted from 1, to the share of the old average that is kept."""
 
@@ -25,8 +28,10 @@ WIDEST = 12**-0.5
 """Relative width of the flat profile, the limit of what a power function can have."""
 
 
-def parts(model: Model) -> nn.ModuleDict:
+def parts(model: Trained) -> nn.ModuleDict:
     """The modules of a model, as one: denoiser, process, and the codec where it is a module."""
+    if not isinstance(model, Model):
+        return nn.ModuleDict({"codec": model})
     found: dict[str, nn.Module] = {"denoiser": model.denoiser, "process": model.process}
     if isinstance(model.codec, nn.Module):
         found["codec"] = model.codec
@@ -113,15 +118,20 @@ class EMA:
     Trained parameters and floating buffers are averaged, other buffers are copied.
 
     Args:
-        model: the model to follow; the copy starts with its present weights, on its device.
+        model: the model, or codec, to follow; the copy starts with its present weights, on the
+            device of those.
         rate: d_k, see `exponential` and `power`.
     """
 
-    def __init__(self, model: Model, rate: Rate) -> None:
+    def __init__(self, model: Trained, rate: Rate) -> None:
         self.rate = rate
-        process, denoiser, codec = copy.deepcopy((model.process, model.denoiser, model.codec))
         self._followed = model
-        self._model = replace(model, process=process, denoiser=denoiser, codec=codec)
+        self._model: Trained
+        if isinstance(model, Model):
+            process, denoiser, codec = copy.deepcopy((model.process, model.denoiser, model.codec))
+            self._model = replace(model, process=process, denoiser=denoiser, codec=codec)
+        else:
+            self._model = copy.deepcopy(model)
 
     @cached_property
     def _groups(self) -> list[tuple[list[Tensor], list[Tensor]]]:
@@ -155,8 +165,8 @@ class EMA:
         pairs = zip(live.buffers(), own.buffers(), strict=True)
         return [pair for pair in pairs if not pair[0].is_floating_point()]
 
-    def module(self) -> Model:
-        """The model with the averaged weights."""
+    def module(self) -> Trained:
+        """The model, or codec, with the averaged weights."""
         return self._model
 
     @torch.no_grad()

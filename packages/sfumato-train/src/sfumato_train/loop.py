@@ -8,7 +8,7 @@ the parts of each batch, so that their number changes nothing but the order of s
 
 from __future__ import annotations
 
-__all__ = ["LEVELS", "Diverged", "Watch", "check_shares", "fit"]
+__all__ = ["LEVELS", "Diverged", "Watch", "check_shares", "fit", "spread"]
 
 import math
 import time
@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import Batch, Dataset, InputError, Model, random, state
+from sfumato import Batch, Dataset, InputError, random, state
 from sfumato_data import Batches, gather, groups_of, move, prefetched, select
 
 from .checkpoint import Saved
-from .ema import parts
+from .ema import Trained, parts
 from .guards import Watch, evaluating, interruptible, own_rng, reseed, throttled
 from .journal import Diverged, Journal, Turn
 from .parallel import Layout, recompute, replicated, shard
@@ -41,7 +41,7 @@ HELD_ITEMS = 512
 LEVELS = 10
 """Groups of held-out items, by noise level, whose losses are told apart."""
 
-OnSave = Callable[[int, Model], None]
+OnSave = Callable[[int, Trained], None]
 
 
 def fit(
@@ -145,7 +145,7 @@ class _Loop:
             for name, module in players.items()
         }
         self.batches = Batches(training.data, settings.batch, settings.seed)
-        self.held = _spread(held)
+        self.held = _kept(held)
         lead = next(iter(self.players))
         self.journal = Journal(store.metrics, lead, settings.batch, world)
         self.last: Saved | None = None
@@ -286,15 +286,26 @@ def _cut(batch: Batch, count: int) -> Iterator[Batch]:
             yield select(batch, index)
 
 
-def _spread(held: Dataset | None) -> list[Batch]:
+def _kept(held: Dataset | None) -> list[Batch]:
     """Some held-out items, from all over the set; one batch for each group that they are of."""
     if held is None or len(held) == 0:
         return []
-    count = min(len(held), HELD_ITEMS)
-    some = [i * len(held) // count for i in range(count)]
-    groups = groups_of(held) or [0] * len(held)
+    groups = groups_of(held)
+    if groups is None:
+        return [spread(held, HELD_ITEMS)]
+    some = _places(len(held), HELD_ITEMS)
     there = dict.fromkeys(groups[i] for i in some)
     return [gather(held, [i for i in some if groups[i] == group]) for group in there]
+
+
+def spread(data: Dataset, most: int) -> Batch:
+    """Some items, at most so many, from all over a set."""
+    return gather(data, _places(len(data), most))
+
+
+def _places(count: int, most: int) -> list[int]:
+    some = min(count, most)
+    return [i * count // some for i in range(some)]
 
 
 def _by_level(loss: Tensor, clock: Tensor) -> list[list[float | None]]:

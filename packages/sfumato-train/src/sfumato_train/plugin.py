@@ -19,6 +19,13 @@ def sfumato_register(add: Add) -> None:
         source="Ho et al. 2020, arXiv:2006.11239",
     )
     add(
+        "objective",
+        "autoencoding",
+        "sfumato_train.coding:Autoencoding",
+        summary="reconstruction by a codec that is learned, on demand with features and a critic",
+        source="Rombach et al. 2021, arXiv:2112.10752",
+    )
+    add(
         "tool",
         "average",
         "sfumato_train.tools:average",

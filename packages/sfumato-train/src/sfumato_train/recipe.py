@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["Recipe", "Settings", "Training"]
+__all__ = ["CodecRecipe", "Recipe", "Settings", "Training"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
 
 from sfumato import Dataset, Model
 
-from .ema import WIDEST
+from .ema import WIDEST, Trained
 from .objective import Denoising, Objective
 
 
@@ -23,12 +24,12 @@ class Training:
     Attributes:
         objective: who is trained in turn, on what.
         data: the items trained on.
-        model: what a checkpoint stores and samples are drawn from.
+        model: what a checkpoint stores: a model to draw samples from, or a codec for other models.
     """
 
     objective: Objective
     data: Dataset
-    model: Model
+    model: Trained
 
 
 class Settings(BaseModel):
@@ -111,7 +112,22 @@ class Recipe(Settings):
         """The model, its weights fresh, for data with these facts (`Dataset.about`)."""
         raise NotImplementedError(f"{type(self).__name__} has no model")
 
+    def trained(self, about: Mapping[str, Any]) -> Trained:
+        """What a checkpoint stores, its weights fresh."""
+        return self.model(about)
+
     def build(self, data: Dataset) -> Training:
         """What is trained; by default `Denoising` of the model."""
         model = self.model(data.about)
         return Training(Denoising(model.process, model.denoiser, model.codec), data, model)
+
+
+class CodecRecipe(Recipe):
+    """A recipe that trains a codec for other models; subclasses write `codec` and `build`."""
+
+    def codec(self, about: Mapping[str, Any]) -> nn.Module:
+        """The codec, its weights fresh, for data with these facts: see `LearnedCodec`."""
+        raise NotImplementedError(f"{type(self).__name__} has no codec")
+
+    def trained(self, about: Mapping[str, Any]) -> Trained:
+        return self.codec(about)

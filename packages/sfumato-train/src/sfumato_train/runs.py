@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
+from torch import nn
 
 import sfumato
 from sfumato import Batch, Dataset, Domain, InputError, Model, random, registry
@@ -26,10 +27,10 @@ from sfumato_data import Parted, groups_of, keys_of, split, where
 from . import checkpoint
 from .checkpoint import Saved
 from .devices import pick_device, set_precision
-from .ema import parts
+from .ema import Trained, parts
 from .files import make_folder, read_json, write_json
 from .guards import own_rng, reseed
-from .recipe import Recipe
+from .recipe import CodecRecipe, Recipe
 from .store import combined
 from .words import parse_words
 
@@ -88,11 +89,57 @@ class Run:
             precision: arithmetic of its network.
 
         Raises:
-            InputError: if there are no such weights, or they are damaged or do not fit the recipe.
+            InputError: if there are no such weights, or they are damaged or do not fit the recipe,
+                or the run trained a codec.
         """
+        model = self._trained(which, step, device, precision)
+        if not isinstance(model, Model):
+            raise InputError(
+                f"{self.path} is a codec, which draws no samples; train a model of its latents "
+                f"with codec={self.path}"
+            )
+        return model
+
+    def codec(
+        self,
+        which: str = "ema",
+        step: int | Literal["best"] | None = None,
+        *,
+        device: str | None = None,
+    ) -> nn.Module:
+        """The codec of a checkpoint, in evaluation mode: trained by the run, or used by it.
+
+        Args:
+            which: as of `model`, like the other arguments.
+            step: see there.
+            device: see there.
+
+        Raises:
+            InputError: as `model`, or if the run has no codec with weights.
+        """
+        found = self._trained(which, step, device, "fp32")
+        codec = found.codec if isinstance(found, Model) else found
+        if not isinstance(codec, nn.Module):
+            raise InputError(
+                f"{self.path} has no codec with weights; give a run of a codec such as images/kl"
+            )
+        return codec
+
+    @property
+    def codes(self) -> bool:
+        """Whether what it trains is a codec."""
+        return isinstance(self.recipe, CodecRecipe)
+
+    def _trained(
+        self,
+        which: str,
+        step: int | Literal["best"] | None,
+        device: str | None,
+        precision: Literal["fp32", "bf16"],
+    ) -> Trained:
         saved = self._saved(step)
         place = pick_device(device)
-        model = fresh(self.recipe.seed, lambda: self.recipe.model(self.about))
+        model = fresh(self.recipe.seed, lambda: self.recipe.trained(self.about))
         modules = parts(model)
         targets = checkpoint.collect(modules)
         try:

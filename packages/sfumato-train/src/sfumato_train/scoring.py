@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sfumato import Dataset, InputError, Sampler
-from sfumato_data import alike
+from sfumato_data import alike, gather
 
+from .coding import reconstruct
 from .drawing import Grid, draw
 from .guards import Watch
 from .jobs.shards import job_batches
@@ -42,6 +43,8 @@ def evaluate(
     What is compared with what is said in `yardstick`: one half of the held-out data with the
     samples and, for the floor, with the other half, whose conditions the samples are asked for
     with. Of data with groups, such as sizes, those are compared that samples are of unless asked.
+    Of a codec, that half is compared with what the codec makes of it, also one by one where the
+    domain can (`yardstick.Compares`).
 
     Args:
         run: the run; its last checkpoint, averaged weights.
@@ -62,7 +65,8 @@ def evaluate(
 
     Raises:
         InputError: if half of the held-out items are fewer than n, or the facts of other data
-            (sizes, classes) are not those that the run was trained for.
+            (sizes, classes) are not those that the run was trained for, or a codec is asked for
+            something that only samples have.
     """
     from sfumato_eval import table
 
@@ -70,6 +74,13 @@ def evaluate(
     if data_path is not None:
         held = _other(run, Path(data_path))
     measure = yardstick(run.domain, alike(train), alike(held), n, seed)
+    if run.codes:
+        asked = {"samples": samples, "sampler": sampler, "grid": grid, "steps": steps}
+        if wrong := [name for name, value in asked.items() if value is not None]:
+            raise InputError(f"{run.path} is a codec, which has no {' and no '.join(wrong)}")
+        codec = run.codec(weights, device=device)
+        made = reconstruct(codec, gather(measure.real), seed, batch=batch, watch=watch)
+        return table({**measure.fidelity(made), **measure.scores(made)})
     if samples is not None:
         return table(measure.scores(job_batches(run, Path(samples))))
     drawn = draw(

@@ -18,11 +18,13 @@ import torch
 from sfumato import Dataset, InputError, Model, random, registry
 from sfumato_data import Batches, move, split
 
+from .coding import side_by_side
 from .devices import fitting_batch, pick_device, resolve_precision, set_precision
 from .drawing import draw
-from .ema import parts
+from .ema import Trained, parts
 from .guards import Watch, evaluating, own_rng
-from .loop import check_shares, fit
+from .linked import kept
+from .loop import check_shares, fit, spread
 from .parallel import Layout
 from .processes import World, joined
 from .recipe import Recipe, Training
@@ -106,6 +108,7 @@ def start(
         run, training, held = _begun(folder, recipe_name, recipe, data_path, place, batch, world)
     if world.first:
         world.wait()
+    shown = held if len(held) else training.data
     set_precision(training.objective, "bf16" if run.recipe.precision == "bf16" else "fp32")
     with opened(writers if world.first else (), folder, run.recipe) as rows:
         fit(
@@ -117,7 +120,7 @@ def start(
             minutes=minutes,
             resume=resume,
             watch=watch if world.first else None,
-            on_save=lambda step, model: _preview(run, step, model, world),
+            on_save=lambda step, model: _preview(run, step, model, shown, world),
             writers=rows,
             world=world,
             layout=layout,
@@ -128,7 +131,8 @@ def start(
 def _built(run: Run) -> tuple[Run, Training, Dataset]:
     """A run, what it trains, and its held-out data."""
     train, held = run.data()
-    return run, fresh(run.recipe.seed, lambda: run.recipe.build(train)), held
+    recipe = kept(run)
+    return run, fresh(recipe.seed, lambda: recipe.build(train)), held
 
 
 def _begun(
@@ -234,14 +238,18 @@ def _agreed(name: str, world: World) -> Path:
     return Path("runs") / f"{tail}-{number}"
 
 
-def _preview(run: Run, step: int, model: Model, world: World) -> None:
+def _preview(run: Run, step: int, model: Trained, held: Dataset, world: World) -> None:
     """Draw a few samples, the same noise every time, and let the domain show them.
 
-    All processes draw, since the weights may be spread over them; the first one shows.
+    Of a codec, held-out items are shown, each before what becomes of it. All processes draw, since
+    the weights may be spread over them; the first one shows.
     """
-    condition = run.domain.condition({}, PREVIEW_ITEMS, run.about)
     with evaluating(parts(model)):
-        samples = draw(model, PREVIEW_ITEMS, condition=condition, batch=PREVIEW_ITEMS)
+        if isinstance(model, Model):
+            condition = run.domain.condition({}, PREVIEW_ITEMS, run.about)
+            samples = draw(model, PREVIEW_ITEMS, condition=condition, batch=PREVIEW_ITEMS)
+        else:
+            samples = side_by_side(model, spread(held, PREVIEW_ITEMS // 2), run.recipe.seed)
     if not world.first:
         return
     folder = run.path / "previews"

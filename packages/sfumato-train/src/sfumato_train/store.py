@@ -10,11 +10,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from sfumato import InputError, Model
+from sfumato import InputError
 
 from . import checkpoint
 from .checkpoint import Keep, Saved
-from .ema import EMA, exponential, parts, posthoc, power
+from .ema import EMA, Trained, exponential, parts, posthoc, power
 from .files import locked, make_folder, trim
 from .players import Player
 from .processes import World
@@ -23,7 +23,7 @@ from .recipe import Settings
 EVERY = 1_000_000_000  # snapshots of power-function averages are all needed
 
 
-def averages(model: Model, settings: Settings) -> dict[str, EMA]:
+def averages(model: Trained, settings: Settings) -> dict[str, EMA]:
     """The averages that the settings name: `ema`, `ema-0.9999`, `power-0.05`."""
     rates = {"ema": exponential(settings.ema)} if settings.ema else {}
     rates |= {f"ema-{decay:g}": exponential(decay) for decay in settings.decays}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Yardstick", "yardstick"]
+__all__ = ["Compares", "Yardstick", "yardstick"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from sfumato import Batch, Dataset, Domain, InputError, random
 from sfumato_data import gather, subset
@@ -17,6 +17,14 @@ MOST = 5000
 """Items on each side, unless more are asked for."""
 
 FLOOR = "two held-out halves"
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """What a domain adds that can tell how close items are to what they were made from."""
+
+    def fidelity(self, original: Batch, made: Batch) -> Mapping[str, Score]:
+        """Named scores of items against their originals, one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,12 @@ class Yardstick:
         """One of the metrics on n samples."""
         real, other = self.real, self.other
         return measure(metric, samples, real, other, n=self.n, floor=FLOOR)
+
+    def fidelity(self, made: Batch) -> Mapping[str, Score]:
+        """How close items are to those of `real` that they were made from, one by one."""
+        if not isinstance(self.domain, Compares):
+            return {}
+        return self.domain.fidelity(gather(self.real), made)
 
     def scores(self, samples: Source) -> dict[str, Score]:
         """All metrics, by name, in one pass over n samples."""

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError
 from sfumato.components import close_matches
+from sfumato_eval import Score
 
 from . import captions, data, metrics, reading
+from .fidelity import fidelity
 from .files import SUFFIXES
 from .fitting import parse_size
 from .preview import preview
@@ -51,6 +53,10 @@ class ImageDomain:
     def metrics(self, train: Dataset) -> Sequence[Any]:
         """Distances in the features of a classifier that is trained on `train` first."""
         return metrics.metrics(train)
+
+    def fidelity(self, original: Batch, made: Batch) -> Mapping[str, Score]:
+        """PSNR and SSIM of images against what they were made from."""
+        return fidelity(original, made)
 
     def condition(
         self, values: Mapping[str, str], n: int, about: Mapping[str, Any]

@@ -64,3 +64,24 @@ def sfumato_register(add: Add) -> None:
             summary=summary,
             source=source,
         )
+    add(
+        "recipe",
+        "images/kl",
+        "sfumato_images.codecs:KLCodec",
+        summary="an autoencoder of your images, for diffusion models of its latents",
+        source="Rombach et al. 2021, arXiv:2112.10752",
+    )
+    add(
+        "recipe",
+        "images/vq",
+        "sfumato_images.codecs:VQCodec",
+        summary="an autoencoder with a code book, for discrete and continuous models of latents",
+        source="van den Oord et al. 2017, arXiv:1711.00937",
+    )
+    add(
+        "system",
+        "images/ldm",
+        "sfumato_images.systems.ldm:system",
+        summary="diffusion of an autoencoder's latents against diffusion of pixels",
+        source="Rombach et al. 2021, arXiv:2112.10752",
+    )

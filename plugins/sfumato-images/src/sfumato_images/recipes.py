@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import AfterValidator, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato import Batch, Dataset, Model, Preconditioned, registry
 from sfumato.denoiser import Prediction
@@ -20,6 +20,7 @@ from sfumato_data import groups_of
 from sfumato_nn.sizes import SIZES
 from sfumato_train import Denoising, Recipe, Training
 from sfumato_train import times as laws
+from sfumato_train.linked import Linked
 from sfumato_train.times import Times
 from sfumato_train.weights import named
 
@@ -62,6 +63,9 @@ class Folder(Recipe):
     captions: bool = Field(
         True, description="train on captions where pictures have them, beside their classes"
     )
+    codec: Linked | None = Field(
+        None, description="run of a codec such as images/kl, in whose latents the model works"
+    )
     flip: bool = Field(False, description="train on mirror images too")
     network: str = Field("unet", description="a registered network")
     network_size: str = Field("tiny", description="one of its sizes, such as tiny, small, base")
@@ -102,14 +106,19 @@ class Folder(Recipe):
 
     def model(self, about: Mapping[str, Any]) -> Model:
         process = registry().load("process", self.process)()
+        codec: Any = self.codec and self.codec.blank(about)
+        channels: int = about["channels"]
+        sides: list[int] = []
+        for size in about.get("buckets", [about["size"]]):
+            shape = (about["channels"], *size)
+            channels, *own = codec.layout(torch.zeros(1, *shape)).shape[1:] if codec else shape
+            sides += own
         net = registry().load("network", self.network)(
             self.network_size,
-            channels=about["channels"],
+            channels=channels,
             classes=len(about["classes"]),
             vector=about["text"]["dimension"] if "text" in about else 0,
-            **self._levels(
-                [side for size in about.get("buckets", [about["size"]]) for side in size]
-            ),
+            **self._levels(sides),
         )
 
         def blank(n: int, generator: torch.Generator, size: Tensor | None = None) -> Tensor:
@@ -118,14 +127,19 @@ class Folder(Recipe):
 
         return Model(
             process=process,
-            denoiser=Told(net, process, self.predict, sigma_data=about["sigma_data"]),
+            denoiser=Told(net, process, self.predict, sigma_data=self._scale(about)),
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
             blank=blank,
+            codec=codec,
             guidance=self.guidance,
             sizing=("size",) if "buckets" in about else (),
         )
+
+    def _scale(self, about: Mapping[str, Any]) -> float:
+        """Scale of the data; latents are standardised."""
+        return 1.0 if self.codec else float(about["sigma_data"])
 
     def _levels(self, sides: Sequence[int]) -> Mapping[str, Any]:
         """For a U-Net, more levels than its size has where the images have long sides.
@@ -148,11 +162,14 @@ class Folder(Recipe):
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
+        if self.codec and isinstance(model.codec, nn.Module):
+            self.codec.fill(model.codec)
         objective = Denoising(
             model.process,
             model.denoiser,
+            model.codec,
             weight=None if self.weight is None else named(self.weight),
-            times=self._times(data.about["sigma_data"]),
+            times=self._times(self._scale(data.about)),
             dropout=self.condition_dropout,
         )
         return Training(objective, Flipped(data) if self.flip else data, model)

@@ -17,7 +17,7 @@ from ..ema import parts
 from ..guards import Watch
 from ..runs import Run
 from . import measuring, showing, telling
-from .material import Material
+from .material import CodecMaterial, Material
 
 STEPS = (5, 10, 20)
 """Step counts at which quality is measured, besides the model's own."""
@@ -64,8 +64,13 @@ def report(
     if not saved or not rows:
         lacks = "no checkpoint" if not saved else "nothing in metrics.jsonl"
         raise InputError(f"{run.path} has {lacks} to report on yet; train it first")
-    model = run.model(device=device)
-    material = Material(run, model, saved[-1], rows, n, steps, seed, guidance, batch, watch)
+    material: Material
+    if run.codes:
+        codec = run.codec(device=device)
+        material = CodecMaterial(run, codec, saved[-1], rows, n, seed, batch, watch)
+    else:
+        model = run.model(device=device)
+        material = Material(run, model, saved[-1], rows, n, steps, seed, guidance, batch, watch)
     path.parent.mkdir(parents=True, exist_ok=True)  # fails before, not after, all is measured
     text = render(_page(material))
     files.write_text(path, text)
@@ -77,11 +82,11 @@ def _page(material: Material) -> Page:
     run = material.run
     sections = [_section(material, *part) for part in _parts(material)]
     sections.append(_failures(material))
-    made = datetime.now(UTC)
+    made, what = datetime.now(UTC), "codec" if run.codes else "model"
     where = f"the data at {run.data_path}" if run.data_path else f"the data of {run.name}"
     return Page(
         title=run.name,
-        words=f"A model of {where}; reported on {made:%d %B %Y, %H:%M} UTC.",
+        words=f"A {what} of {where}; reported on {made:%d %B %Y, %H:%M} UTC.",
         facts=_facts(material),
         sections=sections,
     )
@@ -93,6 +98,19 @@ Part = tuple[str, str, str, Callable[[], Sequence[Block]]]
 def _parts(material: Material) -> list[Part]:
     """For each section what it is called in a failure, its title, words and maker."""
     run = material.run
+    if run.codes:
+        return [
+            ("The reconstructions", "Reconstructions",
+             "Held-out items, spread evenly over those that are measured below, and what the codec "
+             "makes of them.",
+             lambda: showing.reconstructions(material)),
+            ("The metrics", "Metrics",
+             "What the codec makes of held-out items against those very items; the floor is other "
+             "held-out items against them, which a codec may well be below.",
+             lambda: measuring.table(material)),
+            _training(material, "Held-out loss is the error of reconstruction, averaged weights."),
+            *_told(material),
+        ]  # fmt: skip
     both = "A value near its floor cannot be told from real data by that metric at this n."
     return [
         ("The samples", "Samples",
@@ -104,9 +122,8 @@ def _parts(material: Material) -> list[Part]:
         ("Quality against network calls", "Quality against network calls",
          "The same model, seeds and real items at several numbers of steps.",
          lambda: measuring.quality(material)),
-        ("The training curves", "Training",
-         "Held-out loss is that of the averaged weights, on draws that stay the same.",
-         lambda: telling.curves(material)),
+        _training(material, "Held-out loss is that of the averaged weights, on draws that stay the "
+                            "same."),
         ("The denoising strip", "Denoising over time",
          "From noise (t = 1) to data (t = 0). Below each state is what the model expects it to "
          "become; states are scaled to be about as large as data.",
@@ -115,6 +132,18 @@ def _parts(material: Material) -> list[Part]:
          f"Of {material.n:,} samples, those closest to an item of the training data, which are "
          "those most likely to be copies. Above each is its distance.",
          lambda: showing.neighbours(material)),
+        *_told(material),
+    ]  # fmt: skip
+
+
+def _training(material: Material, words: str) -> Part:
+    return ("The training curves", "Training", words, lambda: telling.curves(material))
+
+
+def _told(material: Material) -> list[Part]:
+    """The last parts, which say how to get the same again."""
+    run = material.run
+    return [
         ("The configuration", "Configuration", "", lambda: telling.configuration(run)),
         ("The versions and the machine", "Versions and machine", "",
          lambda: [*telling.versions(run), *telling.machine(material)]),
@@ -138,8 +167,6 @@ def _facts(material: Material) -> dict[str, str]:
     run, rows = material.run, material.rows
     weights = sum(p.numel() for p in parts(material.model).parameters())
     losses = [row["held_loss"] for row in rows if row.get("held_loss") is not None]
-    sampler = repr(material.model.sampler).removesuffix("()")
-    guided = "" if material.guidance in (None, 1) else f", guidance {material.guidance:g}"
     share = run.recipe.held
     apart = "their own test part" if share is None else f"{share:.0%}"
     facts = {
@@ -148,6 +175,10 @@ def _facts(material: Material) -> dict[str, str]:
         "data items": f"{run.data_items:,}, {apart} held out",
     }
     facts |= {"held-out loss": f"{losses[-1]:.4g}"} if losses else {}
+    if run.codes:
+        return facts | {"reconstructions": f"{material.n:,}, seed {material.seed}"}
+    sampler = repr(material.model.sampler).removesuffix("()")
+    guided = "" if material.guidance in (None, 1) else f", guidance {material.guidance:g}"
     return facts | {
         "samples": f"{material.n:,}, seed {material.seed}",
         "sampler": f"{sampler}, {material.model.steps} steps{guided}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Material"]
+__all__ = ["CodecMaterial", "Material"]
 
 import tempfile
 import time
@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sfumato import Batch, Dataset, InputError, Model, Unsupported
-from sfumato_data import alike, move
+from sfumato_data import alike, gather, move
 from sfumato_eval import Metric
 from sfumato_eval.report import Block, Note, Picture
 
 from ..checkpoint import Saved
+from ..coding import reconstruct
 from ..drawing import draw
+from ..ema import Trained
 from ..guards import Watch
 from ..runs import Run
 from ..yardstick import Yardstick, yardstick
@@ -63,9 +66,25 @@ class Material:
         batch: int | None,
         watch: Watch | None,
     ) -> None:
-        self.run, self.model, self.saved, self.rows = run, model, saved, rows
-        self.seed, self.asked, self.batch, self.watch = seed, guidance, batch, watch
+        self._begin(run, model, saved, rows, n, seed, batch, watch)
+        self.asked = guidance
         self.steps = sorted({*steps, model.steps})
+
+    def _begin(
+        self,
+        run: Run,
+        model: Trained,
+        saved: Saved,
+        rows: Sequence[Mapping[str, Any]],
+        n: int | None,
+        seed: int,
+        batch: int | None,
+        watch: Watch | None,
+    ) -> None:
+        """What all kinds of run have in common."""
+        self.run, self.saved, self.rows = run, saved, rows
+        self.model: Any = model
+        self.seed, self.batch, self.watch = seed, batch, watch
         self.missing: list[tuple[str, str]] = []
         self.speed: dict[int, float] = {}  # samples per second by step count
         self._drawn = 0
@@ -177,3 +196,51 @@ class Material:
         why = " ".join(why.split()).rstrip(".")
         self.missing.append((what, why))
         return [Note(f"{what}: not in this report. {why[:1].upper()}{why[1:]}.", missing=True)]
+
+
+class CodecMaterial(Material):
+    """A run of a codec; what it makes of held-out items stands for samples.
+
+    Args:
+        run: the run.
+        model: the codec of its last checkpoint.
+        saved: see `Material`, like all that follow.
+        rows: see there.
+        n: see there.
+        seed: see there.
+        batch: see there.
+        watch: see there.
+
+    Raises:
+        InputError: as `Material`.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        model: nn.Module,
+        saved: Saved,
+        rows: Sequence[Mapping[str, Any]],
+        n: int | None,
+        seed: int,
+        batch: int | None,
+        watch: Watch | None,
+    ) -> None:
+        self._begin(run, model, saved, rows, n, seed, batch, watch)
+        self.steps = []
+
+    @property
+    def guidance(self) -> None:
+        return None
+
+    @cached_property
+    def samples(self) -> Batch:
+        """What the codec makes of the items of the yardstick."""
+        real = gather(self.yardstick.real)
+        return reconstruct(
+            self.model,
+            real,
+            self.seed,
+            batch=self.batch,
+            watch=lambda step, total, loss, rate: self.tell(step, rate),
+        )

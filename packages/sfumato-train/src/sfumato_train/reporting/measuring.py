@@ -14,7 +14,7 @@ from sfumato_eval.report import Block, Chart, Charts, Line, Note, Table, scores
 from sfumato_eval.tables import number
 
 from ..drawing import calls
-from .material import Material
+from .material import CodecMaterial, Material
 
 
 def table(material: Material) -> Sequence[Block]:
@@ -29,6 +29,8 @@ def table(material: Material) -> Sequence[Block]:
             return ()
 
         notes += material.attempt(f"The metric {metric.name}", score)
+    if isinstance(material, CodecMaterial):
+        found = {**yardstick.fidelity(samples), **found}
     if not found and not notes:
         return [Note(f"The domain {material.run.domain.name} has no metrics.")]
     return [*([scores(rows(found))] if found else []), *notes]

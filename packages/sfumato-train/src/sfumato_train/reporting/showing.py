@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["denoising", "neighbours", "samples"]
+__all__ = ["denoising", "neighbours", "reconstructions", "samples"]
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -63,6 +63,22 @@ def samples(material: Material) -> Sequence[Block]:
             [
                 Figure(made, f"{count} samples of the model"),
                 Figure(material.picture(real, f"{count} real items"), f"{count} {which}"),
+            ]
+        )
+    ]
+
+
+def reconstructions(material: Material) -> Sequence[Block]:
+    """A picture of held-out items beside what the codec makes of them."""
+    count = min(material.n, SHOWN)
+    index = torch.arange(count) * material.n // count
+    real, which = _real(material, index)
+    made = material.picture(select(material.samples, index), f"{count} reconstructions")
+    return [
+        Figures(
+            [
+                Figure(material.picture(real, f"{count} originals"), f"{count} {which}"),
+                Figure(made, f"{count} reconstructions"),
             ]
         )
     ]

@@ -17,7 +17,9 @@ import torch
 
 from sfumato_eval.report import Block, Chart, Charts, Code, Line, Note, Table
 
+from ..ema import parts
 from ..files import read_json
+from ..linked import links
 from ..recipe import Recipe
 from ..runs import Run
 from .material import Material
@@ -93,6 +95,7 @@ def configuration(run: Run) -> Sequence[Block]:
 def _fields(recipe: Recipe) -> list[tuple[str, str, str, str]]:
     """Name, value, default and meaning of each field; a field without a default has ''."""
     values = recipe.model_dump(mode="json")
+    values |= {name: str(link) for name, link in links(recipe)}
     return [
         (
             name,
@@ -138,7 +141,7 @@ def versions(run: Run) -> Sequence[Block]:
 
 def machine(material: Material) -> Sequence[Block]:
     """The machine that drew the samples of this report."""
-    device = next((str(p.device) for p in material.model.denoiser.parameters()), "cpu")
+    device = next((str(p.device) for p in parts(material.model).parameters()), "cpu")
     rows = [
         ["system", f"{platform.system()} {platform.release()}, {platform.machine()}"],
         ["processor", _processor()],
@@ -182,7 +185,8 @@ def commands(material: Material) -> Sequence[Block]:
     ]
     train = ["sfumato", "train", run.name, *changed]
     train += [] if run.data_path is None else ["--data", str(run.data_path)]
-    asked = ["-n", str(material.n), "--steps", ",".join(map(str, material.steps))]
+    asked = ["-n", str(material.n)]
+    asked += ["--steps", ",".join(map(str, material.steps))] if material.steps else []
     asked += ["--seed", str(material.seed)]
     asked += [] if material.guidance is None else ["--guidance", f"{material.guidance:g}"]
     lines = [
