@@ -1,0 +1,37 @@
+"""What stochastic multistep solvers share: a planned combination of past predictions and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sfumato import random
+from sfumato.sampling import Point
+from sfumato.state import axpy, scale
+
+__all__ = ["combine", "noise"]
+
+
+def noise(process: Any, like: Any, generator: random.Source) -> Any:
+    """Standard normal noise in the space of the process."""
+    space = getattr(process, "space", None)
+    return random.normal(like, generator) if space is None else space.normal(like, generator)
+
+
+def combine(row: Any, process: Any, past: Sequence[Point], generator: random.Source) -> Any:
+    """The state keep x + w_0 D + w_1 D_before + ... + std n; a row is (keep, std, w_0, w_1, ...).
+
+    D are posterior means, the newest first. What a float 0 would multiply is left out, the noise
+    with it.
+    """
+    keep, std, newest, *older = row
+    now = past[-1]
+    x = axpy(newest, now.posterior.mean, scale(keep, now.x))
+    for weight, point in zip(older, reversed(past[:-1] if older else ()), strict=False):
+        if not _nothing(weight):
+            x = axpy(weight, point.posterior.mean, x)
+    return x if _nothing(std) else axpy(std, noise(process, x, generator), x)
+
+
+def _nothing(c: Any) -> bool:
+    return isinstance(c, float) and c == 0
