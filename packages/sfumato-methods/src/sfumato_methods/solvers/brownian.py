@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sfumato import InputError, Streams, random
+from sfumato import InputError, random
 from sfumato.state import axpy, scale
 
-from .linear import noise
+from .linear import Seeds, drawn, noise, source
 
 __all__ = ["BrownianPath", "Increment"]
 
@@ -61,7 +61,7 @@ class BrownianPath:
 
     The same seeds give the same path on any grid, down to the last bit where the times agree: every
     octave [2^k, 2^(k+1)] is bisected as far as needed by the exact law of the two halves given the
-    whole (Foster, Lyons & Oberhauser 2020, arXiv:1905.09419), each part drawn from a generator
+    whole (Foster, Lyons & Oberhauser 2020, arXiv:1904.06998), each part drawn from a generator
     derived from the seed and the place of the part. An increment costs about 70 normal draws of the
     size of the state, and no memory is kept between calls.
 
@@ -69,14 +69,12 @@ class BrownianPath:
         seeds: one for the batch, or one for each item.
     """
 
-    seeds: tuple[int, ...] | int
+    seeds: Seeds
 
     @classmethod
     def draw(cls, generator: random.Source) -> Self:
         """A path: one for each item where `generator` is `Streams`."""
-        if isinstance(generator, Streams):
-            return cls(tuple(int(random.integers(0, 2**62, (), g)) for g in generator))
-        return cls(int(random.integers(0, 2**62, (), generator)))
+        return cls(drawn(generator))
 
     def increments(self, process: Any, like: Any, times: Sequence[float]) -> list[Increment]:
         """Increments between neighbouring times, which ascend; the first may be 0.
@@ -121,13 +119,8 @@ class _Walk:
         self.path, self.process, self.like = path, process, like
 
     def _normals(self, *place: int) -> tuple[Any, Any]:
-        seeds = self.path.seeds
-        source: random.Source = (
-            Streams(random.derive(seed, "brownian", *place) for seed in seeds)
-            if isinstance(seeds, tuple)
-            else random.derive(seeds, "brownian", *place)
-        )
-        return tuple(noise(self.process, self.like, source) for _ in range(2))  # type: ignore[return-value]
+        here = source(self.path.seeds, "brownian", *place)
+        return noise(self.process, self.like, here), noise(self.process, self.like, here)
 
     def octave(self, k: int) -> _Piece:
         """The whole of [2^k, 2^(k+1)], or of (0, 2^lowest]."""

@@ -8,7 +8,7 @@ v is x itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -22,7 +22,7 @@ from sfumato.state import axpy, scale
 
 from .affine import exponential
 from .ersde import interior
-from .linear import noise
+from .linear import drawn, noise, source
 
 __all__ = ["ChurnHeun", "Interval", "RestartHeun"]
 
@@ -67,16 +67,18 @@ def _some(c: Any) -> bool:
     return not (isinstance(c, float) and c == 0)
 
 
-def _heun(
-    row: _Row, denoiser: Denoise, x: Any, t: Any, s: Any, up: Callable[[Any], Any]
-) -> tuple[Any, Any]:
-    """(posterior at the start, state at the end) of one step, up and then down."""
-    if _some(row.std):
-        x = axpy(row.std, up(x), scale(row.lift, x))
+def _up(row: _Row, process: Process, x: Any, generator: random.Source) -> Any:
+    if not _some(row.std):
+        return x
+    return axpy(row.std, noise(process, x, generator), scale(row.lift, x))
+
+
+def _heun(row: _Row, denoiser: Denoise, x: Any, t: Any, s: Any) -> tuple[Any, Any]:
+    """(posterior at the start, state at the end) of the way down."""
     q = denoiser(x, t)
     y = axpy(row.data, q.mean, scale(row.keep, x))
     if _some(row.weight):
-        y = axpy(row.weight, q.mean - denoiser(y, s).mean, y)
+        y = axpy(row.weight, denoiser(y, s).mean - q.mean, y)
     return q, y
 
 
@@ -121,14 +123,10 @@ class ChurnHeun:
         self, process: Process, denoiser: Denoise, x: Any, grid: Any, generator: random.Source
     ) -> Trajectory:
         """Up, then down by Heun's method."""
-
-        def up(x: Any) -> Any:
-            return noise(process, x, generator)
-
         starts, plan = self._plan(process, grid)
         clocks = times(grid)
         for t, s, start, row in zip(clocks, clocks[1:], starts, plan, strict=False):
-            q, after = _heun(row, denoiser, x, start, s, up)
+            q, after = _heun(row, denoiser, _up(row, process, x, generator), start, s)
             x = yield Frame(t, s, x, q, after)
 
     def _plan(self, process: Any, grid: Tensor) -> tuple[Sequence[Tensor], list[_Row]]:
@@ -190,20 +188,19 @@ class RestartHeun:
         self, process: Process, denoiser: Denoise, x: Any, grid: Any, generator: random.Source
     ) -> Trajectory:
         """A Heun step, and the restarts that belong to where it ends."""
-
-        def up(x: Any) -> Any:
-            return noise(process, x, generator)
-
-        clocks = times(grid)
+        clocks, seeds = times(grid), drawn(generator)
         main = _walk(process, grid)
         loops = self._loops(process, grid)
         for i, row in enumerate(main):
             t, s = clocks[i], clocks[i + 1]
-            q, after = _heun(row, denoiser, x, t, s, up)
-            for path, ways in loops.get(i, ()):
-                for _ in range(ways):
+            q, after = _heun(row, denoiser, x, t, s)
+            for number, (path, ways) in enumerate(loops.get(i, ())):
+                for turn in range(ways):
+                    # by place: what others draw who restart elsewhere moves nothing
+                    here = source(seeds, "restart", i, number, turn)
+                    after = _up(path[0][2], process, after, here)
                     for start, end, down in path:
-                        _, after = _heun(down, denoiser, after, start, end, up)
+                        _, after = _heun(down, denoiser, after, start, end)
             x = yield Frame(t, s, x, q, after)
 
     def _loops(self, process: Any, grid: Tensor) -> dict[int, list[tuple[_Path, int]]]:

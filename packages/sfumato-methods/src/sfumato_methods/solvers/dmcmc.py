@@ -142,7 +142,7 @@ def _quieter(
 def karras_from(
     process: Process, t: Tensor, steps: int, sigma_min: float = 0.01, rho: float = 7.0
 ) -> Tensor:
-    """A grid for each item from its own time: even in l^(1/rho), then one step to 0: (steps + 1, B).
+    """A grid for each item from its own time, even in l^(1/rho), then a step to 0: (steps + 1, B).
 
     Args:
         process: needs AFFINE.

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from sfumato import random
+from sfumato import Streams, random
 from sfumato.sampling import Point
 from sfumato.state import axpy, scale
 
-__all__ = ["combine", "noise"]
+__all__ = ["Seeds", "combine", "drawn", "noise", "source"]
+
+Seeds: TypeAlias = tuple[int, ...] | int
+"""One seed for a whole batch, or one for each item."""
+
+
+def drawn(generator: random.Source) -> Seeds:
+    """Seeds drawn from a source: one for each item where it is `Streams`."""
+    if isinstance(generator, Streams):
+        return tuple(int(random.integers(0, 2**62, (), g)) for g in generator)
+    return int(random.integers(0, 2**62, (), generator))
+
+
+def source(seeds: Seeds, *place: str | int) -> random.Source:
+    """What to draw from at a place: a function of the seeds and the place alone."""
+    if isinstance(seeds, tuple):
+        return Streams(random.derive(seed, *place) for seed in seeds)
+    return random.derive(seeds, *place)
 
 
 def noise(process: Any, like: Any, generator: random.Source) -> Any:

@@ -80,8 +80,10 @@ class LML(Multistep):
     def _turned(self, e: Any, m: Any) -> Any:
         size, both, other = inner(e, e), inner(e, m), inner(m, m)
         share = both / (self.damping * size + other).clamp_min(1e-300)
-        left = (size - 2 * share * both + share.square() * other).clamp_min(1e-300)
-        back = torch.where(left > 1e-300, (size / left).sqrt(), 1.0)
+        left = size - 2 * share * both + share.square() * other
+        some = left > 0
+        back = torch.where(some, size, 1.0) / torch.where(some, left, 1.0)
+        back = back.sqrt()
         return scale(back, e) - scale(back * share, m)
 
 

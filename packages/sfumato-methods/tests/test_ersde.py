@@ -1,0 +1,332 @@
+"""ER-SDE, SDE-DPM-Solver++, SEEDS and Euler-Maruyama: coefficients, laws, parity, calls."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler
+
+from sfumato import Ancestral, Dirac, InputError, expand, random, run, sample
+from sfumato_methods import grids
+from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Gaussian, Linear
+from sfumato_methods.solvers import DDIM, ERSDE, SEEDS, EulerMaruyama, SDEDPMSolverPP
+from sfumato_methods.solvers import ersde
+
+FLOAT = torch.float64
+PROCESSES = [Gaussian(s) for s in (VP(), VE(), Linear(), Cosine(), EDM())]
+PHIS = [
+    ersde.ODE,
+    ersde.REVERSE_SDE,
+    ersde.POWER_3_2,
+    ersde.POWER_5_2,
+    ersde.LOGARITHMIC,
+    ersde.ER_SDE_5,
+]
+MEAN, VARIANCE = 0.7, 0.3**2
+
+
+def exact(process):
+    """E[x0 | x] for data N(0.7, 0.3^2): affine in x, so that all laws stay normal."""
+
+    def denoise(x, t):
+        a, s = expand(x, process.alpha(t)), expand(x, process.sigma(t))
+        return Dirac(MEAN + (x - a * MEAN) * (a * VARIANCE / (a * a * VARIANCE + s * s)))
+
+    return denoise
+
+
+def moments(sampler, process, grid):
+    """Mean and variance of the law of what a sampler ends in, without a draw.
+
+    The sampler is linear in its start and in each of its draws: it is run on unit vectors.
+    """
+    probe = Probe(sampler, process, grid)
+    origin = probe()
+    variance = sum((probe(unit=i) - origin) ** 2 for i in range(probe.draws + 1))
+    return origin, variance
+
+
+class Probe:
+    """Runs a sampler with chosen numbers in place of its draws."""
+
+    def __init__(self, sampler, process, grid):
+        self.sampler, self.process, self.grid, self.draws = sampler, process, grid, 0
+
+    def __call__(self, unit=None):
+        from sfumato_methods.solvers import linear
+
+        count = 0
+
+        def noise(process, like, generator):
+            nonlocal count
+            count += 1
+            return torch.full_like(like, 1.0 if unit == count else 0.0)
+
+        start = float(self.process.sigma(self.grid[0])) * (unit == 0)
+        mean = float(self.process.alpha(self.grid[0])) * MEAN
+        x = torch.full((1, 1), mean + start * math.sqrt(1 + self._data()), dtype=FLOAT)
+        with pytest.MonkeyPatch.context() as patch:
+            from sfumato_methods.solvers import churn, seeds
+
+            for module in (linear, seeds, churn):
+                patch.setattr(module, "noise", noise)
+            for frame in run(
+                self.sampler, self.process, exact(self.process), x, self.grid, torch.Generator()
+            ):
+                x = frame.after
+        self.draws = count
+        return float(x)
+
+    def _data(self):
+        a, s = self.process.alpha(self.grid[0]), self.process.sigma(self.grid[0])
+        return float(a * a * VARIANCE / (s * s))
+
+
+def wanted(process, t):
+    a, s = float(process.alpha(t)), float(process.sigma(t))
+    return a * MEAN, a * a * VARIANCE + s * s
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+def test_first_order_is_ddim_for_x_and_ancestral_for_its_square(process):
+    grid = grids.logsnr(process, 12)
+    for (keep, std, data), (k, d, s) in zip(
+        ERSDE(ersde.ODE, 1).plan(process, grid), DDIM().plan(process, grid), strict=True
+    ):
+        assert (keep, data, std) == pytest.approx((k, d, s), abs=1e-12)
+    for (keep, std, data), step in zip(
+        ERSDE(ersde.REVERSE_SDE, 1).plan(process, grid), process.plan(grid), strict=True
+    ):
+        assert (data, keep, std) == pytest.approx(tuple(step), abs=1e-12)
+
+
+@pytest.mark.parametrize("phi", PHIS, ids=repr)
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+def test_every_step_keeps_the_marginal_of_known_data(process, phi):
+    """With D = x0 the law stays N(alpha x0, sigma^2): keep alpha + data and keep, std agree."""
+    if phi is ersde.LOGARITHMIC and not math.isfinite(float(process.logsnr(torch.ones(())))):
+        return
+    grid = grids.logsnr(process, 9)
+    alpha, sigma = process.alpha(grid), process.sigma(grid)
+    keep, data, std = ersde.extended(process, grid, phi)
+    assert torch.allclose(keep * alpha[:-1] + data, alpha[1:], rtol=0, atol=1e-14)
+    kept = (keep * sigma[:-1]).square() + std.square()
+    assert torch.allclose(kept, sigma[1:].square(), rtol=1e-12, atol=1e-18)
+
+
+def test_integrals_in_closed_form():
+    """For phi = x: l' log(l/l') - (l - l'), and with the first moment; for phi = x^2 likewise."""
+    l, m = torch.tensor([3.0, 0.5]).double(), torch.tensor([0.2, 0.4]).double()
+    first, second = ersde._integrals(ersde.ODE, l, m)
+    assert torch.allclose(first, m * (l / m).log() - (l - m), rtol=1e-13)
+    moment = m * (l - m) - l * m * (l / m).log() + 0.5 * (l - m).square()
+    assert torch.allclose(second, moment, rtol=1e-12)
+    first, second = ersde._integrals(ersde.REVERSE_SDE, l, m)
+    assert torch.allclose(first, m * m * (1 / m - 1 / l) - (l - m), rtol=1e-13)
+    moment = m * m * ((l / m).log() - l * (1 / m - 1 / l)) + 0.5 * (l - m).square()
+    assert torch.allclose(second, moment, rtol=1e-12)
+
+
+@pytest.mark.parametrize("phi", PHIS, ids=repr)
+def test_quadrature_has_converged(phi, monkeypatch):
+    l, m = torch.tensor([150.0, 3.0]).double(), torch.tensor([0.002, 2.9]).double()
+    fine = ersde._integrals(phi, l, m)
+    monkeypatch.setattr(ersde, "_NODES", 48)
+    for one, two in zip(ersde._integrals(phi, l, m), fine, strict=True):
+        assert torch.allclose(one, two, rtol=1e-9)
+
+
+def test_a_prediction_linear_in_the_level_is_integrated_exactly():
+    """D = 2 + 3 l in v = x/alpha: from the second step on order 2 and 3 land on the closed form."""
+    process = Gaussian(EDM())
+    grid = torch.tensor([0.5, 0.3, 0.2, 0.1, 0.04]).double()
+    level = 80 * grid
+
+    def denoise(x, t):
+        return Dirac(torch.full_like(x, float(2 + 3 * 80 * t)))
+
+    for order in (2, 3):
+        x = [torch.zeros(1, 1, dtype=FLOAT)]
+        for frame in run(ERSDE(ersde.ODE, order), process, denoise, x[0], grid, None):
+            x.append(frame.after)
+        for i in range(1, 4):
+            r = level[i + 1] / level[i]
+            want = r * x[i] + 2 * (1 - r) + 3 * level[i + 1] * (level[i] / level[i + 1]).log()
+            assert torch.allclose(x[i + 1], want, rtol=1e-12)
+
+
+def test_a_falling_phi_is_refused_with_the_place():
+    bad = ersde.Phi("x^0.5", lambda x: -0.5 * x.log())
+    process = Gaussian(VP())
+    with pytest.raises(
+        InputError, match=r"Phi\(x\^0.5\) asks for noise of negative variance from t = 1 to"
+    ):
+        ERSDE(bad).plan(process, grids.uniform(process, 4))
+    with pytest.raises(InputError, match="negative variance"):  # falls above l of about 1,000
+        ERSDE(ersde.LOGARITHMIC).plan(Gaussian(Linear()), grids.uniform(process, 4))
+    with pytest.raises(InputError, match="order must be"):
+        ERSDE(order=4)
+
+
+LAWS = [
+    (ERSDE(order=1), 1),
+    (ERSDE(order=2), 2),
+    (ERSDE(order=3), 2),
+    (ERSDE(ersde.POWER_5_2, 2), 2),
+    (SDEDPMSolverPP(), 2),
+    (SEEDS(), 1),
+    (SEEDS(3), 1),
+    (EulerMaruyama(), 1),
+]
+
+
+@pytest.mark.parametrize(("sampler", "order"), LAWS, ids=repr)
+@pytest.mark.parametrize("process", [Gaussian(VP()), Gaussian(Linear())], ids=repr)
+def test_mean_and_variance_converge_on_a_normal_target(process, sampler, order):
+    """The law of the end, from t = 0.8 to 0.2, computed without draws: its mean at the order.
+
+    The variance is at least of weak order 1 for all.
+    """
+    errors = []
+    for steps in (40, 80):
+        grid = torch.linspace(0.8, 0.2, steps + 1, dtype=FLOAT)
+        # off the mean of the data, or symmetry hides the error of the mean
+        origin, variance = moments(sampler, process, grid)
+        errors.append((abs(variance - wanted(process, grid[-1])[1]), origin))
+    assert errors[0][1] == pytest.approx(wanted(process, grid[-1])[0], abs=1e-10)
+    slope = math.log2(errors[0][0] / errors[1][0])
+    assert errors[1][0] < 0.02 and slope > order - 0.25, (slope, errors)
+
+
+def test_sde_dpm_solver_pp_equals_that_of_diffusers_on_the_same_noise():
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=FLOAT)
+    process = Gaussian(VP.from_betas(betas))
+    scheduler = DPMSolverMultistepScheduler(
+        trained_betas=betas.numpy(),
+        algorithm_type="sde-dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        final_sigmas_type="zero",
+        lower_order_final=False,
+    )
+    scheduler.set_timesteps(20)
+    grid = torch.tensor([(int(i) + 1) / 1000 for i in scheduler.timesteps] + [0.0]).double()
+    x = random.normal(torch.zeros(4, 5, dtype=FLOAT), random.derive(0, "start"))
+    *_, frame = run(SDEDPMSolverPP(), process, exact(process), x, grid, random.derive(1, "noise"))
+    generator, y = random.derive(1, "noise"), x
+    for i, t in zip(scheduler.timesteps, grid, strict=False):
+        a, s = process.alpha(t), process.sigma(t)
+        eps = (y - a * exact(process)(y, t).mean) / s
+        noise = random.normal(y, generator) if i != scheduler.timesteps[-1] else torch.zeros_like(y)
+        y = scheduler.step(eps, i, y, variance_noise=noise).prev_sample
+    assert torch.allclose(frame.after, y, rtol=0, atol=1e-5)  # their tables are float32
+
+
+def test_the_square_is_euler_ancestral_of_diffusers_on_the_same_noise():
+    scheduler = EulerAncestralDiscreteScheduler(num_train_timesteps=1000)
+    scheduler.set_timesteps(12)
+    levels = scheduler.sigmas.double()
+    process = Gaussian(EDM(float(levels[0])))
+    x = levels[0] * random.normal(torch.zeros(4, 5, dtype=FLOAT), random.derive(0, "start"))
+    grid = levels / levels[0]
+    noisy = ERSDE(ersde.REVERSE_SDE, 1)
+    *_, frame = run(noisy, process, exact(process), x, grid, random.derive(1, "noise"))
+    y, generator = x, torch.Generator().manual_seed(0)
+    draws = random.derive(1, "noise")
+    for i, t, now in zip(scheduler.timesteps, grid, levels, strict=False):
+        eps = (y - exact(process)(y, t).mean) / now
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "diffusers.schedulers.scheduling_euler_ancestral_discrete.randn_tensor",
+                lambda shape, **options: random.normal(torch.empty(shape, dtype=FLOAT), draws),
+            )
+            y = scheduler.step(eps, i, y, generator=generator).prev_sample.double()
+    assert torch.allclose(frame.after, y, rtol=0, atol=2e-5)  # their levels are float32
+
+
+@pytest.mark.parametrize(
+    ("sampler", "calls"),
+    [
+        (ERSDE(), lambda n: n),
+        (SDEDPMSolverPP(), lambda n: n),
+        (EulerMaruyama(), lambda n: n),
+        (SEEDS(), lambda n: 2 * n - 1),
+        (SEEDS(3), lambda n: 3 * n - 2),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_calls_are_exact(sampler, calls, steps):
+    process, count = Gaussian(VP()), 0
+
+    def denoise(x, t):
+        nonlocal count
+        count += 1
+        return exact(process)(x, t)
+
+    x = sample(
+        process,
+        denoise,
+        torch.zeros(3, 2, dtype=FLOAT),
+        sampler=sampler,
+        grid=grids.logsnr(process, steps),
+        generator=random.derive(0, "calls"),
+    )
+    assert count == calls(steps) and bool(x.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "sampler", [ERSDE(), SDEDPMSolverPP(), EulerMaruyama(), SEEDS(), SEEDS(3)], ids=repr
+)
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+def test_ends_halves_empties_and_gradients(process, sampler):
+    """t = 1 to 0 in one and two steps, in half precision, with no items, with gradients of all."""
+
+    def draw(like, grid, **options):
+        return sample(
+            process,
+            lambda x, t: Dirac(x * 0.5),
+            like,
+            sampler=sampler,
+            grid=grid,
+            generator=random.derive(0, "ends"),
+            **options,
+        )
+
+    for steps in (1, 2):
+        grid = grids.uniform(process, steps)
+        for dtype in (torch.bfloat16, torch.float16, FLOAT):
+            x = draw(torch.zeros(2, 3, dtype=dtype), grid)
+            assert x.dtype == dtype and bool(x.isfinite().all())
+        assert draw(torch.zeros(0, 3), grid).shape == (0, 3)
+    inner = torch.tensor([0.7, 0.4], dtype=FLOAT, requires_grad=True)
+    grid = torch.cat([torch.ones(1).double(), inner, torch.zeros(1).double()])
+    draw(torch.zeros(2, 3, dtype=FLOAT), grid, grad=True).square().sum().backward()
+    assert bool(inner.grad.isfinite().all()) and bool((inner.grad != 0).all())
+
+
+def test_ascending_grids_are_for_the_ode_alone():
+    process, up = Gaussian(VP()), torch.linspace(0.1, 0.9, 5, dtype=FLOAT)
+    x = torch.ones(2, 2, dtype=FLOAT)
+    assert bool(
+        list(run(ERSDE(ersde.ODE), process, exact(process), x, up, None))[-1].after.isfinite().all()
+    )
+    for sampler in (ERSDE(), SDEDPMSolverPP(), SEEDS(), EulerMaruyama()):
+        with pytest.raises(InputError, match="ascends"):
+            list(run(sampler, process, exact(process), x, up, torch.Generator()))
+
+
+def test_seeds_of_a_constant_prediction_is_ancestral_in_law():
+    """The noise of the stages adds up to that of one step: variance sigma_s^2 (1 - e^{-2h})."""
+    process = Gaussian(VP())
+    grid = torch.tensor([0.8, 0.5], dtype=FLOAT)
+    for stages in (2, 3):
+        ((final, inner),) = SEEDS(stages)._plan(process, grid)
+        variance = 0.0
+        for _, (_, _, _, decay, std) in inner:
+            variance = decay**2 * variance + std**2
+        variance = final[3] ** 2 * variance + final[4] ** 2
+        assert variance == pytest.approx(process.plan(grid)[0].std ** 2, rel=1e-12)
+    assert Ancestral().plan(process, grid)[0].keep == pytest.approx(final[0], rel=1e-12)
