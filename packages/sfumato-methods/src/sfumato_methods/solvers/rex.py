@@ -338,7 +338,9 @@ def _legs(
         same = rest | torch.full_like(rest, c == 0)
         keep = torch.where(same, 1.0, weight / torch.where(same, 1.0, own))
         moments.append(time)
-        columns += [keep, *(weight * h * v for v in a), c * weight, area * weight]
+        # where no data is left the weight is infinite and D does not depend on the state
+        spread = torch.where(weight.isinf(), 0.0, weight)
+        columns += [keep, *(weight * h * v for v in a), c * spread, area * spread]
     table = rows(grid, *columns, *(h * v for v in tableau.b))
     return [_leg(row, [m[i] for m in moments], tableau, sign) for i, row in enumerate(table)]
 
