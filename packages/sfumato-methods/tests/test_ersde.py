@@ -15,13 +15,16 @@ from sfumato_methods.solvers import (
     DDIM,
     ERSDE,
     SEEDS,
+    ChurnHeun,
     EulerMaruyama,
+    RestartHeun,
     SDEDPMSolverPP,
     churn,
     ersde,
     linear,
     seeds,
 )
+from sfumato_methods.solvers.churn import Interval
 
 FLOAT = torch.float64
 PROCESSES = [Gaussian(s) for s in (VP(), VE(), Linear(), Cosine(), EDM())]

@@ -166,14 +166,14 @@ def test_rex_has_at_least_the_order_of_its_method(tableau, order):
     """At zeta 0.999 the mean over the twins cancels part of the odd terms: more is common."""
     process = Gaussian(VP())
     slope, errors = _order(Rex(tableau), process, (24, 48))
-    assert slope > order - 0.25 and errors[1] < 0.05
+    assert slope > order - 0.15 and errors[1] < 0.05
 
 
 def test_a_wrong_stage_loses_the_order():
     """What the released RK4 does, k2 in the place of k3, is seen by the test above."""
     process = Gaussian(VP())
     slip = type(RK4)("slip", ((), (0.5,), (0.0, 0.5), (0.0, 1.0, 0.0)), RK4.b)
-    assert _order(Rex(slip), process, (24, 48))[0] < 3
+    assert _order(Rex(slip), process, (24, 48))[0] < 3.5
 
 
 def test_sharks_stages_are_of_the_published_order():
@@ -197,15 +197,15 @@ def test_sharks_stages_are_of_the_published_order():
 
 
 def test_the_law_of_the_sde_is_that_of_the_data():
-    """20,000 draws, 30 steps, mean and std against the normal data law, 4.5 standard errors."""
-    process, n = Gaussian(EDM()), 20_000
+    """10,000 draws, 50 steps, mean and std against the normal data law, 4.5 standard errors."""
+    process, n = Gaussian(EDM()), 10_000
     target = FullMixture(torch.full((1, 1), 0.7), torch.full((1, 1, 1), 0.09))
     x = sample(
         process,
         target.denoiser(process),
         torch.zeros(n, 1, dtype=FLOAT),
         sampler=RexSDE(SHARK),
-        grid=grids.logsnr(process, 120, 0.01, 80.0),
+        grid=grids.logsnr(process, 50, 0.01, 80.0),
         generator=derive(5, "law"),
     )
     assert abs(float(x.mean()) - 0.7) < 4.5 * 0.3 / n**0.5
@@ -320,7 +320,7 @@ def test_a_constraint_moves_the_twin_along():
 
 def test_items_with_times_of_their_own_come_back_too():
     process = Gaussian(VP())
-    one = levels(process, 12)
+    one = levels(process, 20)
     grid = torch.stack([one, torch.cat([one[:1], one[:1], one[:-2]])], 1)
     data = MIXTURE.sample(2, derive(0, "data"))
     pair = invert(Rex(), process, MIXTURE.denoiser(process), data, grid)
