@@ -292,7 +292,7 @@ def _plan(process: Any, grid: Tensor, tableau: Tableau, zeta: float, power: int)
         )
     still = rests | lands
     ratio = torch.where(still, 1.0, there / torch.where(still, 1.0, here))
-    pull = torch.where(rests, 1.0, zeta)
+    pull = torch.where(rests, 1.0, torch.full_like(high, zeta))
     descent = _legs(process, grid, high, safe, tableau, power, 1.0)
     ascent = _legs(process, grid, safe, high, tableau, power, -1.0)
     shared = grid.ndim == 1
