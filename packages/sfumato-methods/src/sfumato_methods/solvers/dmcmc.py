@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sfumato import Can, InputError, Process, Sampler, Unsupported, random, run
 from sfumato.sampling import Denoise
-from sfumato.state import apply, axpy, expand, items, scale, where
+from sfumato.state import axpy, expand, scale, where
 
 from .linear import noise
 
@@ -46,7 +46,9 @@ class LangevinGibbs:
     A move is v <- v + (eta/2) score_l(v) + eta^(1/2) n, then l drawn from p(l | v) (the release
     takes its most probable level instead of a draw; a draw is what leaves pi invariant as eta goes
     to 0). `walk` yields, once in `skip` moves, the quietest state of those moves; the chain itself
-    goes on from the last one.
+    goes on from the last one. Choosing by the level is not neutral: of several draws of l for much
+    the same v the lowest is too low for it. The bias falls with the number of dimensions, in which
+    v tells l ever better, and is absent for skip = 1.
 
     Args:
         eta: step of the Langevin dynamics, in squared units of v; no larger than the smallest
@@ -175,10 +177,12 @@ def denoised(
     generator: random.Source,
     sigma_min: float = 0.01,
 ) -> Any:
-    """The data at the end of a link, by an integrator on the grid `karras_from` of its times."""
-    grid = karras_from(process, link.t, steps, sigma_min)
-    x = link.x
-    if items(x):
-        for frame in run(integrator, process, denoiser, x, grid, generator):
+    """The data at the end of a link: an integrator along `karras_from` its times, and then D.
+
+    The last step, to 0, is the posterior mean: one call, whatever the integrator.
+    """
+    grid, x = karras_from(process, link.t, steps, sigma_min), link.x
+    if steps > 1:
+        for frame in run(integrator, process, denoiser, x, grid[:-1], generator):
             x = frame.after
-    return apply(process.project(x), torch.clone)
+    return process.project(denoiser(x, grid[-2]).mean)

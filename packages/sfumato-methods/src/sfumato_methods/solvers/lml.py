@@ -74,17 +74,21 @@ class LML(Multistep):
         if turns:
             before = past[0]
             old = axpy(pull_before, before.posterior.mean, scale(inverse_before, before.x))
-            e = self._turned(e, scale(self.kappa, old) + scale(1 - self.kappa, e))
+            e = self._turned(e, (old - e) * self.kappa)
         return axpy(alpha, now.posterior.mean, scale(sigma, e))
 
-    def _turned(self, e: Any, m: Any) -> Any:
-        size, both, other = inner(e, e), inner(e, m), inner(m, m)
-        share = both / (self.damping * size + other).clamp_min(1e-300)
-        left = size - 2 * share * both + share.square() * other
-        some = left > 0
-        back = torch.where(some, size, 1.0) / torch.where(some, left, 1.0)
-        back = back.sqrt()
-        return scale(back, e) - scale(back * share, m)
+    def _turned(self, e: Any, q: Any) -> Any:
+        """The direction for m = e + q, written so that nothing cancels as q goes to 0.
+
+        It is along (damping |e|^2 + <e, q> + |q|^2) e - (|e|^2 + <e, q>) q.
+        """
+        size = inner(e, e)
+        size = torch.where(size > 0, size, 1.0)
+        g, h = inner(e, q) / size, inner(q, q) / size
+        own, other = self.damping + g + h, 1 + g
+        length = (own.square() - 2 * own * other * g + other.square() * h).clamp_min(1e-300)
+        back = length.rsqrt()
+        return scale(back * own, e) - scale(back * other, q)
 
 
 def _before(*columns: Tensor) -> list[Tensor]:
