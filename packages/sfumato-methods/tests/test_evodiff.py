@@ -61,7 +61,7 @@ def test_evodiff_is_the_algorithm():
                 pace = (level[i - 2] / level[i - 1]).log() / (level[i - 1] / level[i]).log()
                 guess = (means[i - 1] - means[i - 2]) / pace
                 gap = change - guess
-                eta = (dot(change, gap) / dot(gap, gap)).clamp(0, 1)
+                eta = (dot(change, gap) / dot(gap, gap)).clamp(0, 0.5)
                 mixed = (1 - eta) * change + eta * guess
             y = ratio * y + (1 - ratio) * (means[i - 1] + 0.5 * mixed)
         ratio = level[i + 1] / level[i]

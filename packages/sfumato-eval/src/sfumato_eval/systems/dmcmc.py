@@ -50,7 +50,6 @@ def _table(desk: Desk) -> Tensor:
 
 def exact_levels(desk: Desk, times: Tensor) -> Callable[[Tensor], Tensor]:
     """Log densities of v under the noised mixture, for each level: (B, d) to (B, L)."""
-
     import torch
 
     target = desk.target

@@ -35,8 +35,8 @@ class EVODiff(Multistep):
     """The consistent variant: EVODiff without the constants that were tuned on images.
 
     Two estimates of the change of D over a step, p = (m_{i-1} - m_{i-2})/r, extrapolated, and d =
-    m_i - m_{i-1}, are mixed to B = (1 - eta) d + eta p with the eta in [0, 1] at which |B|^2 is
-    least, item by item in float64; the step is x_i = keep x_{i-1} + data (m_{i-1} + B/2). Balance
+    m_i - m_{i-1}, are mixed to B = (1 - eta) d + eta p with the eta in [0, 1/2] at which |B|^2 is
+    least, item by item in float64 (the released eta never exceeds 1/2 either); the step is x_i = keep x_{i-1} + data (m_{i-1} + B/2). Balance
     factors are 1, so that constants are kept: second order. The first step, a step after a rest and
     steps from or to an end where log-SNR is infinite are predicted with first order.
     """
@@ -77,7 +77,7 @@ class EVODiff(Multistep):
         if len(past) == 2 or (isinstance(pull, float) and pull == 0):
             return change
         gap = change - scale(pull, past[-2].posterior.mean - past[-3].posterior.mean)
-        eta = (inner(change, gap) / inner(gap, gap).clamp_min(_TINY)).clamp(0, 1)
+        eta = (inner(change, gap) / inner(gap, gap).clamp_min(_TINY)).clamp(0, 0.5)
         if isinstance(pull, Tensor):  # without an extrapolation there is nothing to mix
             eta = torch.where(pull > 0, eta.reshape(-1, *[1] * (pull.ndim - 1)), 0.0)
         return gap - scale(eta, gap)
