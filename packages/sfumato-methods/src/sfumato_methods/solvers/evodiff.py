@@ -36,9 +36,10 @@ class EVODiff(Multistep):
 
     Two estimates of the change of D over a step, p = (m_{i-1} - m_{i-2})/r, extrapolated, and d =
     m_i - m_{i-1}, are mixed to B = (1 - eta) d + eta p with the eta in [0, 1/2] at which |B|^2 is
-    least, item by item in float64 (the released eta never exceeds 1/2 either); the step is x_i = keep x_{i-1} + data (m_{i-1} + B/2). Balance
-    factors are 1, so that constants are kept: second order. The first step, a step after a rest and
-    steps from or to an end where log-SNR is infinite are predicted with first order.
+    least, item by item in float64 (the released eta never exceeds 1/2 either); the step is x_i =
+    keep x_{i-1} + data (m_{i-1} + B/2). Balance factors are 1, so that constants are kept: second
+    order. The first step, a step after a rest and steps from or to an end where log-SNR is infinite
+    are predicted with first order.
     """
 
     needs: ClassVar[Can] = Can.AFFINE
