@@ -130,7 +130,7 @@ def test_integrals_in_closed_form():
 def test_quadrature_has_converged(phi, monkeypatch):
     high, m = torch.tensor([150.0, 3.0]).double(), torch.tensor([0.002, 2.9]).double()
     fine = ersde._integrals(phi, high, m)
-    monkeypatch.setattr(ersde, "_NODES", 48)
+    monkeypatch.setattr(ersde, "_NODES", 128)
     for one, two in zip(ersde._integrals(phi, high, m), fine, strict=True):
         assert torch.allclose(one, two, rtol=1e-9)
 

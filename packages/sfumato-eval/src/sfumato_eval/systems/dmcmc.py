@@ -60,7 +60,8 @@ def exact_levels(desk: Desk, times: Tensor) -> Callable[[Tensor], Tensor]:
     def levels(v: Tensor) -> Tensor:
         turned = torch.einsum("bmd,mde->bme", v[:, None] - target.means, target.axes)
         each = torch.einsum("bme,mel->bml", turned.square(), precision) + offset
-        return (target.weights.log()[:, None] - 0.5 * each).logsumexp(1)
+        found: Tensor = (target.weights.log()[:, None] - 0.5 * each).logsumexp(1)
+        return found
 
     return levels
 

@@ -11,6 +11,7 @@ with r = phi(l')/phi(l). phi(u) = u is the probability flow, phi(u) = u^2 the re
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ __all__ = [
     "extended", "interior",
 ]  # fmt: skip
 
-_NODES = 64  # of Gauss and Legendre in log l; the integrands are analytic there
+_NODES = 48  # of Gauss and Legendre in log l; the integrands are analytic there
 _SLACK = 1e-6  # rounding of log(phi(l)/l) that is not taken for a fall
 
 
@@ -139,7 +140,7 @@ class ERSDE(Multistep):
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: random.Source
     ) -> Any:
-        return combine(row, process, list(past), generator)
+        return combine(row, process, past, generator)
 
 
 def interior(process: Any, grid: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,11 +190,13 @@ def _check(phi: Phi, gap: Tensor, grid: Tensor) -> None:
         )
 
 
+# Nodes and weights on [-1, 1]; no tensors, which would stay what the first run was (inference mode).
+_rule = functools.cache(np.polynomial.legendre.leggauss)
+
+
 def _integrals(phi: Phi, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     """Integrals over u from l' to l of phi(l')/phi(u) - 1, alone and times (u - l)."""
-    nodes, weights = (
-        torch.from_numpy(v).to(start.device) for v in np.polynomial.legendre.leggauss(_NODES)
-    )
+    nodes, weights = (torch.from_numpy(v).to(start.device) for v in _rule(_NODES))
     low, high = end.log()[..., None], start.log()[..., None]
     log = low + (high - low) * 0.5 * (nodes + 1)
     u = log.exp()

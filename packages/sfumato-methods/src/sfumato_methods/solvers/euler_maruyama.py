@@ -52,7 +52,7 @@ class EulerMaruyama(Multistep):
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: random.Source
     ) -> Any:
-        return combine(row, process, list(past), generator)
+        return combine(row, process, past, generator)
 
 
 def _rates(process: Process, time: Tensor) -> tuple[Tensor, Tensor]:

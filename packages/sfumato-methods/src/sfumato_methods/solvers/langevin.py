@@ -20,6 +20,8 @@ __all__ = ["PredictorCorrector", "inner"]
 
 def inner(a: Any, b: Any) -> Any:
     """(B,) inner product of two states, item by item, in float64."""
+    if isinstance(a, Tensor) and a.ndim > 1:  # the common case, spared the dispatch
+        return torch.linalg.vecdot(a.flatten(1).double(), b.flatten(1).double())
     return item_sum(apply(a, lambda u, v: u.double() * v.double(), b))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 from sfumato import Streams, random
@@ -44,7 +45,7 @@ def combine(row: Any, process: Any, past: Sequence[Point], generator: random.Sou
     keep, std, newest, *older = row
     now = past[-1]
     x = axpy(newest, now.posterior.mean, scale(keep, now.x))
-    for weight, point in zip(older, reversed(past[:-1] if older else ()), strict=False):
+    for weight, point in zip(older, islice(reversed(past), 1, None), strict=False):
         if not _nothing(weight):
             x = axpy(weight, point.posterior.mean, x)
     return x if _nothing(std) else axpy(std, noise(process, x, generator), x)

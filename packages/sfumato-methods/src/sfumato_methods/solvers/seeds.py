@@ -57,7 +57,7 @@ class SDEDPMSolverPP(Multistep):
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: random.Source
     ) -> Any:
-        return combine(row, process, list(past), generator)
+        return combine(row, process, past, generator)
 
 
 @dataclass(frozen=True)
