@@ -135,32 +135,6 @@ def test_calls_are_exact(sampler, calls):
     assert count == calls(9)
 
 
-@pytest.mark.parametrize("sampler", [c[0] for c in CALLS], ids=repr)
-@pytest.mark.parametrize("process", PROCESSES, ids=repr)
-def test_ends_halves_empties_and_gradients(process, sampler):
-    def draw(like, grid, **options):
-        return sample(
-            process,
-            lambda x, t: Dirac(x * 0.5),
-            like,
-            sampler=sampler,
-            grid=grid,
-            generator=random.derive(0, "ends"),
-            **options,
-        )
-
-    for steps in (1, 2):
-        grid = grids.uniform(process, steps)
-        for dtype in (torch.bfloat16, torch.float16, FLOAT):
-            x = draw(torch.zeros(2, 3, dtype=dtype), grid)
-            assert x.dtype == dtype and bool(x.isfinite().all())
-        assert draw(torch.zeros(0, 3), grid).shape == (0, 3)
-    inner_times = torch.tensor([0.7, 0.4], dtype=FLOAT, requires_grad=True)
-    grid = torch.cat([torch.ones(1).double(), inner_times, torch.zeros(1).double()])
-    draw(torch.zeros(2, 3, dtype=FLOAT), grid, grad=True).square().sum().backward()
-    assert bool(inner_times.grad.isfinite().all())
-
-
 def test_an_item_with_its_own_times_restarts_where_it_would_alone():
     process = Gaussian(VP())
     grid = grids.logsnr(process, 8)

@@ -290,47 +290,6 @@ def test_calls_are_exact(sampler, calls, steps):
     assert count == calls(steps) and bool(x.isfinite().all())
 
 
-@pytest.mark.parametrize(
-    "sampler", [ERSDE(), SDEDPMSolverPP(), EulerMaruyama(), SEEDS(), SEEDS(3)], ids=repr
-)
-@pytest.mark.parametrize("process", PROCESSES, ids=repr)
-def test_ends_halves_empties_and_gradients(process, sampler):
-    """t = 1 to 0 in one and two steps, in half precision, with no items, with gradients of all."""
-
-    def draw(like, grid, **options):
-        return sample(
-            process,
-            lambda x, t: Dirac(x * 0.5),
-            like,
-            sampler=sampler,
-            grid=grid,
-            generator=random.derive(0, "ends"),
-            **options,
-        )
-
-    for steps in (1, 2):
-        grid = grids.uniform(process, steps)
-        for dtype in (torch.bfloat16, torch.float16, FLOAT):
-            x = draw(torch.zeros(2, 3, dtype=dtype), grid)
-            assert x.dtype == dtype and bool(x.isfinite().all())
-        assert draw(torch.zeros(0, 3), grid).shape == (0, 3)
-    inner = torch.tensor([0.7, 0.4], dtype=FLOAT, requires_grad=True)
-    grid = torch.cat([torch.ones(1).double(), inner, torch.zeros(1).double()])
-    draw(torch.zeros(2, 3, dtype=FLOAT), grid, grad=True).square().sum().backward()
-    assert bool(inner.grad.isfinite().all()) and bool((inner.grad != 0).all())
-
-
-def test_ascending_grids_are_for_the_ode_alone():
-    process, up = Gaussian(VP()), torch.linspace(0.1, 0.9, 5, dtype=FLOAT)
-    x = torch.ones(2, 2, dtype=FLOAT)
-    assert bool(
-        list(run(ERSDE(ersde.ODE), process, exact(process), x, up, None))[-1].after.isfinite().all()
-    )
-    for sampler in (ERSDE(), SDEDPMSolverPP(), SEEDS(), EulerMaruyama()):
-        with pytest.raises(InputError, match="ascends"):
-            list(run(sampler, process, exact(process), x, up, torch.Generator()))
-
-
 def test_seeds_of_a_constant_prediction_is_ancestral_in_law():
     """The noise of the stages adds up to that of one step: variance sigma_s^2 (1 - e^{-2h})."""
     process = Gaussian(VP())

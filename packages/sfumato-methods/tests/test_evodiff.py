@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sfumato import Dirac, InputError, expand, random, run, sample
+from sfumato import Dirac, InputError, expand, random, run
 from sfumato.random import derive
 from sfumato_methods import grids
 from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Gaussian, Linear
@@ -196,44 +196,6 @@ def test_lml_is_frozen_as_long_as_asked():
     for wrong in ({"kappa": 1.0}, {"damping": 0.0}, {"freeze": 1.5}):
         with pytest.raises(InputError, match="LML takes"):
             LML(**wrong)
-
-
-@pytest.mark.parametrize("sampler", [EVODiff(), EVODiffRelease(), LML(), LML(-1.0)], ids=repr)
-@pytest.mark.parametrize("process", PROCESSES, ids=repr)
-def test_calls_ends_halves_empties_and_gradients(process, sampler):
-    count = 0
-
-    def denoise(x, t):
-        nonlocal count
-        count += 1
-        return Dirac(x * 0.5)
-
-    def draw(like, grid, **options):
-        return sample(
-            process,
-            denoise,
-            like,
-            sampler=sampler,
-            grid=grid,
-            generator=derive(0, "ends"),
-            **options,
-        )
-
-    for steps in (1, 2, 6):
-        grid = grids.uniform(process, steps)
-        for dtype in (torch.bfloat16, torch.float16, FLOAT):
-            count = 0
-            x = draw(torch.zeros(2, 3, dtype=dtype), grid)
-            assert x.dtype == dtype and bool(x.isfinite().all()) and count == steps
-        assert draw(torch.zeros(0, 3), grid).shape == (0, 3)
-    x0 = torch.ones(2, 3, dtype=FLOAT, requires_grad=True)
-    states(sampler, process, x0, grid, lambda x, t: Dirac(x.sin()))[-1].sum().backward()
-    assert bool(x0.grad.isfinite().all())
-    if not isinstance(sampler, EVODiffRelease):
-        inner = torch.tensor([0.7, 0.4], dtype=FLOAT, requires_grad=True)
-        grid = torch.cat([torch.ones(1).double(), inner, torch.zeros(1).double()])
-        draw(torch.zeros(2, 3, dtype=FLOAT), grid, grad=True).square().sum().backward()
-        assert bool(inner.grad.isfinite().all())
 
 
 def test_evodiff_is_of_second_order():

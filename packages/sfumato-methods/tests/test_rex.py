@@ -271,32 +271,6 @@ def test_calls_are_exact(sampler, calls):
     assert count == 5 * calls + 1
 
 
-@pytest.mark.parametrize("sampler", [Rex(), Rex(RK4), RexSDE(), RexSDE(SHARK)], ids=repr)
-@pytest.mark.parametrize("process", PROCESSES, ids=repr)
-def test_ends_halves_empties_and_gradients(process, sampler):
-    def draw(like, grid, **options):
-        return sample(
-            process,
-            lambda x, t: Dirac(x * 0.5),
-            like,
-            sampler=sampler,
-            grid=grid,
-            generator=derive(0, "ends"),
-            **options,
-        )
-
-    for steps in (1, 2):
-        for dtype in (torch.bfloat16, torch.float16, FLOAT):
-            x = draw(torch.zeros(2, 3, dtype=dtype), grids.uniform(process, steps))
-            assert x.dtype == dtype and bool(x.isfinite().all())
-        assert draw(torch.zeros(0, 3), grids.uniform(process, steps)).shape == (0, 3)
-    x0 = torch.ones(2, 3, dtype=FLOAT, requires_grad=True)
-    walk(
-        sampler, process, x0, grids.uniform(process, 3), lambda x, t: Dirac(x.sin())
-    ).sum().backward()
-    assert bool(x0.grad.isfinite().all())
-
-
 def test_a_constraint_moves_the_twin_along():
     """Known values are exact at the end and what is free still depends on all of them."""
     process = Gaussian(VP())

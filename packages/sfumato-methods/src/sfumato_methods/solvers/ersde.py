@@ -190,7 +190,7 @@ def _check(phi: Phi, gap: Tensor, grid: Tensor) -> None:
         )
 
 
-# Nodes and weights on [-1, 1]; no tensors, which would stay what the first run was (inference mode).
+# Nodes and weights on [-1, 1]: no tensors, since one made in inference mode would stay that.
 _rule = functools.cache(np.polynomial.legendre.leggauss)
 
 

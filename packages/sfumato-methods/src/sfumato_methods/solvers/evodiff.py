@@ -21,9 +21,10 @@ from sfumato.random import Source
 from sfumato.sampling import Point
 from sfumato.state import Time, apply, axpy, scale
 
-from .affine import exponential, half_logsnr_steps
+from .affine import exponential
 from .ersde import interior
 from .langevin import inner
+from .linear import paces
 
 __all__ = ["EVODiff", "EVODiffRelease"]
 
@@ -47,13 +48,9 @@ class EVODiff(Multistep):
 
     def plan(self, process: Any, grid: Any) -> Sequence[Any]:
         keep, data = exponential(process, grid)
-        h = half_logsnr_steps(process, grid)
-        usable = h.isfinite() & (h != 0)
-        h = torch.where(usable, h, 1.0)
-        both = usable[1:] & usable[:-1]
-        pull = torch.cat([torch.zeros_like(h[:1]), torch.where(both, h[1:] / h[:-1], 0.0)])
+        usable, pull = paces(process, grid)
         slope = torch.where(usable, 0.5 * data, 0.0)
-        zero = torch.zeros_like(h[:1])
+        zero = torch.zeros_like(keep[:1])
         last_slope, last_pull = (torch.cat([zero, v[:-1]]) for v in (slope, pull))
         last_slope = torch.where(keep == 0, 0.0, last_slope)  # nothing of x is kept
         return rows(grid, keep, data, slope * pull, last_slope, last_pull)

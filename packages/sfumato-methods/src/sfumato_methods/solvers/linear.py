@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 
+import torch
+from torch import Tensor
+
 from sfumato import Streams, random
 from sfumato.sampling import Point
 from sfumato.state import axpy, scale
 
-__all__ = ["Seeds", "combine", "drawn", "noise", "source"]
+from .affine import half_logsnr_steps
+
+__all__ = ["Seeds", "combine", "drawn", "noise", "paces", "source"]
 
 Seeds: TypeAlias = tuple[int, ...] | int
 """One seed for a whole batch, or one for each item."""
@@ -28,6 +33,18 @@ def source(seeds: Seeds, *place: str | int) -> random.Source:
     if isinstance(seeds, tuple):
         return Streams(random.derive(seed, *place) for seed in seeds)
     return random.derive(seeds, *place)
+
+
+def paces(process: Any, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Which steps are finite in log-SNR, and each step there relative to the one before.
+
+    The ratio is 0 where either of the two is no step or is not finite: there is no slope to use.
+    """
+    h = half_logsnr_steps(process, grid)
+    usable = h.isfinite() & (h != 0)
+    h = torch.where(usable, h, 1.0)  # before the division: NaN would come back in gradients
+    ratio = torch.where(usable[1:] & usable[:-1], h[1:] / h[:-1], 0.0)
+    return usable, torch.cat([torch.zeros_like(h[:1]), ratio])
 
 
 def noise(process: Any, like: Any, generator: random.Source) -> Any:

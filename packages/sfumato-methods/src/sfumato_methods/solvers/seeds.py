@@ -22,9 +22,8 @@ from sfumato.process import rows
 from sfumato.sampling import Denoise, Point, Trajectory, times
 from sfumato.state import Time, axpy, scale
 
-from .affine import half_logsnr_steps
 from .ersde import REVERSE_SDE, extended, interior
-from .linear import combine, noise
+from .linear import combine, noise, paces
 
 __all__ = ["SEEDS", "SDEDPMSolverPP"]
 
@@ -47,12 +46,8 @@ class SDEDPMSolverPP(Multistep):
 
     def plan(self, process: Any, grid: Any) -> Sequence[Any]:
         keep, data, std = extended(process, grid, REVERSE_SDE)
-        h = half_logsnr_steps(process, grid)
-        usable = h.isfinite() & (h != 0)
-        h = torch.where(usable, h, 1.0)
-        ratio = torch.where(usable[1:] & usable[:-1], 0.5 * h[1:] / h[:-1], 0.0)
-        ratio = torch.cat([torch.zeros_like(h[:1]), ratio])
-        return rows(grid, keep, std, data * (1 + ratio), -data * ratio)
+        slope = 0.5 * data * paces(process, grid)[1]
+        return rows(grid, keep, std, data + slope, -slope)
 
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: random.Source
