@@ -13,7 +13,7 @@ from sfumato_methods import grids
 from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Gaussian, Linear
 from sfumato_methods.solvers import DDIM, ChurnHeun, Heun, PredictorCorrector, RestartHeun
 from sfumato_methods.solvers.churn import Interval
-from sfumato_methods.solvers.langevin import inner
+from sfumato_methods.solvers.linear import inner
 
 FLOAT = torch.float64
 PROCESSES = [Gaussian(s) for s in (VP(), VE(), Linear(), Cosine(), EDM())]

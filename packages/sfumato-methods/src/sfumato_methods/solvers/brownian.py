@@ -62,8 +62,8 @@ class BrownianPath:
     The same seeds give the same path on any grid, down to the last bit where the times agree: every
     octave [2^k, 2^(k+1)] is bisected as far as needed by the exact law of the two halves given the
     whole (Foster, Lyons & Oberhauser 2020, arXiv:1904.06998), each part drawn from a generator
-    derived from the seed and the place of the part. An increment costs about 70 normal draws of the
-    size of the state, and no memory is kept between calls.
+    derived from the seed and the place of the part. A time costs up to 36 normal draws of the
+    size of the state, an octave that is crossed 2 more; nothing is kept between calls.
 
     Attributes:
         seeds: one for the batch, or one for each item.

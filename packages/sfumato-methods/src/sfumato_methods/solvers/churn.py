@@ -22,13 +22,13 @@ from sfumato.state import axpy, scale
 
 from .affine import exponential
 from .ersde import interior
-from .linear import drawn, noise, source
+from .linear import absent, drawn, noise, source
 
 __all__ = ["ChurnHeun", "Interval", "RestartHeun"]
 
 
 class _Row(NamedTuple):
-    """Up: lift x + std n at `time`. Down: keep x + data D, then weight (D' - D)."""
+    """Up: lift x + std n. Down: keep x + data D, then weight (D' - D)."""
 
     lift: Any
     std: Any
@@ -63,12 +63,8 @@ def _ascent(process: Any, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
 _Path: TypeAlias = list[tuple[Tensor, Tensor, _Row]]
 
 
-def _some(c: Any) -> bool:
-    return not (isinstance(c, float) and c == 0)
-
-
 def _up(row: _Row, process: Process, x: Any, generator: random.Source) -> Any:
-    if not _some(row.std):
+    if absent(row.std):
         return x
     return axpy(row.std, noise(process, x, generator), scale(row.lift, x))
 
@@ -77,7 +73,7 @@ def _heun(row: _Row, denoiser: Denoise, x: Any, t: Any, s: Any) -> tuple[Any, An
     """(posterior at the start, state at the end) of the way down."""
     q = denoiser(x, t)
     y = axpy(row.data, q.mean, scale(row.keep, x))
-    if _some(row.weight):
+    if not absent(row.weight):
         y = axpy(row.weight, denoiser(y, s).mean - q.mean, y)
     return q, y
 

@@ -112,7 +112,7 @@ class ERSDE(Multistep):
 
     @property
     def deterministic(self) -> bool:
-        return self.phi is ODE
+        return self.phi == ODE
 
     def plan(self, process: Any, grid: Any) -> Sequence[Any]:
         keep, data, std = extended(process, grid, self.phi)

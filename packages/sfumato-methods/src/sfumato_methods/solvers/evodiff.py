@@ -23,8 +23,7 @@ from sfumato.state import Time, apply, axpy, scale
 
 from .affine import exponential
 from .ersde import interior
-from .langevin import inner
-from .linear import paces
+from .linear import absent, inner, paces
 
 __all__ = ["EVODiff", "EVODiffRelease"]
 
@@ -65,14 +64,14 @@ class EVODiff(Multistep):
             return x
         change = now.posterior.mean - past[-2].posterior.mean
         x = axpy(slope, change, x)
-        if isinstance(last_slope, float) and last_slope == 0:
+        if absent(last_slope):
             return x
         return x + scale(keep, scale(last_slope, self._correction(last_pull, change, past)))
 
     @staticmethod
     def _correction(pull: Any, change: Any, past: Sequence[Point]) -> Any:
         """(1 - eta) (d - p): by how much B differs from the p that was predicted with."""
-        if len(past) == 2 or (isinstance(pull, float) and pull == 0):
+        if len(past) == 2 or absent(pull):
             return change
         gap = change - scale(pull, past[-2].posterior.mean - past[-3].posterior.mean)
         eta = (inner(change, gap) / inner(gap, gap).clamp_min(_TINY)).clamp(0, 0.5)

@@ -11,18 +11,11 @@ from torch import Tensor
 from sfumato import Ancestral, Can, Frame, InputError, Multistep, Process, random
 from sfumato.process import rows
 from sfumato.sampling import Denoise, Point, Trajectory, times
-from sfumato.state import apply, axpy, item_sum, scale
+from sfumato.state import axpy, scale
 
-from .linear import noise
+from .linear import absent, inner, noise
 
-__all__ = ["PredictorCorrector", "inner"]
-
-
-def inner(a: Any, b: Any) -> Any:
-    """(B,) inner product of two states, item by item, in float64."""
-    if isinstance(a, Tensor) and a.ndim > 1:  # the common case, spared the dispatch
-        return torch.linalg.vecdot(a.flatten(1).double(), b.flatten(1).double())
-    return item_sum(apply(a, lambda u, v: u.double() * v.double(), b))
+__all__ = ["PredictorCorrector"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ class PredictorCorrector:
             q = denoiser(x, t)
             past = [*past, Point(t, x, q)][-self.predictor.memory :]
             after = self.predictor.advance(row, process, past, s, generator)
-            if level[0] is not None:
+            if not absent(level[0]):
                 for _ in range(self.corrections):
                     after = self._correct(level, process, denoiser(after, s), after, generator)
             x = yield Frame(t, s, x, q, after)
@@ -91,7 +84,4 @@ class PredictorCorrector:
         moves = (sigma > 0) & (grid[1:] != grid[:-1])
         some = torch.where(moves, sigma, 1.0)
         size = torch.where(moves, sigma, 0.0)
-        plan = rows(grid, size, torch.where(moves, alpha / some, 0.0), -1 / some)
-        if grid.ndim > 1:
-            return plan
-        return [row if row[0] else (None,) for row in plan]
+        return rows(grid, size, torch.where(moves, alpha / some, 0.0), -1 / some)

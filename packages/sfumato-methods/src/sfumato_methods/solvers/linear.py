@@ -1,4 +1,4 @@
-"""What stochastic multistep solvers share: a planned combination of past predictions and noise."""
+"""What stochastic solvers share: noise and its sources, inner products, planned combinations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from sfumato import Streams, random
 from sfumato.sampling import Point
-from sfumato.state import axpy, scale
+from sfumato.state import apply, axpy, item_sum, scale
 
 from .affine import half_logsnr_steps
 
-__all__ = ["Seeds", "combine", "drawn", "noise", "paces", "source"]
+__all__ = ["Seeds", "absent", "combine", "drawn", "inner", "noise", "paces", "source"]
 
 Seeds: TypeAlias = tuple[int, ...] | int
 """One seed for a whole batch, or one for each item."""
@@ -53,6 +53,13 @@ def noise(process: Any, like: Any, generator: random.Source) -> Any:
     return random.normal(like, generator) if space is None else space.normal(like, generator)
 
 
+def inner(a: Any, b: Any) -> Any:
+    """(B,) inner product of two states, item by item, in float64."""
+    if isinstance(a, Tensor) and a.ndim > 1:  # the common case, spared the dispatch
+        return torch.linalg.vecdot(a.flatten(1).double(), b.flatten(1).double())
+    return item_sum(apply(a, lambda u, v: u.double() * v.double(), b))
+
+
 def combine(row: Any, process: Any, past: Sequence[Point], generator: random.Source) -> Any:
     """The state keep x + w_0 D + w_1 D_before + ... + std n; a row is (keep, std, w_0, w_1, ...).
 
@@ -63,10 +70,11 @@ def combine(row: Any, process: Any, past: Sequence[Point], generator: random.Sou
     now = past[-1]
     x = axpy(newest, now.posterior.mean, scale(keep, now.x))
     for weight, point in zip(older, islice(reversed(past), 1, None), strict=False):
-        if not _nothing(weight):
+        if not absent(weight):
             x = axpy(weight, point.posterior.mean, x)
-    return x if _nothing(std) else axpy(std, noise(process, x, generator), x)
+    return x if absent(std) else axpy(std, noise(process, x, generator), x)
 
 
-def _nothing(c: Any) -> bool:
+def absent(c: Any) -> bool:
+    """Whether a planned coefficient is the float 0: what it would multiply can be left out."""
     return isinstance(c, float) and c == 0

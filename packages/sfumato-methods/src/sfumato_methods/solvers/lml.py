@@ -15,7 +15,7 @@ from sfumato.random import Source
 from sfumato.sampling import Point
 from sfumato.state import Time, axpy, scale
 
-from .langevin import inner
+from .linear import inner
 
 __all__ = ["LML"]
 
