@@ -185,6 +185,19 @@ def test_lml_is_the_algorithm():
         old = e
 
 
+@pytest.mark.parametrize("kappa", [0.5, -1.0])
+def test_lml_does_not_converge(kappa):
+    """Its turns are of the order of the step, so many small ones leave what few large ones do."""
+    process, x = Gaussian(VP()), start() / 80
+    errors = []
+    for steps in (20, 160):
+        grid = torch.linspace(0.8, 0.2, steps + 1, dtype=FLOAT)
+        gap = states(LML(kappa), process, x, grid)[-1]
+        gap = gap - states(DPMSolverPP(), process, x, torch.linspace(0.8, 0.2, 1025).double())[-1]
+        errors.append(float(gap.square().mean().sqrt()))
+    assert errors[1] > 0.5 * errors[0] > 1e-3
+
+
 def test_lml_is_frozen_as_long_as_asked():
     process, x = Gaussian(VP()), start() / 80
     grid = grids.logsnr(process, 8)

@@ -101,3 +101,17 @@ def test_what_draws_nothing_also_ascends(sampler):
     x = torch.ones(2, 2, dtype=FLOAT)
     *_, frame = run(sampler, process, lambda x, t: Dirac(x * 0.5), x, up, torch.Generator())
     assert bool(frame.after.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "sampler", [s for s in STILL if not isinstance(s, EVODiffRelease)], ids=repr
+)
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+def test_a_time_for_each_item_does_what_a_shared_one_does(process, sampler):
+    x = process.prior(torch.zeros(3, 4, dtype=FLOAT)).sample(derive(0, "x"))
+    shared, ends = grids.uniform(process, 6), []
+    for grid in (shared, shared[:, None].expand(-1, 3)):
+        noise = torch.Generator()
+        *_, frame = run(sampler, process, lambda x, t: Dirac(x.sin()), x, grid, noise)
+        ends.append(frame.after)
+    assert torch.allclose(*ends, rtol=0, atol=1e-12)

@@ -29,7 +29,9 @@ class LML(Multistep):
     inner products item by item in float64. With kappa = 0, the default of the release, m is e: the
     scaling undoes the turn, and the method is DDIM exactly. With the absolute damping of the
     release (0.001 against |e|^2 of the order of the dimension) the direction that is left of e is
-    what rounding makes of it; here the damping is relative. Negative kappa extrapolates the noise,
+    what rounding makes of it; here the damping is relative. Each turn is of the order of the step,
+    so that their sum does not vanish as steps are added: for any other kappa the method is not
+    consistent, and what it may gain it gains in few steps. Negative kappa extrapolates the noise,
     which is ours and not the paper's.
 
     Args:
