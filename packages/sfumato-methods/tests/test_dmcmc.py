@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from sfumato import Dirac, InputError, Unsupported, random
+from sfumato import Dirac, InputError, Streams, Unsupported, random
 from sfumato.random import derive
 from sfumato_methods.discrete import Discrete, uniform
 from sfumato_methods.gaussian import EDM, VP, Gaussian
@@ -136,6 +136,24 @@ def test_calls_are_exact():
     assert count == 28 + 5
     empty = Link(link.x[:0], link.t[:0])
     assert denoised(Heun(), process, denoise, empty, 3, derive(0, "n")).shape == (0, 1)
+
+
+def test_a_chain_belongs_to_its_item():
+    process = Gaussian(EDM())
+    times, level = table(process)
+    x = random.normal(torch.zeros(4, 3, dtype=FLOAT), derive(0, "x"))
+    start, chain = Link(x, times[[2, 5, 7, 9]]), LangevinGibbs(0.05, 2, 5)
+
+    def levels(v):
+        return -0.5 * (v.square().sum(1, keepdim=True) / level**2 + 3 * (level**2).log())
+
+    def first(link, numbers):
+        streams = Streams.derive(3, "chains", numbers)
+        return next(chain.walk(process, lambda x, t: Dirac(x * 0.5), link, levels, times, streams))
+
+    whole = first(start, range(4))
+    alone = first(Link(x[2:3], start.t[2:3]), [2])
+    assert torch.equal(alone.t, whole.t[2:3]) and torch.allclose(alone.x, whole.x[2:3], rtol=1e-12)
 
 
 def test_what_makes_no_sense_is_refused():

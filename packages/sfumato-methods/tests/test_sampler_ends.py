@@ -87,6 +87,19 @@ def test_gradients_are_finite_from_end_to_end(process, sampler):
         assert bool(inner.grad.isfinite().all()) and bool((inner.grad != 0).any())
 
 
+@pytest.mark.parametrize("sampler", DRAWING + STILL, ids=repr)
+def test_the_memory_layout_of_a_state_changes_nothing(sampler):
+    process, grid = Gaussian(VP()), grids.logsnr(Gaussian(VP()), 5)
+    x = process.prior(torch.zeros(2, 3, 4, 4, dtype=FLOAT)).sample(derive(0, "x"))
+    ends = []
+    for start in (x, x.to(memory_format=torch.channels_last), x.mT.contiguous().mT):
+        *_, frame = run(
+            sampler, process, lambda x, t: Dirac(x.sin()), start, grid, derive(1, "noise")
+        )
+        ends.append(frame.after)
+    assert all(torch.allclose(end, ends[0], rtol=0, atol=1e-12) for end in ends)
+
+
 @pytest.mark.parametrize("sampler", DRAWING, ids=repr)
 def test_what_draws_only_descends(sampler):
     process, up = Gaussian(VP()), torch.linspace(0.1, 0.9, 5, dtype=FLOAT)

@@ -51,8 +51,8 @@ class EVODiff(Multistep):
         slope = torch.where(usable, 0.5 * data, 0.0)
         zero = torch.zeros_like(keep[:1])
         last_slope, last_pull = (torch.cat([zero, v[:-1]]) for v in (slope, pull))
-        last_slope = torch.where(keep == 0, 0.0, last_slope)  # nothing of x is kept
-        return rows(grid, keep, data, slope * pull, last_slope, last_pull)
+        # what corrects x_i reaches x_{i+1} times keep, and not at all where nothing of x is kept
+        return rows(grid, keep, data, slope * pull, keep * last_slope, last_pull)
 
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: Source
@@ -66,7 +66,7 @@ class EVODiff(Multistep):
         x = axpy(slope, change, x)
         if absent(last_slope):
             return x
-        return x + scale(keep, scale(last_slope, self._correction(last_pull, change, past)))
+        return axpy(last_slope, self._correction(last_pull, change, past), x)
 
     @staticmethod
     def _correction(pull: Any, change: Any, past: Sequence[Point]) -> Any:
@@ -77,7 +77,7 @@ class EVODiff(Multistep):
         eta = (inner(change, gap) / inner(gap, gap).clamp_min(_TINY)).clamp(0, 0.5)
         if isinstance(pull, Tensor):  # without an extrapolation there is nothing to mix
             eta = torch.where(pull > 0, eta.reshape(-1, *[1] * (pull.ndim - 1)), 0.0)
-        return gap - scale(eta, gap)
+        return scale(1 - eta, gap)
 
 
 class _Row(NamedTuple):
