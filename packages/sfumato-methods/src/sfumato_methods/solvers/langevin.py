@@ -24,7 +24,7 @@ class PredictorCorrector:
 
     x <- x + e score + (2 e)^(1/2) n with e = 2 (snr |n| / |score|)^2, the norms taken item by item
     in float64 (Song et al. 2021, arXiv:2011.13456, algorithms 2 to 5, there with norms averaged
-    over the batch and, for VP, with e times 1 - beta). A step to t = 0 is not corrected and costs one call.
+    over the batch and, for VP, with e times 1 - beta). A step to t = 0 is not corrected: one call.
 
     Args:
         predictor: a sampler of one call a step.
