@@ -154,6 +154,29 @@ def test_a_prediction_linear_in_the_level_is_integrated_exactly():
             assert torch.allclose(x[i + 1], want, rtol=1e-12)
 
 
+def test_the_third_order_is_the_published_formula():
+    """D = l^2 with its differences as published: D' one-sided, D'' = 2 (D' - D'_before)/span."""
+    process = Gaussian(EDM())
+    grid = torch.tensor([0.5, 0.3, 0.2, 0.1, 0.04]).double()
+    level, x = 80 * grid, torch.zeros(1, 1, dtype=FLOAT)
+
+    def denoise(x, t):
+        return Dirac(torch.full_like(x, float((80 * t) ** 2)))
+
+    for i, frame in enumerate(run(ERSDE(ersde.ODE, 3), process, denoise, x, grid, None)):
+        if i >= 2:
+            high, low = level[i], level[i + 1]
+            slope = high + level[i - 1]
+            bend = 2 * (slope - level[i - 1] - level[i - 2]) / (high - level[i - 2])
+            log = (high / low).log()
+            first = low * log - (high - low)
+            second = low * (high - low) - high * low * log + 0.5 * (high - low) ** 2
+            r = low / high
+            want = r * x + (1 - r) * high**2 + first * slope + second * bend
+            assert torch.allclose(frame.after, want, rtol=1e-12)
+        x = frame.after
+
+
 def test_a_falling_phi_is_refused_with_the_place():
     bad = ersde.Phi("x^0.5", lambda x: -0.5 * x.log())
     process = Gaussian(VP())

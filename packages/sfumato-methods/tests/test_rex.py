@@ -23,7 +23,7 @@ from sfumato.random import derive
 from sfumato_methods import grids
 from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Gaussian, Linear
 from sfumato_methods.solvers import DDIM, Rex, RexSDE
-from sfumato_methods.solvers.brownian import BrownianPath
+from sfumato_methods.solvers.brownian import BrownianPath, _given
 from sfumato_methods.solvers.rex import invert, twins
 from sfumato_methods.solvers.tableaux import DOPRI5, EULER, MIDPOINT, RK4, SHARK, TSIT5
 from sfumato_testing import FullMixture
@@ -56,7 +56,7 @@ def levels(process, steps, low=0.02, high=20.0):
 
 
 @pytest.mark.parametrize(
-    ("tableau", "order"), zip(TABLEAUX, (1, 2, 4, 5, 5), strict=True), ids=lambda v: str(v)
+    ("tableau", "order"), list(zip(TABLEAUX, (1, 2, 4, 5, 5), strict=True)), ids=lambda v: str(v)
 )
 def test_tableaux_meet_the_conditions_of_their_order(tableau, order):
     """All rooted trees up to order 5 (Hairer, Norsett & Wanner, table II.2.1)."""
@@ -225,6 +225,23 @@ def test_a_path_has_the_law_of_brownian_motion():
     gap = (z @ z.T / n - torch.eye(len(z), dtype=FLOAT)) * n**0.5
     gap.diagonal().div_(2**0.5)
     assert float(gap.abs().max()) < 5 and float(z.mean(1).abs().max()) * n**0.5 < 5
+
+
+@pytest.mark.parametrize("u", [0.1, 0.5, 0.77])
+def test_the_head_of_a_piece_has_its_law_given_the_whole(u):
+    """K C22 K' + L L' = C11 and K C22 = C12, C being the covariance of W and of its integral."""
+    (a, b, c, d), (e, f, g) = _given(u)
+    regress = torch.tensor([[a, b], [c, d]], dtype=FLOAT)
+    root = torch.tensor([[e, 0.0], [f, g]], dtype=FLOAT)
+    whole = torch.tensor([[1, 1 / 2], [1 / 2, 1 / 3]], dtype=FLOAT)
+    head = torch.tensor([[u, u**2 / 2], [u**2 / 2, u**3 / 3]], dtype=FLOAT)
+    assert torch.allclose(regress @ whole @ regress.T + root @ root.T, head, rtol=1e-12)
+    n = 2000  # the covariance of head and whole, by the midpoint rule
+    r = (torch.arange(n, dtype=FLOAT) + 0.5) / n
+    both = torch.minimum(r, torch.tensor(u, dtype=FLOAT))
+    inner = torch.minimum(r[:, None] * u, r[None]).mean() * u
+    cross = torch.tensor([[u, float(both.mean())], [u * u / 2, float(inner)]], dtype=FLOAT)
+    assert torch.allclose(regress @ whole, cross, rtol=1e-5)
 
 
 def test_a_path_is_the_same_on_every_grid():
