@@ -18,9 +18,35 @@ def sfumato_register(add: Add) -> None:
             "Yu 2025, arXiv:2512.07201",
         ),
         (
+            "dmcmc",
+            "Denoising MCMC for Accelerating Diffusion-Based Generative Models",
+            "Kim & Ye 2022, arXiv:2209.14593",
+        ),
+        (
+            "ersde",
+            "Elucidating the solution space of extended reverse-time SDE for diffusion models",
+            "Cui, Zhang, Bao & Liao 2023, arXiv:2309.06169",
+        ),
+        (
+            "evodiff",
+            "EVODiff: Entropy-aware Variance Optimized Diffusion Inference",
+            "Li, Chen & Zeng 2025, arXiv:2509.26096",
+        ),
+        (
+            "lml",
+            "Unleashing High-Quality Image Generation in Diffusion Sampling Using Second-Order "
+            "Levenberg-Marquardt-Langevin",
+            "Wang et al. 2025, arXiv:2505.24222",
+        ),
+        (
             "overview",
             "An overview of diffusion models for generative artificial intelligence",
             "Gallon, Jentzen & von Wurstemberger 2024, arXiv:2412.01371",
+        ),
+        (
+            "rex",
+            "A Reversible Solver for Diffusion SDEs",
+            "Blasingame & Liu 2025, arXiv:2502.08834",
         ),
         (
             "unified",

@@ -32,6 +32,68 @@ _SAMPLERS = {
         "Lu et al. 2022, arXiv:2211.01095",
     ),
 }
+_STOCHASTIC = {
+    "ersde": (
+        "ersde:ERSDE",
+        "extended reverse SDE, order 1 to 3, one call a step",
+        "Cui et al. 2023, arXiv:2309.06169",
+    ),
+    "sde-dpmpp-2m": (
+        "seeds:SDEDPMSolverPP",
+        "second order multistep on the reverse SDE",
+        "Lu et al. 2022, arXiv:2211.01095",
+    ),
+    "seeds": (
+        "seeds:SEEDS",
+        "exponential stages on the reverse SDE, two or three calls a step",
+        "Gonzalez et al. 2023, arXiv:2305.14267",
+    ),
+    "euler-maruyama": (
+        "euler_maruyama:EulerMaruyama",
+        "first order in time on the reverse SDE",
+        "Song et al. 2021, arXiv:2011.13456",
+    ),
+    "churn": (
+        "churn:ChurnHeun",
+        "Heun after raising the noise level a little, two calls a step",
+        "Karras et al. 2022, arXiv:2206.00364",
+    ),
+    "restart": (
+        "churn:RestartHeun",
+        "Heun that goes back up to high noise now and then",
+        "Xu et al. 2023, arXiv:2306.14878",
+    ),
+    "predictor-corrector": (
+        "langevin:PredictorCorrector",
+        "Langevin steps after each step of another sampler",
+        "Song et al. 2021, arXiv:2011.13456",
+    ),
+    "evodiff": (
+        "evodiff:EVODiff",
+        "predictor and variance-minimising corrector, one call a step",
+        "Li et al. 2025, arXiv:2509.26096",
+    ),
+    "evodiff-release": (
+        "evodiff:EVODiffRelease",
+        "the released EVODiff with its constants, for comparison",
+        "Li et al. 2025, arXiv:2509.26096",
+    ),
+    "rex": (
+        "rex:Rex",
+        "exactly reversible ODE solver, two calls a stage",
+        "Blasingame & Liu 2025, arXiv:2502.08834",
+    ),
+    "rex-sde": (
+        "rex:RexSDE",
+        "exactly reversible SDE solver along a stored Brownian path",
+        "Blasingame & Liu 2025, arXiv:2502.08834",
+    ),
+    "lml": (
+        "lml:LML",
+        "DDIM with its noise direction turned by a rank-one curvature",
+        "Wang et al. 2025, arXiv:2505.24222",
+    ),
+}
 _GRIDS = {
     "uniform": ("equal steps in time", ""),
     "logsnr": ("equal steps in log-SNR", "Lu et al. 2022, arXiv:2206.00927"),
@@ -50,7 +112,7 @@ def sfumato_register(add: Callable[..., None]) -> None:
     for name, (attr, summary, source) in _PROCESSES.items():
         target = f"sfumato_methods.gaussian:{attr}"
         add("process", name, target, summary=summary, source=source)
-    for name, (where, summary, source) in _SAMPLERS.items():
+    for name, (where, summary, source) in (_SAMPLERS | _STOCHASTIC).items():
         target = where if where.startswith("sfumato.") else f"sfumato_methods.solvers.{where}"
         add("sampler", name, target, summary=summary, source=source)
     for name, (summary, source) in _GRIDS.items():
