@@ -17,6 +17,11 @@ _PROCESSES = {
     "cosine": ("cosine", "cosine alpha-bar", "Nichol & Dhariwal 2021, arXiv:2102.09672"),
     "edm": ("edm", "unit signal, sigma linear in time", "Karras et al. 2022, arXiv:2206.00364"),
 }
+_DPM = "Lu et al. 2022, arXiv:2206.00927"
+_DPMPP = "Lu et al. 2022, arXiv:2211.01095"
+_DEIS = "Zhang & Chen 2022, arXiv:2204.13902"
+_UNIPC = "Zhao et al. 2023, arXiv:2302.04867"
+_DOPRI = "Dormand & Prince 1980"
 _SAMPLERS = {
     "ancestral": (
         "sfumato.sampling:Ancestral",
@@ -29,8 +34,30 @@ _SAMPLERS = {
     "dpmpp-2m": (
         "dpmpp:DPMSolverPP",
         "second order multistep in log-SNR, one call a step",
-        "Lu et al. 2022, arXiv:2211.01095",
+        _DPMPP,
     ),
+    "dpmpp-3m": (
+        "named:dpmpp_3m",
+        "third order multistep in log-SNR, one call a step",
+        _DPMPP,
+    ),
+    "dpmpp-2s": ("named:dpmpp_2s", "single steps of two calls, data", _DPMPP),
+    "dpmpp-3s": ("named:dpmpp_3s", "single steps of three calls, data", _DPMPP),
+    "dpmsolver-2": ("named:dpmsolver_2", "single steps of two calls, noise", _DPM),
+    "dpmsolver-3": ("named:dpmsolver_3", "single steps of three calls, noise", _DPM),
+    "dpmsolver-adaptive": ("named:dpmsolver_adaptive", "a step of its own for each item", _DPM),
+    "exp-ab2": ("named:exp_ab2", "exponential Adams-Bashforth of order 2, data", _DPMPP),
+    "exp-ab3": ("named:exp_ab3", "exponential Adams-Bashforth of order 3, data", _DPMPP),
+    "exp-ab4": ("named:exp_ab4", "exponential Adams-Bashforth of order 4, data", _DPMPP),
+    "exp-ab3-noise": ("named:exp_ab3_noise", "the same of order 3, noise", _DEIS),
+    "deis-tab3": ("named:deis_tab3", "Adams-Bashforth of order 4 in time, noise", _DEIS),
+    "deis-rhoab3": ("named:deis_rhoab3", "Adams-Bashforth of order 4 in sigma/alpha", _DEIS),
+    "deis-rhork": ("named:deis_rhork", "Runge-Kutta of order 4 in sigma/alpha", _DEIS),
+    "ipndm": ("named:ipndm", "DDIM with the weights of equal steps, noise", _DEIS),
+    "unipc-2": ("named:unipc_2", "predictor-corrector, one call a step, order 3", _UNIPC),
+    "unipc-3": ("named:unipc_3", "predictor-corrector, one call a step, order 4", _UNIPC),
+    "rk4": ("runge_kutta:RK4", "four calls a step, order 4", "Kutta 1901"),
+    "dopri5": ("runge_kutta:Dopri5", "order 5, a step of its own for each item", _DOPRI),
 }
 _GRIDS = {
     "uniform": ("equal steps in time", ""),

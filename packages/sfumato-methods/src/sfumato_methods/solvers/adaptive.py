@@ -34,8 +34,8 @@ def per_item(owner: object, grid: Time, x: Any) -> Tensor:
     """
     if not isinstance(grid, Tensor) or grid.ndim > 2:
         raise Unsupported(
-            f"{type(owner).__name__} chooses its steps item by item; it takes a time for all or for "
-            "each item, not for each frame or field. Use a solver with a fixed grid"
+            f"{type(owner).__name__} chooses its steps item by item; it takes a time for all or "
+            "for each item, not for each frame or field. Use a solver with a fixed grid"
         )
     return (grid[:, None] if grid.ndim == 1 else grid).expand(-1, items(x))
 
@@ -61,21 +61,24 @@ class Budget:
         """
         if self._left == 0:
             raise InputError(
-                f"{self._owner} has used its {self._owner.calls} calls before it came to the end of "
-                "the grid; allow more, or a larger atol or rtol"
+                f"{self._owner} has used its {self._owner.calls} calls before it came to the end "
+                "of the grid; allow more, or a larger atol or rtol"
             )
         self._left -= 1
         return self._denoiser(x, t)
 
 
 def item_error(low: Any, high: Any, x: Any, atol: float, rtol: float) -> Tensor:
-    """(B,) root mean square of (high - low) / max(atol, rtol |high|, rtol |x|), float64."""
+    """(B,) root mean square of (high - low) / max(atol, rtol |high|, rtol |x|), float64.
+
+    Cut from the graph: a gradient goes through the steps taken, not through their choice.
+    """
 
     def squared(a: Tensor, b: Tensor, before: Tensor) -> Tensor:
         size = rtol * torch.maximum(b.abs(), before.abs()).double()
         return ((b.double() - a.double()) / size.clamp_min(max(atol, 1e-300))).square()
 
-    total = item_sum(apply(low, squared, high, x))
+    total = item_sum(apply(low, squared, high, x)).detach()
     return (total / item_count(x).clamp_min(1)).sqrt()
 
 

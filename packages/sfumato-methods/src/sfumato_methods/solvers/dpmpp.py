@@ -17,7 +17,7 @@ __all__ = ["DPMSolverPP"]
 
 @dataclass(frozen=True)
 class DPMSolverPP(Combination):
-    """DPM-Solver++(2M) and (3M): x_s = (sigma_s/sigma_t) x_t + (alpha_s - alpha_t sigma_s/sigma_t) D.
+    """DPM-Solver++(2M), (3M): x_s = (sigma_s/sigma_t) x_t + (alpha_s - alpha_t sigma_s/sigma_t) D.
 
     Order 2: D = (1 + r/2) x_0(t) - (r/2) x_0(t_before) with r the ratio of this step in
     log(alpha/sigma) to the last one (Lu et al. 2022, arXiv:2211.01095, algorithm 2).

@@ -1,15 +1,15 @@
 r"""Runge-Kutta methods for the probability flow, in coordinates where it is smooth.
 
-In the angle theta = atan(sigma/alpha), from 0 (data) to at most pi/2, and y = x / (alpha^2 +
-sigma^2)^(1/2), the flow is dy/dtheta = cos(theta) eps - sin(theta) x_0, and with x_0 predicted
+In the share of noise w = sigma/(alpha + sigma), from 0 (data) to at most 1, and y = x/(alpha +
+sigma), every affine process is the straight line y = (1 - w) x_0 + w eps, so that the flow is
 
-    dy/dtheta = (cos(theta) y - x_0) / sin(theta)
+    dy/dw = eps - x_0 = (y - x_0) / w
 
-(Salimans & Ho 2022, arXiv:2202.00512, appendix D). In rho = sigma/alpha and y = x/alpha it is
+with x_0 predicted (Lipman et al. 2022, arXiv:2210.02747). In rho = sigma/alpha, y = x/alpha it is
 
-    dy/drho = (y - x_0) / rho
+    dy/drho = eps = (y - x_0) / rho
 
-(Zhang & Chen 2022, arXiv:2204.13902, prop. 3). The angle has two finite ends, rho is infinite where
+(Zhang & Chen 2022, arXiv:2204.13902, prop. 3). The share has two finite ends; rho is infinite where
 alpha is 0. At t = 0 neither velocity has a value: the step that leads there makes one call and
 returns the posterior mean.
 """
@@ -54,53 +54,50 @@ FOURTH = (5179 / 57600, 0.0, 7571 / 16695, 393 / 640, -92097 / 339200, 187 / 210
 
 
 class Coordinate(NamedTuple):
-    """A clock and a scale in which the flow is dy/dclock = a y - b x_0, y = x / scale.
+    """A clock c and a scale in which the flow is dy/dc = (y - x_0) / c, y = x / scale.
 
     Attributes:
-        clock: (process, t) to the clock, finite where it may be used.
+        of: (process, t) to (scale, clock); finite also where they may not be used.
         time: (process, clock) to t.
-        terms: (process, t) to (scale, a, b); finite also at t = 0, where they mean nothing.
     """
 
-    clock: Callable[[Any, Tensor], Tensor]
+    of: Callable[[Any, Tensor], tuple[Tensor, Tensor]]
     time: Callable[[Any, Tensor], Tensor]
-    terms: Callable[[Any, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 def _noisy(process: Any, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Alpha and sigma, at t = 0 those of another time: there the derivative may be infinite."""
+    """Of alpha and sigma, at t = 0 those of another time: there the derivative may be infinite."""
     clean = process.sigma(t.detach()) == 0
     safe = torch.where(clean, 0.5, t)
     return process.alpha(safe), process.sigma(safe)
 
 
-def _angle(process: Any, t: Tensor) -> Tensor:
-    return torch.atan2(*reversed(_noisy(process, t)))
-
-
-def _angle_terms(process: Any, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _share(process: Any, t: Tensor) -> tuple[Tensor, Tensor]:
     alpha, sigma = _noisy(process, t)
-    size = (alpha.square() + sigma.square()).sqrt()
-    return size, alpha / sigma, size / sigma
+    return alpha + sigma, sigma / (alpha + sigma)
 
 
-def _rho(process: Any, t: Tensor) -> Tensor:
-    alpha, sigma = _noisy(process, t)
-    return sigma / torch.where(alpha > 0, alpha, 1.0)
+def _share_time(process: Any, w: Tensor) -> Tensor:
+    """The time with this share of noise, rounded alike whatever stands beside it in the tensor."""
+    wide = (2 * (torch.log1p(-w) - w.log()))[..., None].repeat(*(1 for _ in w.shape), _LANES)
+    t: Tensor = process.time(wide)[..., 0]
+    return t
 
 
-def _rho_terms(process: Any, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _rho(process: Any, t: Tensor) -> tuple[Tensor, Tensor]:
     alpha, sigma = _noisy(process, t)
     alpha = torch.where(alpha > 0, alpha, 1.0)
-    return alpha, alpha / sigma, alpha / sigma
+    return alpha, sigma / alpha
 
 
-ANGLE = Coordinate(_angle, lambda process, c: process.time(-2 * c.tan().log()), _angle_terms)
-RHO = Coordinate(_rho, lambda process, c: process.time(-2 * c.log()), _rho_terms)
+SHARE = Coordinate(_share, _share_time)
+RHO = Coordinate(_rho, lambda process, c: process.time(-2 * c.log()))
+
+_LANES = 16  # elementwise kernels treat full vectors and what is left of them by different code
 
 
 class _Stages(NamedTuple):
-    """What one step needs: the times of its stages, and a row (scale, a, b) for each."""
+    """What one step needs: the times of its stages, and (scale, 1 / clock) at each of them."""
 
     times: Sequence[Tensor]
     terms: Sequence[Any]
@@ -108,40 +105,42 @@ class _Stages(NamedTuple):
     end: Any
 
 
-def _plan(process: Any, grid: Tensor, tableau: Tableau, how: Coordinate, usable: Tensor) -> Any:
+def _plan(
+    process: Any, grid: Tensor, tableau: Tableau, how: Coordinate, usable: Tensor
+) -> list[_Stages]:
     """The stages of each step; those of steps that are not usable stay where they begin."""
-    clock = how.clock(process, grid)
+    size, clock = how.of(process, grid)
     h = torch.where(usable, clock.diff(dim=0), 0.0)
     places = [0.0, *(sum(row) for row in tableau[:-1])]
     columns, times = [], []
     for place in places:
-        inside = torch.where(usable, clock[:-1] + place * h, 1.0)
-        t = torch.where(usable & (place > 0), how.time(process, inside), grid[:-1])
-        t = torch.where(usable, grid[1:], t) if place == 1 else t
+        t = grid[:-1]
+        if place == 1:
+            t = torch.where(usable, grid[1:], t)
+        elif place > 0:
+            inside = torch.where(usable, clock[:-1] + place * h, 0.5)
+            t = torch.where(usable, how.time(process, inside), t)
         times.append(t.unbind(0))
-        columns += how.terms(process, t)
-    columns += [h, how.terms(process, grid[1:])[0]]
+        scale_, clock_ = how.of(process, t)
+        columns += [scale_, 1 / clock_]
     found = []
-    for i, row in enumerate(rows(grid, *columns)):
-        terms = [row[3 * k : 3 * k + 3] for k in range(len(places))]
+    for i, row in enumerate(rows(grid, *columns, h, size[1:])):
+        terms = [row[2 * k : 2 * k + 2] for k in range(len(places))]
         found.append(_Stages([t[i] for t in times], terms, row[-2], row[-1]))
     return found
 
 
-def _product(c: float, h: Any) -> Any:
-    return h * c
-
-
 def _stage(y: Any, velocities: Sequence[Any], weights: Sequence[float], h: Any) -> Any:
-    for weight, velocity in zip(weights, velocities, strict=False):
+    """The value y + h sum_j w_j velocity_j."""
+    for weight, velocity in zip(weights, velocities, strict=True):
         if weight:
-            y = axpy(_product(weight, h), velocity, y)
+            y = axpy(h * weight, velocity, y)
     return y
 
 
-def _velocity(y: Any, q: Any, terms: Any) -> Any:
-    _, a, b = terms
-    return axpy(_product(-1.0, b), q.mean, scale(a, y))
+def _velocity(y: Any, q: Any, rate: Any) -> Any:
+    """The derivative (y - x_0) / clock; `rate` is 1 / clock."""
+    return scale(rate, y - q.mean)
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,7 @@ class _RungeKutta:
     deterministic: ClassVar[bool] = True
 
     def _method(self) -> tuple[Tableau, Coordinate]:
+        """The tableau, and the coordinate that it is used in."""
         raise NotImplementedError
 
     def trajectory(
@@ -173,12 +173,15 @@ class _RungeKutta:
                 if not bool(mask.any()):
                     x = yield Frame(t, s, x, q, after)
                     continue
-            y = _divide(x, stages.terms[0][0])
-            velocities = [_velocity(y, q, stages.terms[0])]
+            y = scale(1 / stages.terms[0][0], x)
+            velocities = [_velocity(y, q, stages.terms[0][1])]
             for k, weights in enumerate(tableau[:-1], start=1):
                 inner = _stage(y, velocities, weights, stages.h)
-                there = denoiser(scale(stages.terms[k][0], inner), stages.times[k])
-                velocities.append(_velocity(inner, there, stages.terms[k]))
+                state = scale(stages.terms[k][0], inner)
+                if mask is not None:  # what rests or takes a plain step is shown as it is
+                    state = where(expand(x, mask), state, x)
+                there = denoiser(state, stages.times[k])
+                velocities.append(_velocity(inner, there, stages.terms[k][1]))
             result = scale(stages.end, _stage(y, velocities, tableau[-1], stages.h))
             x = yield Frame(
                 t, s, x, q, result if mask is None else where(expand(x, mask), result, after)
@@ -200,15 +203,11 @@ def _masks(usable: Tensor) -> list[tuple[Tensor, bool]]:
     return [(mask, bool(mask.all())) for mask in usable.unbind(0)]
 
 
-def _divide(x: Any, c: Any) -> Any:
-    return scale(1 / c, x)
-
-
 class RK4(_RungeKutta):
-    """The classical method of order 4 in the angle: four calls a step, one for the step to t = 0."""
+    """The classical method of order 4 in the share of noise; four calls a step, one to t = 0."""
 
     def _method(self) -> tuple[Tableau, Coordinate]:
-        return KUTTA4, ANGLE
+        return KUTTA4, SHARE
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ class RhoRK(_RungeKutta):
 
 @dataclass(frozen=True)
 class Dopri5:
-    """Dormand-Prince 5(4) in the angle, with a step of its own for each item.
+    """Dormand-Prince 5(4) in the share of noise, with a step of its own for each item.
 
     The difference of the results of orders 5 and 4, as a root mean square over the numbers of an
     item in units of max(atol, rtol |x|), accepts a step if it is at most 1. Six calls for each step
@@ -266,14 +265,14 @@ class Dopri5:
         """One frame for each step of the grid, with as many steps within it as it takes."""
         grid = per_item(self, grid, x)
         keep, data = exponential(process, grid)
-        usable, angle = _usable(process, grid, ANGLE), _angle(process, grid)
+        usable, share = _usable(process, grid, SHARE), _share(process, grid)[1]
         budget = Budget(self, denoiser)
         length = torch.full_like(grid[0], 0.02)
         for i, (t, s) in enumerate(pairwise(grid.unbind(0))):
             q = budget.call(x, t)
             after = axpy(data[i], q.mean, scale(keep[i], x))
             if bool(usable[i].any()):
-                begin, end = angle[i], torch.where(usable[i], angle[i + 1], angle[i])
+                begin, end = share[i], torch.where(usable[i], share[i + 1], share[i])
                 y, length = self._walk(process, budget, x, q, t, begin, end, length)
                 after = where(expand(x, usable[i]), y, after)
             x = yield Frame(t, s, x, q, after)
@@ -282,30 +281,32 @@ class Dopri5:
         self, process: Any, budget: Budget, x: Any, q: Any, t: Tensor, at: Tensor, end: Tensor,
         length: Tensor,
     ) -> tuple[Any, Tensor]:  # fmt: skip
-        """From the angle `at` to `end`, the posterior `q` at the time t of the first known."""
-        terms = _angle_terms(process, t)
-        y = _divide(x, terms[0])
-        first = _velocity(y, q, terms)
+        """From the share of noise `at` to `end`, the posterior `q` at the time t known."""
+        size, _ = _share(process, t)
+        y = scale(1 / size, x)
+        first = _velocity(y, q, 1 / at)
         direction = torch.sign(end - at)
         while bool((at != end).any()):
             left = (end - at).abs()
+            moving = expand(x, left > 0)
             h = torch.minimum(length, left)
             signed, velocities = direction * h, [first]
             for weights in DORMAND_PRINCE:
                 inner = _stage(y, velocities, weights, signed)
                 clock = at + sum(weights) * signed
-                terms = _angle_terms(process, u := ANGLE.time(process, clock))
-                there = budget.call(scale(terms[0], inner), u)
-                velocities.append(_velocity(inner, there, terms))
-            low = _stage(y, velocities, FOURTH, signed)
-            error = item_error(
-                scale(terms[0], low), scale(terms[0], inner), x, self.atol, self.rtol
-            )
+                u = torch.where(left > 0, _share_time(process, clock), t)
+                size, _ = _share(process, u)
+                state = scale(size, inner)
+                there = budget.call(where(moving, state, x), u)
+                velocities.append(_velocity(inner, there, 1 / clock))
+            low = scale(size, _stage(y, velocities, FOURTH, signed))
+            error = item_error(low, state, x, self.atol, self.rtol)
             accept = (error <= 1) & (left > 0)
-            mask = expand(y, accept)
-            y, first = where(mask, inner, y), where(mask, velocities[-1], first)
+            mask = expand(x, accept)
+            x, y = where(mask, state, x), where(mask, inner, y)
+            first = where(mask, velocities[-1], first)
+            t = torch.where(accept, u, t)
             at = torch.where(accept, torch.where(h == left, end, at + signed), at)
-            x = scale(_angle_terms(process, ANGLE.time(process, at))[0], y)
             grown = h * step_factor(error, 5)
             kept = torch.where(h < left, grown, torch.maximum(grown, length))
             length = torch.where(left > 0, torch.where(accept, kept, grown), length)
