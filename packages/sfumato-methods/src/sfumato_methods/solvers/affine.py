@@ -14,19 +14,22 @@ from sfumato.random import Source
 from sfumato.sampling import Point
 from sfumato.state import Time, axpy, scale
 
-__all__ = ["Combination", "Steps", "at_start", "exponential", "half_logsnr", "noise_columns"]
+__all__ = [
+    "Combination", "Steps", "at_start", "earlier", "exponential", "half_logsnr", "noise_columns",
+    "scales",
+]  # fmt: skip
 
 
 def exponential(process: Any, grid: Tensor) -> tuple[Tensor, Tensor]:
     """(keep, data): x_s = keep x_t + data x_0 with eps held; exactly (1, 0) where time rests."""
-    alpha, sigma = _scales(process, grid)
+    alpha, sigma = scales(process, grid)
     rest = grid[1:] == grid[:-1]
     noise = torch.where(sigma[:-1] > 0, sigma[:-1], torch.where(rest, 1.0, sigma[:-1]))
     keep = torch.where(rest, 1.0, sigma[1:] / noise)
     return keep, torch.where(rest, 0.0, alpha[1:] - keep * alpha[:-1])
 
 
-def _scales(process: Any, grid: Tensor) -> tuple[Tensor, Tensor]:
+def scales(process: Any, grid: Tensor) -> tuple[Tensor, Tensor]:
     """Alpha and sigma, held constant where there is no noise: there sigma'(t) may be infinite."""
     fixed = grid.detach()
     alpha, sigma = process.alpha(fixed), process.sigma(fixed)
@@ -94,7 +97,7 @@ def half_logsnr(process: Any, grid: Tensor) -> Steps:
 
 def at_start(process: Any, grid: Tensor) -> tuple[Tensor, Tensor]:
     """(1/sigma, alpha/sigma) at the start of each step: eps = x / sigma - x_0 alpha / sigma."""
-    alpha, sigma = _scales(process, grid[:-1])
+    alpha, sigma = scales(process, grid[:-1])
     precision = 1 / torch.where(sigma > 0, sigma, 1.0)
     return precision, alpha * precision
 

@@ -18,7 +18,7 @@ from sfumato.sampling import Denoise, Trajectory
 from sfumato.state import Time, axpy, scale, where
 
 from .adaptive import Budget, check_tolerances, item_error, per_item, step_factor
-from .affine import Combination, Steps, at_start, earlier, exponential, half_logsnr
+from .affine import Combination, Steps, at_start, earlier, exponential, half_logsnr, scales
 from .exponential import Predict, check_order, check_predict, phi, scaled_moments
 
 __all__ = ["DPMSolver", "DPMSolverAdaptive", "singlestep_grid", "singlestep_orders"]
@@ -48,28 +48,30 @@ def singlestep_grid(
     """The grid of `DPMSolver(order)` with equal single steps in log-SNR: (calls + 1,).
 
     A step of order k takes k steps of this grid, at equal distances within it, as in Lu et al. 2022
-    (arXiv:2206.00927), algorithms 1, 2 and 4. The last of the calls leads from sigma_min to 0.
+    (arXiv:2206.00927), algorithms 1, 4 and 5. The last of the calls leads from sigma_min to 0.
 
     Args:
         process: needs AFFINE.
-        calls: network calls, at least 2.
+        calls: network calls.
         order: 1, 2 or 3.
         sigma_min: noise level before the last step, as sigma/alpha.
-        sigma_max: first noise level, as sigma/alpha, capped by what the process reaches; the first
-            time is 1 all the same.
+        sigma_max: noise level that a first step leads to where there is no signal at t = 1.
+
+    Raises:
+        InputError: if the calls are used up by the first and the last step.
     """
-    if calls < 2:
-        raise InputError(f"a grid of single steps needs at least 2 calls, but got {calls}")
-    one = torch.ones((), dtype=torch.float64)
-    start = max(0.5 * float(process.logsnr(one)), -math.log(sigma_max))
-    end = -math.log(sigma_min)
-    blocks = _blocks(calls - 1, order)
-    at, edges = [], torch.linspace(start, end, len(blocks) + 1, dtype=torch.float64)
-    for k, low, high in zip(blocks, edges, edges[1:], strict=False):
-        at += [low + (high - low) * i / k for i in range(k)]
+    one = torch.ones(1, dtype=torch.float64)
+    start = 0.5 * float(process.logsnr(one))
+    lead = 0 if math.isfinite(start) else 1
+    if calls < 2 + lead:
+        raise InputError(f"a grid of single steps needs {2 + lead} calls or more, but got {calls}")
+    blocks = _blocks(calls - 1 - lead, order)
+    first = start if lead == 0 else -math.log(sigma_max)
+    edges = torch.linspace(first, -math.log(sigma_min), len(blocks) + 1, dtype=torch.float64)
+    at = [low + (edges[1] - edges[0]) * i / k for k, low in zip(blocks, edges, strict=False)
+          for i in range(k)]  # fmt: skip
     t = process.time(2 * torch.stack([*at, edges[-1]]))
-    t[0] = 1.0
-    return torch.cat([t, t.new_zeros(1)])
+    return torch.cat([one, t[1 - lead :], 0 * one])
 
 
 def _blocks(steps: int, order: int) -> list[int]:
@@ -132,7 +134,7 @@ class DPMSolver(Combination):
 
         The step leads from the point `back` before, the first of its block, to the next.
         """
-        alpha, sigma = process.alpha(grid), process.sigma(grid)
+        alpha, sigma = scales(process, grid)
         first, last = earlier(steps.at[:-1], back), steps.at[:-1]
         h = torch.where(here, steps.at[1:] - first, 1.0)
         share = torch.where(here, (last - first) / h, 1.0)
