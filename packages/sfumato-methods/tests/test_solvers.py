@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from decimal import Decimal, getcontext
 from math import factorial
 
@@ -32,6 +33,7 @@ from sfumato_methods.solvers import (
     UniPC,
     singlestep_grid,
     singlestep_orders,
+    twofold,
 )
 from sfumato_methods.solvers.exponential import phi
 from sfumato_testing import DiagonalMixture, FullMixture
@@ -260,6 +262,39 @@ def test_a_step_can_be_traced(sampler):
     assert torch.equal(compiled(*states), step(*states))
 
 
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 10, 40])
+def test_twofold_has_two_parts(process, steps):
+    grid = twofold(process, steps)
+    assert grid.shape == (steps + 1,) and grid[0] == 1 and grid[-1] == 0
+    assert bool((grid.diff() < 0).all())
+    if steps < 5:
+        return
+    rho = process.sigma(grid[1:-1]) / process.alpha(grid[1:-1])
+    fine = steps // 5
+    shifted, logs = rho[:-fine] / (rho[:-fine] + 2.5), rho[-fine - 1 :].log()
+    assert float(rho[-1]) == pytest.approx(0.03, rel=1e-6)
+    assert float(rho[-fine - 1]) == pytest.approx(0.8, rel=1e-6)
+    for part in (shifted, logs):
+        assert torch.allclose(part.diff(), part.diff()[:1].expand(len(part) - 1), atol=1e-6)
+
+
+def test_a_bound_lowers_the_order_of_long_steps():
+    process = Gaussian(VP())
+    even = grids.logsnr(process, 200)
+    assert ExponentialAB(3, bound=4).plan(process, even) == ExponentialAB(3).plan(process, even)
+    jump = torch.cat([process.time(2 * torch.tensor([-2.0, -1.9, -1.8, -1.7, 1.0]).double())])
+    for sampler in (ExponentialAB(4), ExponentialAB(4, "noise"), UniPC(3)):
+        size = []
+        for bound in (1.0, 3.0, float("inf")):
+            row = replace(sampler, bound=bound).plan(process, jump)[-1]
+            size.append(sum(abs(c) for c in row[1:]))
+        assert size[0] < size[1] < size[2] / 5, sampler
+    assert ExponentialAB(4, bound=1).plan(process, even)[5][1:] == pytest.approx(
+        [*DDIM().plan(process, even)[5][1:2], 0, 0, 0]
+    )
+
+
 @pytest.mark.parametrize(
     ("calls", "order", "want"),
     [(9, 3, [3, 3, 2, 1]), (10, 3, [3, 3, 3, 1]), (11, 3, [3, 3, 3, 2]), (3, 3, [2, 1]),
@@ -361,6 +396,8 @@ def test_an_adaptive_solver_stops_where_its_calls_end():
         (lambda: DPMSolverPP(1), "order must be 2 or 3"),
         (lambda: DPMSolver(4), "order must be 1 to 3"),
         (lambda: RhoAB(4), "degree must be 0 to 3"),
+        (lambda: UniPC(3, bound=0.5), "bound must be at least 1"),
+        (lambda: twofold(Gaussian(VP()), 5, knee=0.01), "0 < sigma_min < knee"),
         (lambda: UniPC(4), "order must be 1 to 3"),
         (lambda: UniPC(2, slope="bh3"), 'slope must be "exact", "expm1" or "h"'),
         (lambda: RhoRK(5), "order must be 2, 3 or 4"),

@@ -41,7 +41,7 @@ class WrongWeight(ExponentialAB):
 
 @dataclass(frozen=True)
 class HalvedCurvature(DPMSolverPP):
-    """The second derivative halved once too often, as in the released DPM-Solver++(3M)."""
+    """Half of what the oldest prediction adds."""
 
     def plan(self, process, grid):
         parabola = super().plan(process, grid)

@@ -56,6 +56,7 @@ _SAMPLERS = {
     "ipndm": ("named:ipndm", "DDIM with the weights of equal steps, noise", _DEIS),
     "unipc-2": ("named:unipc_2", "predictor-corrector, one call a step, order 3", _UNIPC),
     "unipc-3": ("named:unipc_3", "predictor-corrector, one call a step, order 4", _UNIPC),
+    "unipc-bounded": ("named:unipc_bounded", "unipc-3, lower order on long steps", _UNIPC),
     "rk4": ("runge_kutta:RK4", "four calls a step, order 4", "Kutta 1901"),
     "dopri5": ("runge_kutta:Dopri5", "order 5, a step of its own for each item", _DOPRI),
 }
@@ -75,5 +76,12 @@ def sfumato_register(add: Callable[..., None]) -> None:
     for name, (where, summary, source) in _SAMPLERS.items():
         target = where if where.startswith("sfumato.") else f"sfumato_methods.solvers.{where}"
         add("sampler", name, target, summary=summary, source=source)
+    add(
+        "grid",
+        "twofold",
+        "sfumato_methods.solvers:twofold",
+        summary="shifted flow time down to a knee, then log-SNR: for few calls",
+        source="after Esser et al. 2024, arXiv:2403.03206",
+    )
     for name, (summary, source) in _GRIDS.items():
         add("grid", name, f"sfumato_methods.grids:{name}", summary=summary, source=source)

@@ -27,8 +27,8 @@ from sfumato.process import rows
 from .affine import Combination, exponential, half_logsnr, noise_columns
 
 __all__ = [
-    "ExponentialAB", "Predict", "check_order", "check_predict", "corrections", "front", "moments",
-    "phi", "scaled_moments",
+    "ExponentialAB", "Predict", "bounded", "check_bound", "check_order", "check_predict",
+    "corrections", "front", "moments", "phi", "scaled_moments",
 ]  # fmt: skip
 
 Predict = Literal["data", "noise"]
@@ -90,6 +90,31 @@ def corrections(
     return weights
 
 
+def bounded(
+    depth: Tensor, powers: Sequence[Tensor], nodes: Sequence[Tensor], bound: float
+) -> Tensor:
+    """The depth, lowered where the weights would magnify errors of the values by more than `bound`.
+
+    They do so by sum_j |w_j| / |sum_j w_j|, which is 1 for one value, and grows with the order and
+    with the length of a step beside the ones before it.
+    """
+    if math.isinf(bound):
+        return depth
+    allowed = torch.zeros_like(depth)
+    for d in range(1, len(nodes)):
+        weights = corrections(powers, nodes[: d + 1], torch.full_like(depth, d))
+        total = (powers[0] + weights[0]).abs() + sum(w.abs() for w in weights[1:])
+        fits = (total <= bound * powers[0].abs()) & (depth >= d)
+        allowed = torch.where(fits.detach(), d, allowed)
+    return allowed
+
+
+def check_bound(owner: object, bound: float) -> None:
+    """Raise `InputError` if no combination of values could keep to the bound."""
+    if not bound >= 1:
+        raise InputError(f"{type(owner).__name__}: bound must be at least 1, but is {bound}")
+
+
 def check_order(owner: object, order: int, most: int) -> None:
     """Raise `InputError` if an order is not one of 1 to `most`."""
     if order not in range(1, most + 1):
@@ -115,14 +140,19 @@ class ExponentialAB(Combination):
     Args:
         order: 1 to 4.
         predict: "data" is the more stable in few steps, "noise" where the data has fine detail.
+        bound: a step uses the highest order at which its weights magnify errors of the predictions
+            by no more than this. Order k on equal short steps magnifies by 1, 2, 11/3, 20/3; steps
+            much longer than those before by far more, and are the better for a lower order.
     """
 
     order: int = 3
     predict: Predict = "data"
+    bound: float = math.inf
 
     def __post_init__(self) -> None:
         check_order(self, self.order, 4)
         check_predict(self, self.predict)
+        check_bound(self, self.bound)
 
     @property
     def memory(self) -> int:  # type: ignore[override]
@@ -134,6 +164,7 @@ class ExponentialAB(Combination):
         depth = steps.depth(self.order - 1)
         nodes = steps.nodes(self.order - 1, depth)
         powers = scaled_moments(process, grid, steps.h, self.order, self.predict)
+        depth = bounded(depth, powers, nodes, self.bound)
         weights = corrections(powers, nodes, depth)
         if self.predict == "noise":
             return rows(grid, *noise_columns(process, grid, keep, data, weights))

@@ -14,7 +14,7 @@ from .unipc import UniPC
 __all__ = [
     "deis_rhoab3", "deis_rhork", "deis_tab3", "dpmpp_2m", "dpmpp_2s", "dpmpp_3m", "dpmpp_3s",
     "dpmsolver_2", "dpmsolver_3", "dpmsolver_adaptive", "exp_ab2", "exp_ab3", "exp_ab3_noise",
-    "exp_ab4", "ipndm", "unipc_2", "unipc_3",
+    "exp_ab4", "ipndm", "unipc_2", "unipc_3", "unipc_bounded",
 ]  # fmt: skip
 
 dpmpp_2m = partial(DPMSolverPP, order=2)
@@ -30,6 +30,7 @@ deis_rhork = partial(RhoRK, order=4)
 ipndm = partial(IPNDM, degree=3)
 unipc_2 = partial(UniPC, order=2)
 unipc_3 = partial(UniPC, order=3)
+unipc_bounded = partial(UniPC, order=3, slope="exact", bound=4.0)
 exp_ab2 = partial(ExponentialAB, order=2)
 exp_ab3 = partial(ExponentialAB, order=3)
 exp_ab3_noise = partial(ExponentialAB, order=3, predict="noise")

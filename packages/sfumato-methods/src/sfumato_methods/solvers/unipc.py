@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -15,6 +16,8 @@ from sfumato.process import rows
 from .affine import Combination, earlier, exponential, half_logsnr, noise_columns
 from .exponential import (
     Predict,
+    bounded,
+    check_bound,
     check_order,
     check_predict,
     corrections,
@@ -47,15 +50,18 @@ class UniPC(Combination):
         predict: "data" or "noise".
         slope: how a slope between two values is integrated: "expm1" as B_2(h) / 2 (theirs, "bh2"),
             "h" as B_1(h) / 2 (theirs, "bh1"), or "exact".
+        bound: as for `ExponentialAB`, for the predictor.
     """
 
     order: int = 2
     predict: Predict = "data"
     slope: Slope = "expm1"
+    bound: float = math.inf
 
     def __post_init__(self) -> None:
         check_order(self, self.order, 3)
         check_predict(self, self.predict)
+        check_bound(self, self.bound)
         if self.slope not in get_args(Slope):
             raise InputError(f'UniPC: slope must be "exact", "expm1" or "h", but is {self.slope!r}')
 
@@ -69,6 +75,7 @@ class UniPC(Combination):
         depth = steps.depth(self.order - 1)
         nodes = steps.nodes(self.order - 1, depth)
         powers = scaled_moments(process, grid, steps.h, self.order + 1, self.predict)
+        depth = bounded(depth, powers, nodes, self.bound)
         middle = self._middle(powers, front(process, grid, steps.h, self.predict))
 
         predictor = corrections(_with(powers, middle, depth == 1), nodes, depth)
