@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -16,7 +15,7 @@ from sfumato.state import Time, axpy, scale
 
 __all__ = [
     "Combination", "Steps", "at_start", "earlier", "exponential", "half_logsnr", "noise_columns",
-    "scales",
+    "plus", "scales",
 ]  # fmt: skip
 
 
@@ -129,15 +128,24 @@ class Combination(Multistep):
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: Source
     ) -> Any:
         split = len(row) - self.memory
-        newest = past[-1]
-        x = axpy(row[split], newest.posterior.mean, scale(row[0], newest.x))
-        for a, point in zip(row[1:split], islice(reversed(past), 1, None), strict=False):
-            x = _add(a, point.x, x)
-        for d, point in zip(row[split + 1 :], islice(reversed(past), 1, None), strict=False):
-            x = _add(d, point.posterior.mean, x)
+        _, x, q = past[-1]
+        x = plus(row[split], q.mean, scale(row[0], x))
+        for back in range(2, len(past) + 1):
+            point = past[-back]
+            if back <= split:
+                x = plus(row[back - 1], point.x, x)
+            x = plus(row[split + back - 1], point.posterior.mean, x)
         return x
 
 
-def _add(c: Any, x: Any, y: Any) -> Any:
-    """`c * x + y`, or `y` as it is where nothing is to be added."""
-    return y if isinstance(c, float) and c == 0 else axpy(c, x, y)
+def plus(c: Any, x: Any, y: Any) -> Any:
+    """`c * x + y` for a `y` made for this: it is written over where that is possible.
+
+    A new tensor for each term would cost more than its arithmetic: its memory has to be mapped.
+    """
+    if isinstance(c, float):
+        if c == 0:
+            return y
+        if isinstance(y, Tensor) and isinstance(x, Tensor) and x.dtype == y.dtype:
+            return y.add_(x, alpha=c)
+    return axpy(c, x, y)
