@@ -18,8 +18,8 @@ def twofold(
     steps: int,
     shift: float = 2.5,
     knee: float = 0.8,
-    sigma_min: float = 0.03,
-    detail: float = 0.2,
+    sigma_min: float | None = None,
+    detail: float = 0.25,
     sigma_max: float = 160.0,
 ) -> Tensor:
     """Equal steps in shifted flow time to a knee, then in log-SNR, then one to 0: (steps + 1,).
@@ -36,7 +36,7 @@ def twofold(
         steps: number of steps.
         shift: noise level about which the steps are shortest, as sigma/alpha.
         knee: noise level at which the second part begins.
-        sigma_min: last noise level before 0.
+        sigma_min: last noise level before 0; 0.3 / steps unless told.
         detail: share of the steps from the knee to sigma_min, at least one.
         sigma_max: first noise level, capped by the process; the first time is 1 all the same.
     """
@@ -46,6 +46,7 @@ def twofold(
         )
     one = torch.ones(1, dtype=torch.float64)
     high = min(sigma_max, math.exp(-0.5 * float(process.logsnr(one))))
+    sigma_min = min(0.3 / max(1, steps), 0.5 * knee) if sigma_min is None else sigma_min
     if steps < 1 or not 0 < sigma_min < knee < high or shift <= 0 or not 0 <= detail <= 1:
         raise InputError(
             f"twofold needs steps >= 1, 0 < sigma_min < knee < {high:g}, shift > 0 and a share of "
