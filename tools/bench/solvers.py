@@ -210,17 +210,20 @@ def table(title: str, rows: Mapping[str, list[Score]], shown: int = 6) -> None:
     print("default / best of theirs on each mixture:", " ".join(f"{r:.2f}" for r in each))
 
 
-def mixtures(seeds: list[int], results: dict[str, Any]) -> None:
+PARTS = {
+    "64d": ("64 dimensions, std 0.05", 64, 0.05),
+    "2d-narrow": ("2 dimensions, std 0.05", 2, 0.05),
+    "2d-wide": ("2 dimensions, std 0.25", 2, 0.25),
+}
+
+
+def mixtures(parts: list[str], seeds: list[int], results: dict[str, Any]) -> None:
     """Parts 1 and 2."""
-    for label, dim, components, std in (
-        ("64 dimensions, std 0.05", 64, 10, 0.05),
-        ("2 dimensions, std 0.05", 2, 10, 0.05),
-        ("2 dimensions, std 0.25", 2, 10, 0.25),
-    ):
+    for label, dim, std in (PARTS[part] for part in parts):
         kept: dict[int, dict[str, list[Score]]] = {calls: {} for calls in CALLS}
         floors = []
         for seed in seeds:
-            mixture = Mixture(seed, dim, components, std)
+            mixture = Mixture(seed, dim, 10, std)
             want = fine(mixture.mean, mixture.start)
             data = mixture.sample(SAMPLES, random.derive(seed, "data")) if dim == 2 else None
             if data is not None:
@@ -303,6 +306,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--parts", nargs="*", choices=[*PARTS], default=[*PARTS])
     parser.add_argument("--digits", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
@@ -310,7 +314,7 @@ def main() -> None:
     torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity_error()
     results: dict[str, Any] = {}
-    mixtures([args.first_seed + i for i in range(args.seeds)], results)
+    mixtures(args.parts, [args.first_seed + i for i in range(args.seeds)], results)
     if args.digits:
         digits(args.first_seed, results)
     if args.json:

@@ -51,7 +51,8 @@ class Bench:
 
     def sampled(self, sampler: Any, grid: Tensor) -> Tensor:
         """Where a sampler takes the noise."""
-        x, self.calls = self._start, 0
+        x: Tensor = self._start
+        self.calls = 0
         for frame in run(sampler, self.process, self._called, x, grid, torch.Generator()):
             x = frame.after
         return x

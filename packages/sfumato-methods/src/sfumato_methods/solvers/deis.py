@@ -95,9 +95,9 @@ class TimeAB(_AdamsBashforth):
         moved = grid[1:] != grid[:-1]
         length = torch.where(moved, grid.diff(dim=0), 1.0)
         clock = Steps(grid, length, steps.usable)
-        at, mass = np.polynomial.legendre.leggauss(_POINTS)
-        share = torch.as_tensor(0.5 + 0.5 * at).to(grid).reshape(-1, *(1 for _ in grid.shape))
-        mass = torch.as_tensor(0.5 * mass).to(share).reshape(share.shape)
+        nodes, masses = np.polynomial.legendre.leggauss(_POINTS)
+        share = torch.as_tensor(0.5 + 0.5 * nodes).to(grid).reshape(-1, *(1 for _ in grid.shape))
+        mass = torch.as_tensor(0.5 * masses).to(share).reshape(share.shape)
         rho = steps.at[:-1] + share * torch.where(steps.usable, steps.h, 0.0)
         safe = torch.where(steps.usable, rho, 1.0)
         u = (process.time(-2 * safe.log()) - grid[:-1]) / length

@@ -108,7 +108,8 @@ class UniPC(Combination):
         if self.predict == "data":
             return keep
         alpha = process.alpha(grid)
-        return alpha[1:] / torch.where(alpha[:-1] > 0, alpha[:-1], 1.0)
+        ratio: Tensor = alpha[1:] / torch.where(alpha[:-1] > 0, alpha[:-1], 1.0)
+        return ratio
 
 
 def _with(powers: Sequence[Tensor], slope: Tensor, where: Tensor) -> list[Tensor]:
