@@ -19,7 +19,7 @@ def twofold(
     shift: float = 2.5,
     knee: float = 0.8,
     sigma_min: float | None = None,
-    detail: float = 0.25,
+    detail: float = 0.2,
     sigma_max: float = 160.0,
 ) -> Tensor:
     """Equal steps in shifted flow time to a knee, then in log-SNR, then one to 0: (steps + 1,).
@@ -28,7 +28,7 @@ def twofold(
     in log-SNR, about rho = shift, where the modes of unit-variance data are decided (Esser et al.
     2024, arXiv:2403.03206, section 5.3.2, use it with shift 3). Below the knee a sample has its
     mode, and long steps suffice; they need a solver that lowers its order there, such as
-    `UniPC(3, slope="exact", bound=4)`, with which it was chosen (on mixtures in 64 dimensions; see
+    `UniPC(3, bound=4)`, with which it was chosen (on mixtures in 64 dimensions; see
     tools/bench/solvers.py for others).
 
     Args:
