@@ -271,7 +271,7 @@ def test_twofold_has_two_parts(process, steps):
     if steps < 5:
         return
     rho = process.sigma(grid[1:-1]) / process.alpha(grid[1:-1])
-    fine = steps // 5
+    fine = max(1, int(0.3 * steps) - 1)
     shifted, logs = rho[:-fine] / (rho[:-fine] + 2.5), rho[-fine - 1 :].log()
     assert float(rho[-1]) == pytest.approx(0.3 / steps, rel=1e-6)
     assert float(rho[-fine - 1]) == pytest.approx(0.8, rel=1e-6)

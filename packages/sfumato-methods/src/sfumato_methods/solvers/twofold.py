@@ -19,7 +19,7 @@ def twofold(
     shift: float = 2.5,
     knee: float = 0.8,
     sigma_min: float | None = None,
-    detail: float = 0.2,
+    detail: int | None = None,
     sigma_max: float = 160.0,
 ) -> Tensor:
     """Equal steps in shifted flow time to a knee, then in log-SNR, then one to 0: (steps + 1,).
@@ -28,7 +28,7 @@ def twofold(
     in log-SNR, about rho = shift, where the modes of unit-variance data are decided (Esser et al.
     2024, arXiv:2403.03206, section 5.3.2, use it with shift 3). Below the knee a sample has its
     mode, and long steps suffice; they need a solver that lowers its order there, such as
-    `UniPC(3, bound=4)`, with which it was chosen (on mixtures in 64 dimensions; see
+    `UniPC(3, bound=5)`, with which it was chosen (on mixtures in 64 dimensions; see
     tools/bench/solvers.py for others).
 
     Args:
@@ -37,7 +37,7 @@ def twofold(
         shift: noise level about which the steps are shortest, as sigma/alpha.
         knee: noise level at which the second part begins.
         sigma_min: last noise level before 0; 0.3 / steps unless told.
-        detail: share of the steps from the knee to sigma_min, at least one.
+        detail: number of steps from the knee to sigma_min; 0.3 steps - 1, at least one, unless told.
         sigma_max: first noise level, capped by the process; the first time is 1 all the same.
     """
     if Can.AFFINE not in process.can:
@@ -47,12 +47,13 @@ def twofold(
     one = torch.ones(1, dtype=torch.float64)
     high = min(sigma_max, math.exp(-0.5 * float(process.logsnr(one))))
     sigma_min = min(0.3 / max(1, steps), 0.5 * knee) if sigma_min is None else sigma_min
-    if steps < 1 or not 0 < sigma_min < knee < high or shift <= 0 or not 0 <= detail <= 1:
+    fine = max(1, int(0.3 * steps) - 1) if detail is None else detail
+    if steps < 1 or not 0 < sigma_min < knee < high or shift <= 0 or fine < 0:
         raise InputError(
-            f"twofold needs steps >= 1, 0 < sigma_min < knee < {high:g}, shift > 0 and a share of "
-            f"detail in [0, 1], but got {steps}, {sigma_min}, {knee}, {shift} and {detail}"
+            f"twofold needs steps >= 1, 0 < sigma_min < knee < {high:g}, shift > 0 and detail >= 0"
+            f", but got {steps}, {sigma_min}, {knee}, {shift} and {fine}"
         )
-    fine = min(max(1, int(detail * steps)), max(0, steps - 2))
+    fine = min(fine, max(0, steps - 2))
     share = torch.linspace(
         high / (high + shift), knee / (knee + shift), steps - fine, dtype=torch.float64
     )
