@@ -397,7 +397,7 @@ def test_an_adaptive_solver_stops_where_its_calls_end():
         (lambda: DPMSolver(4), "order must be 1 to 3"),
         (lambda: RhoAB(4), "degree must be 0 to 3"),
         (lambda: UniPC(3, bound=0.5), "bound must be at least 1"),
-        (lambda: twofold(Gaussian(VP()), 5, knee=0.01), "0 < sigma_min < knee"),
+        (lambda: twofold(Gaussian(VP()), 5, knee=200.0), "0 < sigma_min < knee"),
         (lambda: UniPC(4), "order must be 1 to 3"),
         (lambda: UniPC(2, slope="bh3"), 'slope must be "exact", "expm1" or "h"'),
         (lambda: RhoRK(5), "order must be 2, 3 or 4"),

@@ -37,7 +37,7 @@ def twofold(
         shift: noise level about which the steps are shortest, as sigma/alpha.
         knee: noise level at which the second part begins.
         sigma_min: last noise level before 0; 0.3 / steps unless told.
-        detail: number of steps from the knee to sigma_min; 0.3 steps - 1, at least one, unless told.
+        detail: steps from the knee to sigma_min; 0.3 steps - 1 and at least one unless told.
         sigma_max: first noise level, capped by the process; the first time is 1 all the same.
     """
     if Can.AFFINE not in process.can:
