@@ -36,7 +36,7 @@ def twofold(
         steps: number of steps.
         shift: noise level about which the steps are shortest, as sigma/alpha.
         knee: noise level at which the second part begins.
-        sigma_min: last noise level before 0; 0.3 / steps unless told.
+        sigma_min: last noise level before 0; 0.3 / steps, at most 0.03, unless told.
         detail: steps from the knee to sigma_min; 0.3 steps - 1 and at least one unless told.
         sigma_max: first noise level, capped by the process; the first time is 1 all the same.
     """
@@ -46,7 +46,7 @@ def twofold(
         )
     one = torch.ones(1, dtype=torch.float64)
     high = min(sigma_max, math.exp(-0.5 * float(process.logsnr(one))))
-    sigma_min = min(0.3 / max(1, steps), 0.5 * knee) if sigma_min is None else sigma_min
+    sigma_min = min(0.03, 0.3 / max(1, steps), 0.5 * knee) if sigma_min is None else sigma_min
     fine = max(1, int(0.3 * steps) - 1) if detail is None else detail
     if steps < 1 or not 0 < sigma_min < knee < high or shift <= 0 or fine < 0:
         raise InputError(
