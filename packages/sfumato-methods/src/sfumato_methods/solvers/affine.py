@@ -146,6 +146,10 @@ def plus(c: Any, x: Any, y: Any) -> Any:
     if isinstance(c, float):
         if c == 0:
             return y
-        if isinstance(y, Tensor) and isinstance(x, Tensor) and x.dtype == y.dtype:
+        if isinstance(y, Tensor) and isinstance(x, Tensor) and _alike(x, y):
             return y.add_(x, alpha=c)
     return axpy(c, x, y)
+
+
+def _alike(x: Tensor, y: Tensor) -> bool:
+    return x.dtype == y.dtype and x.shape == y.shape
