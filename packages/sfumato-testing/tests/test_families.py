@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from sfumato import Ancestral, Categorical, Fields, Padded, PerPart, Product, Ragged
@@ -20,7 +21,22 @@ from sfumato_methods.gaussian import (
     ve,
     vp,
 )
-from sfumato_methods.solvers import DDIM, DPMSolverPP, Euler, Heun
+from sfumato_methods.solvers import (
+    DDIM,
+    IPNDM,
+    RK4,
+    Dopri5,
+    DPMSolver,
+    DPMSolverAdaptive,
+    DPMSolverPP,
+    Euler,
+    ExponentialAB,
+    Heun,
+    RhoAB,
+    RhoRK,
+    TimeAB,
+    UniPC,
+)
 from sfumato_testing import (
     Case,
     DiagonalMixture,
@@ -30,11 +46,24 @@ from sfumato_testing import (
     SolverCase,
     Together,
     checks,
+    failures,
 )
 
 FLOAT = torch.float64
 DDPM = torch.linspace(1e-4, 0.02, 1000, dtype=FLOAT)  # Ho et al. 2020
 SOLVERS = (Ancestral(), DDIM(), DDIM(0.5), DDIM(1.0), Euler(), Heun(), DPMSolverPP())
+LINEAR = (
+    DPMSolverPP(3),
+    ExponentialAB(4),
+    ExponentialAB(3, "noise"),
+    DPMSolver(3),
+    DPMSolver(2, "data"),
+    TimeAB(3),
+    RhoAB(3),
+    IPNDM(3),
+    UniPC(3),
+    UniPC(2, "noise", "h"),
+)
 
 # Two items of three numbers; one item of each other kind, to be the layout of a target.
 NUMBERS = torch.tensor([[0.5, -1.2, 0.3], [-0.7, 0.1, 1.5]], dtype=FLOAT)
@@ -67,6 +96,25 @@ SCHEDULES = (VP(), VE(), Linear(), Cosine(), EDM(), VP.from_betas(DDPM))
 @checks(*(known(Gaussian(s), NUMBERS, VECTOR, samplers=SOLVERS) for s in SCHEDULES))
 def test_schedules(case, check):
     check(case)
+
+
+@checks(
+    *(
+        Case(Gaussian(s), NUMBERS, samplers=LINEAR, name=f"{type(s).__name__}-linear")
+        for s in (VP(), Linear(), VP.from_betas(DDPM))
+    ),
+    Case(vp(), PLACES, samplers=LINEAR, name="VP-Padded-linear"),
+)
+def test_solvers(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("process", [vp(), linear()], ids=repr)
+@pytest.mark.parametrize("sampler", [RK4(), RhoRK(3), Dopri5(1e-2, 1e-2), DPMSolverAdaptive()])
+def test_solvers_of_several_calls_keep_all_laws_but_on_products(sampler, process):
+    adaptive = isinstance(sampler, Dopri5 | DPMSolverAdaptive)
+    said = failures(Case(process, NUMBERS, samplers=(sampler,), frames=not adaptive))
+    assert said.keys() == {"C13"} and "needs AFFINE; Product" in said["C13"]
 
 
 @checks(
@@ -228,7 +276,29 @@ CORRELATED = FullMixture(
         SolverCase(sampler, order, process, CORRELATED)
         for sampler, order in ((DDIM(), 1), (Euler(), 1), (Heun(), 2), (DPMSolverPP(), 2))
         for process in (vp(), ve(), linear(), cosine(), edm())
-    )
+    ),
+    *(
+        SolverCase(sampler, order, process, CORRELATED, (0.7, 0.3), halvings=12)
+        for sampler, order in (
+            (DPMSolverPP(3), 3),
+            *((ExponentialAB(k, p), k) for k in (2, 3, 4) for p in ("data", "noise")),
+            *((TimeAB(k), k + 1) for k in range(4)),
+            *((RhoAB(k), k + 1) for k in (1, 2, 3)),
+            *((UniPC(k, p), k + 1) for k in (1, 2, 3) for p in ("data", "noise")),
+            (UniPC(2, "data", "h"), 3),
+            (UniPC(2, "data", "exact"), 3),
+        )
+        for process in (vp(), linear())
+    ),
+    *(
+        SolverCase(sampler, order, process, CORRELATED)
+        for sampler, order in (
+            *((DPMSolver(k, p), k) for k in (2, 3) for p in ("data", "noise")),
+            *((RhoRK(k), k) for k in (2, 3, 4)),
+            (RK4(), 4),
+        )
+        for process in (vp(), linear())
+    ),
 )
 def test_orders(case, check):
     check(case)

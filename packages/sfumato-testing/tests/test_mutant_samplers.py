@@ -12,7 +12,7 @@ from sfumato import Dirac, Frame
 from sfumato.sampling import Point, times
 from sfumato.state import apply
 from sfumato_methods.gaussian import vp
-from sfumato_methods.solvers import DDIM, DPMSolverPP, Euler, Heun
+from sfumato_methods.solvers import DDIM, DPMSolverPP, Euler, ExponentialAB, Heun, UniPC
 from sfumato_testing import Case, FullMixture, SolverCase, checks_of, failures
 from sfumato_testing.book import number
 
@@ -29,6 +29,39 @@ class WrongRatio(DPMSolverPP):
     def plan(self, process, grid):
         rows = super().plan(process, grid)
         return [(keep, now - before, 2 * before) for keep, now, before in rows]
+
+
+@dataclass(frozen=True)
+class WrongWeight(ExponentialAB):
+    """The weights of the two older predictions, exchanged."""
+
+    def plan(self, process, grid):
+        return [(keep, a, c, b) for keep, a, b, c in super().plan(process, grid)]
+
+
+@dataclass(frozen=True)
+class HalvedCurvature(DPMSolverPP):
+    """Half of what the oldest prediction adds."""
+
+    def plan(self, process, grid):
+        parabola = super().plan(process, grid)
+        line = ExponentialAB(2).plan(process, grid)
+        rows = [(keep, a, b, 0.0) for keep, a, b in line]
+        return [
+            tuple((u + v) / 2 for u, v in zip(p, q, strict=True))
+            for p, q in zip(parabola, rows, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class WrongTime(UniPC):
+    """The corrector takes the step that it corrects for the one before."""
+
+    def plan(self, process, grid):
+        rows = super().plan(process, grid)
+        plain = ExponentialAB(self.order).plan(process, grid)
+        late = [plain[0], *rows[:-1]]
+        return [(k, *w) for (k, *_), (_, *w) in zip(rows, late, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -136,12 +169,15 @@ def sampled(sampler):
 
 
 def solved(sampler, order):
-    return SolverCase(sampler, order, vp(), DATA)
+    return SolverCase(sampler, order, vp(), DATA, halvings=12 if order > 2 else 0)
 
 
 MUTANTS = [
     (solved(WrongRatio(), 2), solved(DPMSolverPP(), 2), "C11"),
     (solved(Uncorrected(), 2), solved(Heun(), 2), "C11"),
+    (solved(WrongWeight(), 3), solved(ExponentialAB(), 3), "C11"),
+    (solved(HalvedCurvature(3), 3), solved(DPMSolverPP(3), 3), "C11"),
+    (solved(WrongTime(), 3), solved(UniPC(), 3), "C11"),
     (sampled(WrongEta(1.0)), sampled(DDIM(1.0)), "C3"),
     (sampled(StopsShort()), sampled(DDIM()), "C3"),
     (sampled(Stateful()), sampled(DPMSolverPP()), "C18"),

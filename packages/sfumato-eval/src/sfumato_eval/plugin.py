@@ -18,6 +18,17 @@ def sfumato_register(add: Add) -> None:
             "Yu 2025, arXiv:2512.07201",
         ),
         (
+            "deis",
+            "Fast Sampling of Diffusion Models with Exponential Integrator",
+            "Zhang & Chen 2022, arXiv:2204.13902",
+        ),
+        (
+            "dpmsolver",
+            "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around "
+            "10 Steps",
+            "Lu et al. 2022, arXiv:2206.00927",
+        ),
+        (
             "dmcmc",
             "Denoising MCMC for Accelerating Diffusion-Based Generative Models",
             "Kim & Ye 2022, arXiv:2209.14593",

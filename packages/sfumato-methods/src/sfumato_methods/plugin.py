@@ -17,6 +17,11 @@ _PROCESSES = {
     "cosine": ("cosine", "cosine alpha-bar", "Nichol & Dhariwal 2021, arXiv:2102.09672"),
     "edm": ("edm", "unit signal, sigma linear in time", "Karras et al. 2022, arXiv:2206.00364"),
 }
+_DPM = "Lu et al. 2022, arXiv:2206.00927"
+_DPMPP = "Lu et al. 2022, arXiv:2211.01095"
+_DEIS = "Zhang & Chen 2022, arXiv:2204.13902"
+_UNIPC = "Zhao et al. 2023, arXiv:2302.04867"
+_DOPRI = "Dormand & Prince 1980"
 _SAMPLERS = {
     "ancestral": (
         "sfumato.sampling:Ancestral",
@@ -29,8 +34,31 @@ _SAMPLERS = {
     "dpmpp-2m": (
         "dpmpp:DPMSolverPP",
         "second order multistep in log-SNR, one call a step",
-        "Lu et al. 2022, arXiv:2211.01095",
+        _DPMPP,
     ),
+    "dpmpp-3m": (
+        "named:dpmpp_3m",
+        "third order multistep in log-SNR, one call a step",
+        _DPMPP,
+    ),
+    "dpmpp-2s": ("named:dpmpp_2s", "single steps of two calls, data", _DPMPP),
+    "dpmpp-3s": ("named:dpmpp_3s", "single steps of three calls, data", _DPMPP),
+    "dpmsolver-2": ("named:dpmsolver_2", "single steps of two calls, noise", _DPM),
+    "dpmsolver-3": ("named:dpmsolver_3", "single steps of three calls, noise", _DPM),
+    "dpmsolver-adaptive": ("named:dpmsolver_adaptive", "a step of its own for each item", _DPM),
+    "exp-ab2": ("named:exp_ab2", "exponential Adams-Bashforth of order 2, data", _DPMPP),
+    "exp-ab3": ("named:exp_ab3", "exponential Adams-Bashforth of order 3, data", _DPMPP),
+    "exp-ab4": ("named:exp_ab4", "exponential Adams-Bashforth of order 4, data", _DPMPP),
+    "exp-ab3-noise": ("named:exp_ab3_noise", "the same of order 3, noise", _DEIS),
+    "deis-tab3": ("named:deis_tab3", "Adams-Bashforth of order 4 in time, noise", _DEIS),
+    "deis-rhoab3": ("named:deis_rhoab3", "Adams-Bashforth of order 4 in sigma/alpha", _DEIS),
+    "deis-rhork": ("named:deis_rhork", "Runge-Kutta of order 4 in sigma/alpha", _DEIS),
+    "ipndm": ("named:ipndm", "DDIM with the weights of equal steps, noise", _DEIS),
+    "unipc-2": ("named:unipc_2", "predictor-corrector, one call a step, order 3", _UNIPC),
+    "unipc-3": ("named:unipc_3", "predictor-corrector, one call a step, order 4", _UNIPC),
+    "unipc-bounded": ("named:unipc_bounded", "unipc-3, lower order on long steps", _UNIPC),
+    "rk4": ("runge_kutta:RK4", "four calls a step, order 4", "Kutta 1901"),
+    "dopri5": ("runge_kutta:Dopri5", "order 5, a step of its own for each item", _DOPRI),
 }
 _STOCHASTIC = {
     "ersde": (
@@ -98,6 +126,10 @@ _GRIDS = {
     "uniform": ("equal steps in time", ""),
     "logsnr": ("equal steps in log-SNR", "Lu et al. 2022, arXiv:2206.00927"),
     "karras": ("equal steps in sigma^(1/rho)", "Karras et al. 2022, arXiv:2206.00364"),
+    "twofold": (
+        "shifted flow time down to a knee, then log-SNR: for few calls",
+        "after Esser et al. 2024, arXiv:2403.03206",
+    ),
     "quadratic": ("equal steps in the root of time", "Song et al. 2020, arXiv:2010.02502"),
     "cosine": ("cosine of equal steps, for tokens", "Chang et al. 2022, arXiv:2202.04200"),
     "ays-sd": ("aligned for Stable Diffusion 1.5", "Sabour et al. 2024, arXiv:2404.14507"),

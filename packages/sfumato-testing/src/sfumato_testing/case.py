@@ -121,6 +121,8 @@ class SolverCase:
         target: a data law with a known flow, such as `sfumato_testing.FullMixture`.
         span: times between which the flow is followed, away from both ends.
         steps: number of steps of the coarser of the two grids compared.
+        halvings: how often the first step is cut in half towards the start. Multistep solvers of
+            order 3 and more start with steps of lower order, whose errors would else show.
         name: begins the ids.
         laws: version of the laws to hold it to.
         expected_failures: as for `Case`.
@@ -132,6 +134,7 @@ class SolverCase:
     target: Flow
     span: tuple[float, float] = (0.9, 0.2)
     steps: int = 96
+    halvings: int = 0
     name: str = ""
     laws: int = LAWS
     expected_failures: Mapping[str, str] = field(default_factory=dict)

@@ -11,8 +11,9 @@ from .ays import align, klub
 from .fixed import cosine, explicit, karras, logsnr, pyramid, quadratic, uniform
 from .ld3 import learn, mean_square
 from .levels import Levels, Retimed, ays_sd, ays_sdxl, ays_svd
+from .twofold import twofold
 
 __all__ = [
     "Levels", "Retimed", "align", "ays_sd", "ays_sdxl", "ays_svd", "cosine", "explicit", "karras",
-    "klub", "learn", "logsnr", "mean_square", "pyramid", "quadratic", "uniform",
+    "klub", "learn", "logsnr", "mean_square", "pyramid", "quadratic", "twofold", "uniform",
 ]  # fmt: skip

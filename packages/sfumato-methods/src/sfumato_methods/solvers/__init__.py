@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from .churn import ChurnHeun, RestartHeun
 from .ddim import DDIM
+from .deis import IPNDM, RhoAB, TimeAB
 from .dmcmc import LangevinGibbs
 from .dpmpp import DPMSolverPP
+from .dpmsolver import DPMSolver, DPMSolverAdaptive, singlestep_grid, singlestep_orders
 from .ersde import ERSDE
 from .euler_maruyama import EulerMaruyama
 from .evodiff import EVODiff, EVODiffRelease
+from .exponential import ExponentialAB
 from .flow import Euler, Heun
 from .langevin import PredictorCorrector
 from .lml import LML
 from .rex import Rex, RexSDE
+from .runge_kutta import RK4, Dopri5, RhoRK
 from .seeds import SEEDS, SDEDPMSolverPP
+from .thresholding import Thresholded
+from .unipc import UniPC
 
 __all__ = [
-    "DDIM",
-    "ERSDE",
-    "LML",
-    "SEEDS",
-    "ChurnHeun",
-    "DPMSolverPP",
-    "EVODiff",
-    "EVODiffRelease",
-    "Euler",
-    "EulerMaruyama",
-    "Heun",
-    "LangevinGibbs",
-    "PredictorCorrector",
-    "RestartHeun",
-    "Rex",
-    "RexSDE",
-    "SDEDPMSolverPP",
-]
+    "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "ChurnHeun", "DPMSolver", "DPMSolverAdaptive",
+    "DPMSolverPP", "Dopri5", "EVODiff", "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB",
+    "Heun", "LangevinGibbs", "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB", "RhoRK",
+    "SDEDPMSolverPP", "Thresholded", "TimeAB", "UniPC", "singlestep_grid", "singlestep_orders",
+]  # fmt: skip

@@ -11,9 +11,9 @@ import torch
 from sfumato import Can, InputError, Multistep, Process, random
 from sfumato.process import rows
 from sfumato.sampling import Point
-from sfumato.state import Time, axpy, scale
+from sfumato.state import Time, scale
 
-from .affine import exponential
+from .affine import exponential, plus
 
 __all__ = ["DDIM"]
 
@@ -65,9 +65,9 @@ class DDIM(Multistep):
     ) -> Any:
         keep, data, std = row
         _, x, q = past[-1]
-        x = axpy(data, q.mean, scale(keep, x))
+        x = plus(data, q.mean, scale(keep, x))
         if self.eta == 0 or (isinstance(std, float) and std == 0):
             return x
         space = getattr(process, "space", None)
         noise = random.normal(x, generator) if space is None else space.normal(x, generator)
-        return axpy(std, noise, x)
+        return plus(std, noise, x)

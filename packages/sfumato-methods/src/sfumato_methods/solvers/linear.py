@@ -13,7 +13,7 @@ from sfumato import Streams, random
 from sfumato.sampling import Point
 from sfumato.state import apply, axpy, item_sum, scale
 
-from .affine import half_logsnr_steps
+from .affine import half_logsnr
 
 __all__ = ["Seeds", "absent", "combine", "drawn", "inner", "noise", "paces", "source"]
 
@@ -40,9 +40,8 @@ def paces(process: Any, grid: Tensor) -> tuple[Tensor, Tensor]:
 
     The ratio is 0 where either of the two is no step or is not finite: there is no slope to use.
     """
-    h = half_logsnr_steps(process, grid)
-    usable = h.isfinite() & (h != 0)
-    h = torch.where(usable, h, 1.0)  # before the division: NaN would come back in gradients
+    steps = half_logsnr(process, grid)
+    usable, h = steps.usable, steps.h
     ratio = torch.where(usable[1:] & usable[:-1], h[1:] / h[:-1], 0.0)
     return usable, torch.cat([torch.zeros_like(h[:1]), ratio])
 
