@@ -30,27 +30,15 @@ from sfumato.random import Source
 from sfumato.sampling import Denoise, Trajectory
 from sfumato.state import Time, axpy, scale, where
 
+from . import tableaux
 from .adaptive import Budget, check_tolerances, item_error, per_item, step_factor
 from .affine import exponential
+from .tableaux import Tableau
 
 __all__ = ["RK4", "Dopri5", "RhoRK"]
 
-Tableau = tuple[tuple[float, ...], ...]
-"""Rows of weights of an explicit method: of the stages 2, 3, ... and, last, of the result."""
-
-HEUN: Tableau = ((1.0,), (1 / 2, 1 / 2))
-KUTTA3: Tableau = ((1 / 2,), (-1.0, 2.0), (1 / 6, 2 / 3, 1 / 6))
-KUTTA4: Tableau = ((1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
-DORMAND_PRINCE: Tableau = (
-    (1 / 5,),
-    (3 / 40, 9 / 40),
-    (44 / 45, -56 / 15, 32 / 9),
-    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
-)
 FOURTH = (5179 / 57600, 0.0, 7571 / 16695, 393 / 640, -92097 / 339200, 187 / 2100, 1 / 40)
-"""The embedded result of order 4 (Dormand & Prince 1980), of seven stages."""
+"""The embedded result of order 4 of `tableaux.DOPRI5`, of seven stages."""
 
 
 class Coordinate(NamedTuple):
@@ -111,7 +99,7 @@ def _plan(
     """The stages of each step; those of steps that are not usable stay where they begin."""
     size, clock = how.of(process, grid)
     h = torch.where(usable, clock.diff(dim=0), 0.0)
-    places = [0.0, *(sum(row) for row in tableau[:-1])]
+    places = [0.0, *(sum(row) for row in tableau.rows[:-1])]
     columns, times = [], []
     for place in places:
         t = grid[:-1]
@@ -175,14 +163,14 @@ class _RungeKutta:
                     continue
             y = scale(1 / stages.terms[0][0], x)
             velocities = [_velocity(y, q, stages.terms[0][1])]
-            for k, weights in enumerate(tableau[:-1], start=1):
+            for k, weights in enumerate(tableau.rows[:-1], start=1):
                 inner = _stage(y, velocities, weights, stages.h)
                 state = scale(stages.terms[k][0], inner)
                 if mask is not None:  # what rests or takes a plain step is shown as it is
                     state = where(expand(x, mask), state, x)
                 there = denoiser(state, stages.times[k])
                 velocities.append(_velocity(inner, there, stages.terms[k][1]))
-            result = scale(stages.end, _stage(y, velocities, tableau[-1], stages.h))
+            result = scale(stages.end, _stage(y, velocities, tableau.b, stages.h))
             x = yield Frame(
                 t, s, x, q, result if mask is None else where(expand(x, mask), result, after)
             )
@@ -207,7 +195,7 @@ class RK4(_RungeKutta):
     """The classical method of order 4 in the share of noise; four calls a step, one to t = 0."""
 
     def _method(self) -> tuple[Tableau, Coordinate]:
-        return KUTTA4, SHARE
+        return tableaux.RK4, SHARE
 
 
 @dataclass(frozen=True)
@@ -227,7 +215,7 @@ class RhoRK(_RungeKutta):
             raise InputError(f"RhoRK: order must be 2, 3 or 4, but is {self.order}")
 
     def _method(self) -> tuple[Tableau, Coordinate]:
-        return {2: HEUN, 3: KUTTA3, 4: KUTTA4}[self.order], RHO
+        return {2: tableaux.HEUN, 3: tableaux.KUTTA3, 4: tableaux.RK4}[self.order], RHO
 
 
 @dataclass(frozen=True)
@@ -291,7 +279,7 @@ class Dopri5:
             moving = expand(x, left > 0)
             h = torch.minimum(length, left)
             signed, velocities = direction * h, [first]
-            for weights in DORMAND_PRINCE:
+            for weights in tableaux.DOPRI5.rows:
                 inner = _stage(y, velocities, weights, signed)
                 clock = at + sum(weights) * signed
                 u = torch.where(left > 0, _share_time(process, clock), t)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DOPRI5", "EULER", "MIDPOINT", "RK4", "SHARK", "TSIT5", "Tableau"]
+__all__ = ["DOPRI5", "EULER", "HEUN", "KUTTA3", "MIDPOINT", "RK4", "SHARK", "TSIT5", "Tableau"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,19 @@ class Tableau:
         """Share of the step at which each stage stands."""
         return tuple(map(sum, self.a))
 
+    @property
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """Weights of the stages 2, 3, ... and, last, of the step."""
+        return (*self.a[1:], self.b)
+
     def __repr__(self) -> str:
         return self.name
 
 
 EULER = Tableau("EULER", ((),), (1.0,))
 MIDPOINT = Tableau("MIDPOINT", ((), (0.5,)), (0.0, 1.0))
+HEUN = Tableau("HEUN", ((), (1.0,)), (0.5, 0.5))
+KUTTA3 = Tableau("KUTTA3", ((), (0.5,), (-1.0, 2.0)), (1 / 6, 2 / 3, 1 / 6))
 RK4 = Tableau(
     "RK4", ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 )  # Kutta 1901
