@@ -114,6 +114,12 @@ def run(plane):
     return plane
 
 
+def outside(site) -> dict[str, str]:
+    """The environment of a process that has this plugin alone: it announces names of ours."""
+    path = os.pathsep.join([str(site.path), *sys.path])
+    return {**os.environ, "PYTHONPATH": path, "SFUMATO_PLUGINS": "plane"}
+
+
 def points(folder: str) -> list[list[float]]:
     text = Path(folder, "points.txt").read_text()
     return [[float(v) for v in line.split()] for line in text.splitlines()]
@@ -244,7 +250,7 @@ def test_torchrun_workers_one_of_them_killed_write_what_one_process_writes(run, 
     """With restarts: torchrun ends all workers when one dies, and starts them again."""
     words = ["sample", "runs/mine", "-n", "60", "--shard", "3", "--out"]
     assert run.run(*words, "alone").exit_code == 0
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(run.path), *sys.path])}
+    environment = outside(run)
     launch = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
     with subprocess.Popen(
         [sys.executable, "-m", *launch, "-m", "sfumato_cli", *words, "several"],
@@ -317,7 +323,7 @@ def test_what_is_wrong_is_one_sentence_and_changes_nothing(run, words, says):
 def test_ctrl_c_ends_a_training_with_a_sentence_and_a_checkpoint(plane, tmp_path):
     """In a real process, as a terminal does it."""
     command = "from sfumato_cli.main import main; main()"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(plane.path), *sys.path])}
+    environment = outside(plane)
     words = ["train", "plane/curve", "steps=100000000", "--out", "run"]
     with subprocess.Popen(
         [sys.executable, "-c", command, *words],

