@@ -46,6 +46,7 @@ from sfumato_methods.solvers import (
 from sfumato_methods.solvers.affine import exponential, half_logsnr
 from sfumato_methods.solvers.exponential import corrections, scaled_moments
 from sfumato_methods.solvers.runge_kutta import SHARE
+from sfumato_methods.solvers.tableaux import Tableau
 from sfumato_testing import DiagonalMixture
 
 FLOAT = torch.float64
@@ -238,9 +239,8 @@ class ThreeEighths(RK4):
     """What torchdiffeq calls rk4: Kutta's 3/8 rule."""
 
     def _method(self):
-        third = 1 / 3
-        tableau = ((third,), (-third, 1.0), (1.0, -1.0, 1.0), (1 / 8, 3 / 8, 3 / 8, 1 / 8))
-        return tableau, SHARE
+        stages = ((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0))
+        return Tableau("3/8", stages, (1 / 8, 3 / 8, 3 / 8, 1 / 8)), SHARE
 
 
 def _line(process):
