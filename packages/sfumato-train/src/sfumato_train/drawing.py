@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["asked_of", "blank", "calls", "component", "device_of", "draw", "fitting", "guided"]
+__all__ = [
+    "asked_of",
+    "blank",
+    "calls",
+    "component",
+    "device_of",
+    "draw",
+    "fitting",
+    "guided",
+    "told",
+]
 
 import math
 import time
@@ -133,7 +143,7 @@ def draw(
         )
         x = sfumato.sample(
             model.process,
-            _told(made, model, asked_of(model, part.condition, guidance), steps),
+            told(made, model, asked_of(model, part.condition, guidance), steps),
             empty,
             sampler=walk,
             grid=times,
@@ -206,7 +216,7 @@ def component(kind: str, wanted: Any) -> Any:
     return found() if kind == "sampler" else found
 
 
-def _told(grid: Grid, model: Model, denoiser: Denoise, steps: int) -> Denoise:
+def told(grid: Grid, model: Model, denoiser: Denoise, steps: int) -> Denoise:
     """The denoiser as a grid wants it called: learned ones may shift what the network is told."""
     return grid.told(model.process, denoiser, steps) if isinstance(grid, Levels) else denoiser
 

@@ -21,7 +21,7 @@ from sfumato_data import join, move, select
 from sfumato_methods import grids
 from sfumato_methods.grids import Levels, align, klub, learn, mean_square
 
-from .drawing import asked_of, blank, component, device_of
+from .drawing import asked_of, blank, component, device_of, told
 from .files import make_folder, read_json, write_json
 from .guards import Watch
 from .runs import Run
@@ -191,9 +191,8 @@ class _Solver:
         """Where the sampler takes the noise of these items on a grid."""
         process, parts = self.model.process, []
         for part in torch.split(index, AT_ONCE):
-            denoiser, x = self.denoiser(part), state.select(self.noise, part)
-            if isinstance(grid, Levels):
-                denoiser = grid.told(process, denoiser, steps)
+            denoiser = told(grid, self.model, self.denoiser(part), steps)
+            x = state.select(self.noise, part)
             times = grid(process, steps)
             for frame in sfumato.run(self.walk, process, denoiser, x, times, Generator()):
                 x = frame.after

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from sfumato import InputError, Process, random
+from sfumato import Process, random
 from sfumato.sampling import Denoise
 from sfumato.state import apply, axpy, expand, item_sum, items, scale
 
-from .fixed import affine
+from .fixed import affine, counted, span
 from .levels import Levels
 
 Cost = Callable[[float, float], float]
@@ -63,18 +63,11 @@ def align(
     Raises:
         InputError: if steps is not positive or the range of levels is empty.
     """
-    if steps < 1:
-        raise InputError(f"a grid needs at least 1 step, but {steps} were asked for")
-    own = affine(process, "align")
-    high = min(sigma_max, math.exp(-0.5 * float(own.logsnr(torch.ones((), dtype=torch.float64)))))
-    if not 0 < sigma_min < high:
-        raise InputError(f"sigma_min must lie between 0 and {high:g}, but is {sigma_min}")
+    low, high = span(affine(process, "align"), sigma_min, sigma_max)
+    halvings = max(0, int(math.log2(counted(steps) / 10)))
     cost = klub(process, denoiser, x0, generator)
-    halvings = max(0, int(math.log2(steps / 10)))
     count = math.ceil(steps / 2**halvings)
-    log = torch.linspace(
-        math.log(high), math.log(sigma_min), count + 1, dtype=torch.float64
-    ).tolist()
+    log = torch.linspace(math.log(high), math.log(low), count + 1, dtype=torch.float64).tolist()
     for halving in range(halvings + 1):
         if halving:
             between = [0.5 * (a + b) for a, b in zip(log, log[1:], strict=False)]

@@ -13,12 +13,13 @@ from sfumato import Can, InputError, Process, Unsupported
 from sfumato.process import check_time
 
 __all__ = [
-    "affine", "at_levels", "cosine", "explicit", "karras", "logsnr", "pyramid", "quadratic",
-    "uniform",
+    "affine", "at_levels", "cosine", "counted", "explicit", "karras", "logsnr", "pyramid",
+    "quadratic", "span", "uniform",
 ]  # fmt: skip
 
 
-def _count(steps: int) -> int:
+def counted(steps: int) -> int:
+    """The number of steps, which has to be positive; else `InputError`."""
     if steps < 1:
         raise InputError(f"a grid needs at least 1 step, but {steps} were asked for")
     return steps
@@ -26,7 +27,7 @@ def _count(steps: int) -> int:
 
 def uniform(process: Process, steps: int) -> Tensor:
     """Equal steps in t: (steps + 1,)."""
-    return torch.linspace(1, 0, _count(steps) + 1, dtype=torch.float64)
+    return torch.linspace(1, 0, counted(steps) + 1, dtype=torch.float64)
 
 
 def quadratic(process: Process, steps: int) -> Tensor:
@@ -42,7 +43,7 @@ def cosine(process: Process, steps: int) -> Tensor:
 
     Chang et al. 2022, arXiv:2202.04200, section 3.2: few tokens are unmasked at first.
     """
-    angle = torch.linspace(0, 0.5 * math.pi, _count(steps) + 1, dtype=torch.float64)
+    angle = torch.linspace(0, 0.5 * math.pi, counted(steps) + 1, dtype=torch.float64)
     t = angle.cos()
     t[-1] = 0.0  # cos(pi/2) is not
     return t
@@ -57,7 +58,7 @@ def affine(process: Process, grid: str) -> Any:
     return process
 
 
-def _range(process: Any, sigma_min: float, sigma_max: float) -> tuple[float, float]:
+def span(process: Any, sigma_min: float, sigma_max: float) -> tuple[float, float]:
     """The ends of a grid in sigma/alpha, the upper one capped by what the process reaches."""
     end = math.exp(-0.5 * float(process.logsnr(torch.ones((), dtype=torch.float64))))
     high = min(sigma_max, end)
@@ -86,8 +87,8 @@ def logsnr(
         sigma_min: last noise level before 0, as sigma/alpha.
         sigma_max: first noise level, as sigma/alpha; the first time is 1 all the same.
     """
-    low, high = _range(affine(process, "logsnr"), sigma_min, sigma_max)
-    return at_levels(process, _geometric(high, low, _count(steps)))
+    low, high = span(affine(process, "logsnr"), sigma_min, sigma_max)
+    return at_levels(process, _geometric(high, low, counted(steps)))
 
 
 def _geometric(high: float, low: float, count: int) -> Tensor:
@@ -105,8 +106,8 @@ def karras(
 
     Karras et al. 2022, arXiv:2206.00364, eq. 5. Arguments as for `logsnr`.
     """
-    low, high = _range(affine(process, "karras"), sigma_min, sigma_max)
-    root = torch.linspace(high ** (1 / rho), low ** (1 / rho), _count(steps), dtype=torch.float64)
+    low, high = span(affine(process, "karras"), sigma_min, sigma_max)
+    root = torch.linspace(high ** (1 / rho), low ** (1 / rho), counted(steps), dtype=torch.float64)
     return at_levels(process, root**rho)
 
 
@@ -127,6 +128,6 @@ def pyramid(steps: int, frames: int, lag: int = 1) -> Tensor:
     """
     if frames < 1 or lag < 0:
         raise InputError(f"a pyramid needs frames >= 1 and lag >= 0, not {frames} and {lag}")
-    tick = torch.arange(_count(steps) + lag * (frames - 1) + 1, dtype=torch.float64)
+    tick = torch.arange(counted(steps) + lag * (frames - 1) + 1, dtype=torch.float64)
     delay = lag * torch.arange(frames, dtype=torch.float64)
     return (1 - (tick[:, None] - delay) / steps).clamp(0, 1)[:, None, :]

@@ -15,7 +15,7 @@ from sfumato import Denoiser, Dirac, InputError, Process, expand
 from sfumato.sampling import Denoise
 from sfumato.state import Time, axpy, scale
 
-from .fixed import affine, at_levels
+from .fixed import affine, at_levels, counted
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,7 @@ class Levels:
             Unsupported: if the process has no noise levels.
             InputError: if it does not reach the second level, or steps is not positive.
         """
-        if steps < 1:
-            raise InputError(f"a grid needs at least 1 step, but {steps} were asked for")
-        ratio = self.at(steps)
+        ratio = self.at(counted(steps))
         one = torch.ones((), dtype=torch.float64)
         end = math.exp(-0.5 * float(affine(process, "by levels").logsnr(one)))
         if steps > 1 and not float(ratio[1]) < end:
