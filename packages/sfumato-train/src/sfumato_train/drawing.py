@@ -7,10 +7,10 @@ __all__ = [
     "blank",
     "calls",
     "component",
+    "conditions",
     "device_of",
     "draw",
     "fitting",
-    "guided",
     "told",
 ]
 
@@ -33,6 +33,7 @@ from sfumato import (
     Law,
     Maybe,
     Model,
+    Process,
     Sampler,
     Streams,
     random,
@@ -47,6 +48,7 @@ from sfumato_methods.grids import Levels
 
 from .devices import fitting_batch
 from .guards import Watch, throttled
+from .pinning import pinned, spaced
 from .runs import Run
 
 MOST = 256
@@ -141,16 +143,18 @@ def draw(
             if like is None
             else _those(like, index, home)
         )
+        condition = conditions(model, part.condition, seed, numbers)
+        process = pinned(model.process, condition)
         x = sfumato.sample(
-            model.process,
-            told(made, model, asked_of(model, part.condition, guidance), steps),
+            process,
+            told(made, model, asked_of(model, condition, guidance), steps),
             empty,
             sampler=walk,
             grid=times,
             generator=Streams.derive(seed, "sample", numbers),
             constraint=_part(constraint, index, n, home),
             codec=model.codec,
-            start=_noised(model, empty, times, seed, numbers) if late else None,
+            start=_noised(model, process, empty, times, seed, numbers) if late else None,
         )
         found.append(Batch(state.to(x, "cpu"), part.condition))
         done = start + len(index)
@@ -171,7 +175,7 @@ def _check_condition(
         count = state.items(value.value if isinstance(value, Maybe) else value)
         if count != n:
             raise InputError(f"condition {name!r} has {count} items for {n} samples")
-    if guidance not in (None, 1) and not _seen(model, condition):
+    if guidance not in (None, 1) and not _doubled(model, condition, guidance):
         raise InputError(f"guidance={guidance} strengthens a condition, but none is given")
 
 
@@ -192,12 +196,22 @@ def _last(grid: Time, share: float) -> Time:
     return grid[steps - min(steps, math.ceil(share * steps - 1e-9)) :]  # floats lose a little
 
 
+def conditions(
+    model: Model, condition: Mapping[str, Any], seed: int, numbers: list[int]
+) -> dict[str, Any]:
+    """Conditions where the model is, those that its process depends on in its space."""
+    moved = move(Batch(torch.empty(0), condition), device_of(model)).condition
+    return spaced(model.process, moved, model.codec, Streams.derive(seed, "context", numbers))
+
+
 @torch.no_grad()
-def _noised(model: Model, clean: Any, grid: Time, seed: int, numbers: list[int]) -> Law:
+def _noised(
+    model: Model, process: Process, clean: Any, grid: Time, seed: int, numbers: list[int]
+) -> Law:
     """The law of clean data at the first time of a grid."""
     if model.codec is not None:
         clean = model.codec.encode(clean, Streams.derive(seed, "codec", numbers))
-    return model.process.marginal(clean, clocks(grid)[0])
+    return process.marginal(clean, clocks(grid)[0])
 
 
 def _those(x: Any, index: torch.Tensor, device: torch.device) -> Any:
@@ -245,7 +259,8 @@ def calls(
     asked = Batch(torch.empty(1, 0), condition or {})
     if condition:
         asked = select(asked, torch.zeros(1, dtype=torch.long))
-    plain = asked_of(model, asked.condition, guidance)
+    condition = conditions(model, asked.condition, seed, [0])
+    plain = asked_of(model, condition, guidance)
     count = 0
 
     def counted(x: Any, t: Any) -> Any:
@@ -254,7 +269,7 @@ def calls(
         return plain(x, t)
 
     sfumato.sample(
-        model.process,
+        pinned(model.process, condition),
         counted,
         blank(model, seed, [0], asked.condition),
         sampler=sampler or model.sampler,
@@ -262,7 +277,7 @@ def calls(
         generator=Streams.derive(seed, "sample", [0]),
         codec=model.codec,
     )
-    return count * (1 if guidance in (None, 1) or not _seen(model, asked.condition) else 2)
+    return count * (2 if _doubled(model, condition, guidance) else 1)
 
 
 def device_of(model: Model) -> torch.device:
@@ -294,22 +309,24 @@ def _seen(model: Model, condition: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in condition.items() if name not in model.sizing}
 
 
-def asked_of(model: Model, condition: Mapping[str, Any], guidance: float | None) -> Denoiser:
-    """The denoiser of a model under conditions, those of the size left out, and guidance."""
-    moved = move(Batch(torch.empty(0), condition), device_of(model)).condition
-    return guided(model.denoiser, _seen(model, moved), guidance)
+def _doubled(model: Model, condition: Mapping[str, Any], guidance: float | None) -> bool:
+    """Whether guidance has anything to strengthen; what the process depends on stays as it is."""
+    chosen = _seen(model, condition).keys() - set(model.process.context)
+    return guidance not in (None, 1) and bool(chosen)
 
 
 @torch.no_grad()
-def guided(denoiser: Denoiser, condition: Mapping[str, Any], guidance: float | None) -> Denoiser:
-    """The denoiser under a condition; with a scale, classifier-free guidance by the plain one."""
-    if not condition:
-        return denoiser
-    if guidance in (None, 1):
-        return denoiser.given(**condition)
+def asked_of(model: Model, condition: Mapping[str, Any], guidance: float | None) -> Denoiser:
+    """The denoiser of a model under conditions, those of the size left out, and guidance."""
+    moved = move(Batch(torch.empty(0), condition), device_of(model)).condition
+    seen = _seen(model, moved)
+    told = model.denoiser.given(**seen) if seen else model.denoiser
+    if guidance is None or not _doubled(model, moved, guidance):
+        return told
     from sfumato_methods.guidance import CFG
 
-    return CFG(denoiser.given(**condition), denoiser.given(), float(guidance))
+    kept = {name: seen[name] for name in model.process.context}
+    return CFG(told, model.denoiser.given(**kept), float(guidance))
 
 
 def _part(
@@ -338,8 +355,10 @@ def fitting(
             like = blank(model, seed, index.tolist(), some.condition)
         else:
             like = _those(layout, index, home)
-        x = model.process.prior(model.codec.layout(like) if model.codec else like)
-        posterior = asked_of(model, some.condition, guidance)(
+        condition = conditions(model, some.condition, seed, index.tolist())
+        process = pinned(model.process, condition)
+        x = process.prior(model.codec.layout(like) if model.codec else like)
+        posterior = asked_of(model, condition, guidance)(
             x.sample(random.derive(seed, "fit", device=home)),
             torch.ones((), dtype=torch.float64),
         )

@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from sfumato import Batch, Codec, Denoiser, InputError, Maybe, Process, random, state
 
 from . import times, weights
+from .pinning import pinned, spaced
 from .times import Times, stratified
 from .weights import Weight
 
@@ -75,7 +76,8 @@ class Denoising(Objective):
             (`weights.matching`).
         times: law of t, see `sfumato_train.times`.
         dropout: share of items that are trained without their conditions, which makes
-            classifier-free guidance possible (Ho & Salimans 2022, arXiv:2207.12598).
+            classifier-free guidance possible (Ho & Salimans 2022, arXiv:2207.12598). What the
+            process itself depends on, its `context`, is never left out.
 
     Raises:
         InputError: if `dropout` lies outside [0, 1].
@@ -109,15 +111,17 @@ class Denoising(Objective):
         if self.codec is not None:
             with torch.no_grad():
                 x0 = self.codec.encode(x0, generator)
-        t = self.times(self.process, stratified(state.items(x0), generator))
-        x, target = self.process.draw(x0, t, generator)
-        denoiser = self.denoiser
-        if batch.condition:
-            denoiser = denoiser.given(**drop(batch.condition, self.dropout, generator))
+        condition = spaced(self.process, batch.condition, self.codec, generator)
+        process, denoiser = pinned(self.process, condition), self.denoiser
+        t = self.times(process, stratified(state.items(x0), generator))
+        x, target = process.draw(x0, t, generator)
+        if condition:
+            kept = {name: condition.pop(name) for name in process.context}
+            denoiser = denoiser.given(**kept, **drop(condition, self.dropout, generator))
         error = denoiser(x, t).loss(target)
-        clock = self.process.clock(t)
+        clock = process.clock(t)
         return Loss(
-            error * self.weight(self.process, t),
+            error * self.weight(process, t),
             {"unweighted": error.detach()},
             clock if isinstance(clock, Tensor) else None,  # a product has several
         )
@@ -125,7 +129,7 @@ class Denoising(Objective):
 
 def drop(condition: Mapping[str, Any], share: float, generator: Generator) -> dict[str, Any]:
     """Conditions of which each item loses all, with probability `share`, or none."""
-    if share == 0:
+    if share == 0 or not condition:
         return dict(condition)
     first = next(iter(condition.values()))
     count = state.items(first.value if isinstance(first, Maybe) else first)

@@ -63,6 +63,8 @@ class Process(nn.Module):
     can: Can
     accepts: ClassVar[tuple[type[Law], ...]] = (Posterior,)
     """Kinds of posterior that `transition` understands."""
+    context: ClassVar[tuple[str, ...]] = ()
+    """What `given` pins before any law is known: the `source` of a bridge. Named as conditions."""
 
     def prior(self, like: Any) -> Law:
         """Law of x_1; `like` carries shape, dtype, device, mask and ragged layout."""
@@ -118,7 +120,7 @@ class Process(nn.Module):
         return x
 
     def given(self, **context: Any) -> Self:
-        """This process with what its law depends on pinned (`end=x1` for bridges)."""
+        """This process with its `context` pinned (`source=x1` of a bridge); it is not changed."""
         if context:
             raise InputError(f"{self} takes no context; given were {', '.join(context)}")
         return self

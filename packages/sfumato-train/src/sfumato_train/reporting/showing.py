@@ -39,7 +39,8 @@ from sfumato_eval.report import (
     StripRow,
 )  # fmt: skip
 
-from ..drawing import blank, device_of, guided
+from ..drawing import asked_of, blank, conditions, device_of
+from ..pinning import pinned
 from .material import Material
 
 SHOWN = 64
@@ -127,7 +128,9 @@ def denoising(material: Material) -> Sequence[Block]:
 
 def _moments(material: Material, asked: Batch) -> Iterator[_Moment]:
     model, index = material.model, list(range(state.items(asked.x)))
-    process, streams = model.process, Streams.derive(material.seed, "sample", index)
+    condition = conditions(model, asked.condition, material.seed, index)
+    process = pinned(model.process, condition)
+    streams = Streams.derive(material.seed, "sample", index)
     like = blank(model, material.seed, index)
     last = model.steps - 1
     wanted = {round(i * last / (TIMES - 2)) for i in range(TIMES - 1)}
@@ -136,7 +139,7 @@ def _moments(material: Material, asked: Batch) -> Iterator[_Moment]:
     steps = sfumato.run(
         model.sampler,
         process,
-        guided(model.denoiser, asked.condition, material.guidance),
+        asked_of(model, condition, material.guidance),
         x,
         model.grid(process, model.steps),
         streams,

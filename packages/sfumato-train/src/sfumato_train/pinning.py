@@ -1,0 +1,46 @@
+"""Conditions that a process depends on: a bridge ends at a source that every item brings along."""
+
+from __future__ import annotations
+
+__all__ = ["pinned", "spaced"]
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from sfumato import Codec, InputError, Maybe, Process
+from sfumato.random import Source
+
+
+@torch.no_grad()
+def spaced(
+    process: Process, condition: Mapping[str, Any], codec: Codec | None, generator: Source
+) -> dict[str, Any]:
+    """The conditions, those of the context of the process brought to its space.
+
+    Args:
+        process: whose `context` names them.
+        condition: by name, of any number of items.
+        codec: from data to the space of the process; None: it works on the data.
+        generator: of the codec's draws.
+
+    Raises:
+        InputError: if one that the process needs is missing, for some item or for all.
+    """
+    found = dict(condition)
+    for name in process.context:
+        value = found.get(name)
+        if value is None or (isinstance(value, Maybe) and not bool(value.present.all())):
+            raise InputError(
+                f"{process} needs the condition {name!r} of every item, but it is missing"
+                f"{'' if value is None else ' for some'}"
+            )
+        value = value.value if isinstance(value, Maybe) else value
+        found[name] = value if codec is None else codec.encode(value, generator)
+    return found
+
+
+def pinned(process: Process, condition: Mapping[str, Any]) -> Process:
+    """The process as it is for these items: `given` what its `context` names (see `spaced`)."""
+    return process.given(**{name: condition[name] for name in process.context})
