@@ -1,0 +1,5 @@
+"""Graphs for sfumato; what this plugin offers is announced in :mod:`sfumato_graphs.plugin`."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

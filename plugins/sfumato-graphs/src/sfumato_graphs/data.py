@@ -1,0 +1,276 @@
+"""Graphs with classes on their nodes and pairs of nodes, as one data set in memory."""
+
+from __future__ import annotations
+
+__all__ = ["NONE", "Graph", "Graphs", "demo", "graph_of", "graphs_of", "networks"]
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sfumato import Batch, Fields, InputError
+
+from .identity import fingerprint
+from .state import pair_count, pairs, state_of, take
+
+NONE = "none"
+"""Class 0 of pairs: no edge."""
+
+LARGEST = 1000
+"""Nodes of the largest graph that is read: its state has half a million pairs."""
+
+Ids = NDArray[np.int64]
+Value = str | int
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """One undirected graph.
+
+    Attributes:
+        nodes: (n,) class of each node.
+        edges: (n (n - 1) / 2,) class of each pair, 0 where there is no edge; see `state` for the
+            order.
+        name: where it comes from.
+    """
+
+    nodes: Ids
+    edges: Ids
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Graphs:
+    """A data set of graphs, and the schema that they share.
+
+    The facts `about`: `nodes` and `edges`, each with the `attribute` that the classes are values
+    of (None: there is one kind) and the `classes`; `largest`, the nodes of the largest graph.
+    """
+
+    graphs: Sequence[Graph]
+    about: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        """Number of graphs."""
+        return len(self.graphs)
+
+    def batch(self, index: Sequence[int]) -> Batch:
+        """The graphs at `index`, padded to the largest of them."""
+        chosen = [self.graphs[i] for i in index]
+        return Batch(
+            state_of([(torch.from_numpy(g.nodes), torch.from_numpy(g.edges)) for g in chosen])
+        )
+
+    def keys(self) -> Sequence[str]:
+        """One key for graphs that are the same up to the order of their nodes, as a hash tells.
+
+        A split puts them on one side, so that what is held out was not seen.
+        """
+        return [fingerprint(network) for network in networks(self.graphs, self.about)]
+
+
+def demo() -> Graphs:
+    """The 1,252 graphs with one to seven nodes of Read and Wilson, "An Atlas of Graphs", 1998."""
+    return graphs_of(nx.graph_atlas_g()[1:], name="atlas")
+
+
+def graphs_of(
+    sources: Iterable[nx.Graph],
+    *,
+    node: str | None = None,
+    edge: str | None = None,
+    name: str = "graph",
+    schema: Mapping[str, Any] | None = None,
+) -> Graphs:
+    """Networkx graphs as a data set.
+
+    Args:
+        sources: undirected graphs without loops and multiple edges.
+        node: attribute whose values become the classes of nodes; None: the only one that the nodes
+            of all graphs have, if there is one and its values are text or whole numbers.
+        edge: the same for edges.
+        name: of the data, for the names of the graphs.
+        schema: facts of other data that these have to fit; None: made from these.
+
+    Raises:
+        InputError: for no graphs, a graph that is directed, has no nodes, loops, multiple edges or
+            more than 1,000 nodes, an attribute that is missing or has too many values, classes
+            that the schema does not have. The graph is named.
+    """
+    found = list(sources)
+    if not found:
+        raise InputError(f"{name}: there are no graphs")
+    named = [str(g.graph.get("name") or f"{name} {i}") for i, g in enumerate(found)]
+    for title, network in zip(named, found, strict=True):
+        _check(title, network)
+    if schema is None:
+        node = node or _only(g.nodes(data=True) for g in found)
+        edge = edge or _only([(e, d) for *e, d in g.edges(data=True)] for g in found)
+    else:
+        node, edge = schema["nodes"]["attribute"], schema["edges"]["attribute"]
+    columns = [
+        (_column(title, "node", node, g.nodes(data=True)), _edges(title, edge, g))
+        for title, g in zip(named, found, strict=True)
+    ]
+    about = schema or _schema(node, edge, columns)
+    places = [{c: i for i, c in enumerate(about[side]["classes"])} for side in ("nodes", "edges")]
+    graphs = [
+        _packed(title, nodes, edges, places)
+        for title, (nodes, edges) in zip(named, columns, strict=True)
+    ]
+    return Graphs(graphs, about)
+
+
+def _schema(
+    node: str | None,
+    edge: str | None,
+    columns: Sequence[tuple[Sequence[Value], Mapping[tuple[int, int], Value]]],
+) -> dict[str, Any]:
+    """The facts of data: what the classes are, and how large graphs are."""
+    edges = _classes("edge", edge, (own.values() for _, own in columns))
+    if NONE in edges:
+        raise InputError(f"the edge class {NONE!r} means no edge here; rename it in the data")
+    return {
+        "nodes": {
+            "attribute": node,
+            "classes": _classes("node", node, (own for own, _ in columns)),
+        },
+        "edges": {"attribute": edge, "classes": [NONE, *edges]},
+        "largest": max(len(own) for own, _ in columns),
+    }
+
+
+def _check(title: str, network: nx.Graph) -> None:
+    if network.is_directed():
+        raise InputError(
+            f"{title} is directed; these models are of undirected graphs: convert it first, for "
+            "instance by networkx's to_undirected"
+        )
+    if network.is_multigraph() and any(n > 1 for n in _multiplicities(network)):
+        raise InputError(f"{title} has several edges between two nodes; merge them first")
+    if (loops := nx.number_of_selfloops(network)) > 0:
+        raise InputError(f"{title} has {loops} edge(s) from a node to itself; remove them first")
+    if not 1 <= len(network) <= LARGEST:
+        raise InputError(f"{title} has {len(network)} nodes; accepted are 1 to {LARGEST:,}")
+
+
+def _multiplicities(network: nx.MultiGraph) -> Iterable[int]:
+    return (network.number_of_edges(a, b) for a, b in nx.Graph(network).edges())
+
+
+def _only(sides: Iterable[Iterable[tuple[Any, Mapping[str, Any]]]]) -> str | None:
+    """The attribute that all entries share, if there is exactly one and its values are classes."""
+    shared: set[str] | None = None
+    values: dict[str, list[Any]] = {}
+    for side in sides:
+        for _, attributes in side:
+            shared = set(attributes) if shared is None else shared & set(attributes)
+            for key in shared:
+                values.setdefault(key, []).append(attributes[key])
+    fit = [k for k in shared or () if all(isinstance(v, str | int) for v in values[k])]
+    return fit[0] if len(fit) == 1 else None
+
+
+def _column(
+    title: str, side: str, attribute: str | None, entries: Iterable[tuple[Any, Mapping[str, Any]]]
+) -> list[Value]:
+    """The class of each entry; one class where there is no attribute."""
+    if attribute is None:
+        return [side for _ in entries]
+    found = []
+    for key, attributes in entries:
+        if attribute not in attributes:
+            there = ", ".join(sorted(map(str, attributes))) or "none"
+            raise InputError(
+                f"{title}: {side} {key} has no attribute {attribute!r}; it has {there}"
+            )
+        value = attributes[attribute]
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise InputError(
+                f"{title}: the attribute {attribute!r} of {side} {key} is {value!r}; classes are "
+                "text or whole numbers"
+            )
+        found.append(value)
+    return found
+
+
+def _edges(title: str, attribute: str | None, network: nx.Graph) -> dict[tuple[int, int], Value]:
+    """Class of each edge by the places of its nodes, the smaller first."""
+    place = {node: i for i, node in enumerate(network)}
+    ends = [((a, b), data) for a, b, data in network.edges(data=True)]
+    classes = _column(title, "edge", attribute, ends)
+    joined = [sorted((place[a], place[b])) for (a, b), _ in ends]
+    return {(a, b): c for (a, b), c in zip(joined, classes, strict=True)}
+
+
+def _classes(side: str, attribute: str | None, columns: Iterable[Iterable[Value]]) -> list[Value]:
+    values = {value for column in columns for value in column}
+    found = sorted(values, key=lambda value: (isinstance(value, str), value))
+    if len(found) > 1000:
+        raise InputError(
+            f"the {side} attribute {attribute!r} has {len(found)} values; classes are at most "
+            f"1,000: choose another attribute, or group its values"
+        )
+    return found or [side]
+
+
+def _packed(
+    title: str,
+    nodes: Sequence[Value],
+    edges: Mapping[tuple[int, int], Value],
+    places: Sequence[Mapping[Value, int]],
+) -> Graph:
+    def known(side: int, value: Value) -> int:
+        if value not in places[side]:
+            what, there = ("node", "edge")[side], ", ".join(map(repr, places[side]))
+            raise InputError(f"{title}: the {what} class {value!r} is not one of {there}")
+        return places[side][value]
+
+    ids = np.array([known(0, value) for value in nodes], dtype=np.int64)
+    own = np.zeros(pair_count(len(nodes)), dtype=np.int64)
+    for (i, j), value in edges.items():
+        own[j * (j - 1) // 2 + i] = known(1, value)
+    return Graph(ids, own, title)
+
+
+def graph_of(nodes: Tensor, edges: Tensor, name: str = "") -> Graph:
+    """One graph of a state, see `state.take`."""
+    return Graph(nodes.cpu().numpy(), edges.cpu().numpy(), name)
+
+
+def networks(graphs: Iterable[Graph] | Fields, about: Mapping[str, Any]) -> list[nx.Graph]:
+    """Networkx graphs: nodes 0, 1, ..., with the attributes of the schema.
+
+    Every node and edge also has its `class`, by number.
+
+    Args:
+        graphs: graphs, or a state of them.
+        about: the facts of the data.
+    """
+    if isinstance(graphs, Fields):
+        graphs = [graph_of(*take(graphs, i)) for i in range(len(graphs["nodes"].data))]
+    return [_network(graph, about) for graph in graphs]
+
+
+def _network(graph: Graph, about: Mapping[str, Any]) -> nx.Graph:
+    network = nx.Graph(name=graph.name) if graph.name else nx.Graph()
+    named, joined = about["nodes"]["attribute"], about["edges"]["attribute"]
+    for i, value in enumerate(graph.nodes.tolist()):
+        own = {"class": value}
+        network.add_node(i, **own | ({named: about["nodes"]["classes"][value]} if named else {}))
+    smaller, larger = pairs(len(graph.nodes))
+    there = np.flatnonzero(graph.edges)
+    for i, j, value in zip(
+        smaller[there].tolist(), larger[there].tolist(), graph.edges[there].tolist(), strict=True
+    ):
+        own = {"class": value}
+        network.add_edge(
+            i, j, **own | ({joined: about["edges"]["classes"][value]} if joined else {})
+        )
+    return network

@@ -1,0 +1,48 @@
+"""What this plugin announces: the domain of graphs, its recipes and verbs."""
+
+from __future__ import annotations
+
+__all__ = ["sfumato_register"]
+
+from sfumato import hook
+from sfumato.plugins import Add
+
+DIGRESS = "Vignac et al. 2022, arXiv:2209.14734"
+
+
+@hook
+def sfumato_register(add: Add) -> None:
+    """Announce the domain, the recipes and the verbs."""
+    add(
+        "domain",
+        "graphs",
+        "sfumato_graphs.domain:domain",
+        summary="GraphML, GML, GEXF, edge lists, graph6, node-link JSON, matrices, TU folders",
+    )
+    add(
+        "recipe",
+        "graphs/atlas",
+        "sfumato_graphs.recipes:Atlas",
+        summary="all graphs of up to seven nodes, the demo: a few minutes on two cores",
+        source=DIGRESS,
+    )
+    add(
+        "recipe",
+        "graphs/files",
+        "sfumato_graphs.recipes:Files",
+        summary="your own graphs, with classes of nodes and edges",
+        source=DIGRESS,
+    )
+    add(
+        "command",
+        "graphs/generate",
+        "sfumato_graphs.commands:generate",
+        summary="make random graphs that papers train on: community, planar, sbm, tree, ...",
+    )
+    add(
+        "command",
+        "graphs/complete",
+        "sfumato_graphs.commands:complete",
+        summary="draw what is missing in a graph of which a part is known",
+        source=DIGRESS,
+    )

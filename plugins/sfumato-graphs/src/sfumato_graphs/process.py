@@ -1,0 +1,81 @@
+"""The process of graphs: nodes and pairs are noised independently, towards laws of their own."""
+
+from __future__ import annotations
+
+__all__ = ["GraphProcess", "absorbing", "fill", "marginal", "uniform"]
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sfumato import Dataset, Fields, Padded, Product, random
+from sfumato_data import gather
+from sfumato_methods.discrete import CosineKeep, Discrete, RankOne
+
+from .state import blank
+
+
+class GraphProcess(Product):
+    """Classes of nodes and of pairs, each resampled from a law of its own.
+
+    The kernels are those of Vignac et al. 2022 (DiGress, arXiv:2209.14734), section 3 and 4.1: a
+    class stays or is drawn anew from `law`. How many nodes graphs have is part of the process too:
+    it is never noised, and new graphs draw it from the training data.
+
+    Args:
+        nodes: (K,) law of the nodes at t = 1.
+        edges: (L,) law of the pairs at t = 1.
+        sizes: (M + 1,) share of the graphs that have 0, 1, ..., M nodes.
+    """
+
+    def __init__(self, nodes: Tensor, edges: Tensor, sizes: Tensor) -> None:
+        super().__init__({"nodes": Discrete(_kernel(nodes)), "edges": Discrete(_kernel(edges))})
+        self.register_buffer("sizes", sizes.double())
+        self.sizes: Tensor
+
+    def blank(self, n: int, generator: torch.Generator, nodes: Tensor | None = None) -> Fields:
+        """N graphs to be filled: of the numbers of nodes (n,) asked for, or drawn from `sizes`."""
+        if nodes is None:
+            nodes = random.categorical(self.sizes.expand(n, -1).cpu(), generator)
+        return blank(nodes)
+
+
+def _kernel(law: Tensor) -> RankOne:
+    return RankOne(law, CosineKeep())
+
+
+def marginal(counts: Tensor) -> Tensor:
+    """The law of the data: the share of each class."""
+    return counts / counts.sum()
+
+
+def uniform(counts: Tensor) -> Tensor:
+    """All classes alike."""
+    return torch.full_like(counts, 1 / len(counts))
+
+
+def absorbing(counts: Tensor) -> Tensor:
+    """All mass on the first class: no edge, where it is that of pairs."""
+    law = torch.zeros_like(counts)
+    law[0] = 1
+    return law
+
+
+def fill(process: GraphProcess, data: Dataset, law: Callable[[Tensor], Tensor]) -> None:
+    """Set the laws and the sizes of a process to those of training data, in place.
+
+    Args:
+        process: of as many classes as the data has.
+        data: the graphs.
+        law: from counts of classes to the law at t = 1: `marginal`, `uniform` or `absorbing`.
+    """
+    x = gather(data).x
+    for name in ("nodes", "edges"):
+        part: Padded = x[name]
+        discrete = process.part(name)
+        assert isinstance(discrete, Discrete)
+        own = discrete.kernel.limit()
+        own.copy_(law(torch.bincount(part.data[part.mask], minlength=len(own)).double()))
+    counts = torch.bincount(x["nodes"].mask.sum(1), minlength=len(process.sizes)).double()
+    process.sizes.copy_(counts / counts.sum())
