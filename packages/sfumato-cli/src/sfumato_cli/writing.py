@@ -1,40 +1,64 @@
-"""A folder of samples with its picture, whole or not there."""
+"""Samples with their picture, as a folder or as one file, whole or not there."""
 
 from __future__ import annotations
 
-__all__ = ["check", "write"]
+__all__ = ["InFiles", "check", "is_file", "write"]
 
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from sfumato import Batch, Domain, InputError
 
 NOTE = "samples.json"
 
 
-def check(out: Path) -> None:
-    """Make sure that samples may be written to the folder `out`.
+@runtime_checkable
+class InFiles(Protocol):
+    """A domain that also writes all samples to one file: graphs, molecules, texts."""
+
+    suffixes: Collection[str]
+    """Of the files that its `write` takes as `path`, such as `.graphml`."""
+
+
+def check(domain: Domain, out: Path) -> None:
+    """Make sure that samples may be written to `out`.
 
     Raises:
         InputError: it holds something else than earlier samples, or cannot be made.
     """
     from sfumato_train.folders import check_place
 
+    if is_file(domain, out):
+        if out.is_dir():
+            raise InputError(f"{out} is a folder; name a file")
+        check_place(out)
+        return
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; samples are written to a folder")
+        files = (
+            f", or to a file {', '.join(domain.suffixes)}" if isinstance(domain, InFiles) else ""
+        )
+        raise InputError(f"{out} is a file; samples are written to a folder{files}")
     if out.exists() and any(out.iterdir()) and not (out / NOTE).is_file():
         raise InputError(f"{out} holds files that are no samples of ours; name a new folder")
     check_place(out)
 
 
+def is_file(domain: Domain, out: Path) -> bool:
+    """Whether all samples go to one file."""
+    return isinstance(domain, InFiles) and out.suffix.lower() in domain.suffixes
+
+
 def write(
     domain: Domain, batch: Batch, about: Mapping[str, Any], out: Path, facts: Mapping[str, Any]
 ) -> Path:
-    """Write samples in the files of their domain to `out`, in place of earlier ones.
+    """Write samples in the files of their domain to the folder `out`, in place of earlier ones.
 
     Beside the samples `samples.json` says how they were made; `out` with `.png` appended shows
-    them.
+    them. Where `out` is a file of a domain that takes one, it holds all samples; where one cannot
+    hold several, they stand beside each other, numbered by the domain.
 
     Returns:
         The picture.
@@ -45,8 +69,15 @@ def write(
     from sfumato_train.files import write_json
     from sfumato_train.folders import placed
 
-    check(out)
+    check(domain, out)
     picture = out.with_name(f"{out.name}.png")
+    if is_file(domain, out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".sfumato-", dir=out.parent) as beside:
+            for made in domain.write(batch, Path(beside) / out.name, about):
+                os.replace(made, out.parent / made.name)
+        domain.preview(batch, picture, about)
+        return picture
     with placed(out, replace=True) as folder:
         domain.write(batch, folder, about)
         write_json(folder / NOTE, facts)

@@ -75,7 +75,7 @@ def edit(
         InputError: if something cannot be read, does not fit, or may not be written.
     """
     opened = open_run(run)
-    check(out)
+    check(opened.domain, out)
     files = _files(images)
     height, width = opened.about["size"]
     size = None if as_is else (height, width)
