@@ -21,6 +21,7 @@ class GraphDomain:
     """The `sfumato.domain.Domain` of graphs; see the functions that its methods call."""
 
     name: ClassVar[str] = "graphs"
+    suffixes: ClassVar[Sequence[str]] = files.WRITTEN
 
     def read(self, path: Path, **options: Any) -> Dataset:
         """Graphs at `path` (`files.read`); takes the options of `data.graphs_of`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SUFFIXES", "read", "write"]
+__all__ = ["SUFFIXES", "WRITTEN", "read", "write"]
 
 import csv
 import json
@@ -298,7 +298,7 @@ def write(networks: Sequence[Network], path: Path) -> list[Path]:
         InputError: for another suffix.
     """
     plain = [_plain(network) for network in networks]
-    if not path.suffix:
+    if path.is_dir() or not path.suffix:
         path.mkdir(parents=True, exist_ok=True)
         return _whole(path / "samples.graphml", lambda to: _write_graphml(plain, to))
     kind = path.suffix.lower()
@@ -307,8 +307,7 @@ def write(networks: Sequence[Network], path: Path) -> list[Path]:
         return _whole(path, lambda to: _MANY[kind](plain, to))
     if kind not in _ONE:
         raise InputError(
-            f"graphs cannot be written as {kind}; accepted are {', '.join([*_MANY, *_ONE])}, or a "
-            "folder"
+            f"graphs cannot be written as {kind}; accepted are {', '.join(WRITTEN)}, or a folder"
         )
     digits = max(3, len(str(len(plain) - 1)))
     names = [path] if len(plain) == 1 else [
@@ -397,3 +396,6 @@ _ONE: Mapping[str, Callable[[Network, Path], None]] = {
     ".mtx": _write_mtx,
     ".csv": _write_csv,
 }
+
+WRITTEN = (*_MANY, *_ONE)
+"""What is written, by suffix."""

@@ -40,8 +40,8 @@ def _connected(source: Generator, n: int, share: float) -> nx.Graph:
 def ego(source: Generator) -> nx.Graph:
     """Who is joined to one node, with 4 to 18 nodes in all, in a random network with triangles.
 
-    "Ego-small" takes the neighbourhoods in Citeseer, which cannot be had here; the network is one of
-    Holme & Kim 2002 (arXiv:cond-mat/0110452) of 500 nodes instead.
+    "Ego-small" takes the neighbourhoods in Citeseer, which cannot be had here; the network is one
+    of Holme & Kim 2002 (arXiv:cond-mat/0110452) of 500 nodes instead.
     """
     while True:
         network = nx.powerlaw_cluster_graph(500, 2, 0.5, seed=_seed(source))

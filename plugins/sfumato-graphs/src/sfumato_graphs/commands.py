@@ -1,0 +1,63 @@
+"""The verbs `generate` and `complete`."""
+
+from __future__ import annotations
+
+__all__ = ["complete", "generate"]
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfumato_cli.options import Device, RunFolder, Sampler, Seed, Steps, Weights
+
+
+def generate(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="community, ego, grid, lobster, planar, sbm or tree."),
+    ],
+    out: Annotated[Path, typer.Option(help="A file: .g6, .graphml, .json, or a folder.")],
+    n: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 200,
+    seed: Seed = 0,
+) -> None:
+    """Make random graphs of a kind that papers train on."""
+    from .files import write
+    from .generators import generate as make
+
+    written = write(make(kind, n, seed), out)
+    typer.echo(f"wrote {n} graphs to {', '.join(map(str, written))}")
+
+
+def complete(
+    run: RunFolder,
+    graph: Annotated[Path, typer.Option("--graph", help="A file with the known part.")],
+    out: Annotated[Path, typer.Option(help="A file: .graphml, .json, .g6, or a folder.")],
+    nodes: Annotated[int, typer.Option(help="Nodes of the whole graphs.", min=1)],
+    n: Annotated[int, typer.Option("-n", help="Graphs to draw.", min=1)] = 5,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    seed: Seed = 0,
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Draw graphs that contain a known one: its nodes, edges and missing edges stay."""
+    from sfumato import InputError
+    from sfumato_cli.progress import progress
+    from sfumato_cli.writing import write
+    from sfumato_train import open_run
+
+    from . import completing, data, files
+
+    opened = open_run(run)
+    found = data.graphs_of(files.read(graph), name=graph.stem, schema=opened.about)
+    if len(found) != 1:
+        raise InputError(f"{graph} holds {len(found)} graphs; give one")
+    options = {"sampler": sampler, "steps": steps, "seed": seed, "weights": weights}
+    with progress("drawing") as watch:
+        made = completing.complete(
+            opened, found.graphs[0], nodes, n, device=device, watch=watch, **options
+        )
+    facts = {"run": str(run), "graph": str(graph), "nodes": nodes, "n": n, **options}
+    picture = write(opened.domain, made, opened.about, out, facts)
+    typer.echo(f"wrote {n} graphs to {out}, and {picture}")
