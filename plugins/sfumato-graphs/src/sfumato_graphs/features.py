@@ -2,8 +2,8 @@
 
 Vignac et al. 2022 (DiGress, arXiv:2209.14734), section 4.2 and appendix B.3, add such features of
 the noisy graph at every step. Theirs hold eigenvectors, whose signs and bases depend on the order
-of the nodes; here return probabilities of random walks (Dwivedi et al. 2021, arXiv:2110.07875) stand
-in their place, so that everything is exactly equivariant.
+of the nodes; in their place are return probabilities of random walks (Dwivedi et al. 2021,
+arXiv:2110.07875), so that everything is exactly equivariant.
 """
 
 from __future__ import annotations

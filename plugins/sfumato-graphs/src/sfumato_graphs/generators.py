@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import networkx as nx
-import numpy as np
-from numpy.random import Generator
+from torch import Generator
 
-from sfumato import InputError
+from sfumato import InputError, random
 from sfumato.components import close_matches
 
 
@@ -20,12 +19,12 @@ def community(source: Generator) -> nx.Graph:
 
     "Community-small": You et al. 2018 (GraphRNN, arXiv:1802.08773), section 4.1.
     """
-    half = int(source.integers(6, 11))
+    half = _between(source, 6, 10)
     both = nx.disjoint_union(*(_connected(source, half, 0.7) for _ in "ab"))
     between = [(i, j) for i in range(half) for j in range(half, 2 * half)]
     many = max(1, round(0.05 * 2 * half))
-    chosen = source.choice(len(between), many, replace=False)
-    both.add_edges_from(between[i] for i in chosen)
+    chosen = random.permutation(len(between), source)[:many]
+    both.add_edges_from(between[i] for i in chosen.tolist())
     return both
 
 
@@ -45,7 +44,7 @@ def ego(source: Generator) -> nx.Graph:
     """
     while True:
         network = nx.powerlaw_cluster_graph(500, 2, 0.5, seed=_seed(source))
-        centre = int(source.integers(500))
+        centre = _between(source, 0, 499)
         found = nx.ego_graph(network, centre)
         if 4 <= len(found) <= 18:
             return nx.convert_node_labels_to_integers(found)
@@ -53,8 +52,8 @@ def ego(source: Generator) -> nx.Graph:
 
 def grid(source: Generator) -> nx.Graph:
     """A grid whose sides have 10 to 19 nodes: 100 to 361 nodes (GraphRNN, arXiv:1802.08773)."""
-    sides = source.integers(10, 20, 2)
-    return nx.convert_node_labels_to_integers(nx.grid_2d_graph(*map(int, sides)))
+    sides = (_between(source, 10, 19) for _ in "ab")
+    return nx.convert_node_labels_to_integers(nx.grid_2d_graph(*sides))
 
 
 def sbm(source: Generator) -> nx.Graph:
@@ -63,9 +62,10 @@ def sbm(source: Generator) -> nx.Graph:
     Martinkus et al. 2022 (SPECTRE, arXiv:2204.01613), appendix; connected graphs alone.
     """
     while True:
-        sizes = source.integers(20, 41, int(source.integers(2, 6))).tolist()
-        shares = np.full((len(sizes), len(sizes)), 0.005) + np.eye(len(sizes)) * (0.3 - 0.005)
-        network = nx.stochastic_block_model(sizes, shares.tolist(), seed=_seed(source))
+        sizes = [_between(source, 20, 40) for _ in range(_between(source, 2, 5))]
+        places = range(len(sizes))
+        shares = [[0.3 if i == j else 0.005 for j in places] for i in places]
+        network = nx.stochastic_block_model(sizes, shares, seed=_seed(source))
         if nx.is_connected(network):
             return nx.Graph(network.edges)
 
@@ -74,7 +74,7 @@ def planar(source: Generator) -> nx.Graph:
     """The Delaunay triangulation of 64 points in a square (SPECTRE, arXiv:2204.01613)."""
     from scipy.spatial import Delaunay
 
-    corners = Delaunay(source.random((64, 2))).simplices
+    corners = Delaunay(random.uniform((64, 2), source).numpy()).simplices
     network = nx.Graph()
     network.add_nodes_from(range(64))
     for a, b, c in corners.tolist():
@@ -90,7 +90,7 @@ def tree(source: Generator) -> nx.Graph:
 def lobster(source: Generator) -> nx.Graph:
     """A path with branches of at most two steps; 10 to 100 nodes (GRAN, arXiv:1910.00760)."""
     while True:
-        network = nx.random_lobster(80, 0.7, 0.7, seed=_seed(source))
+        network = nx.random_lobster_graph(80, 0.7, 0.7, seed=_seed(source))
         if 10 <= len(network) <= 100:
             return network
 
@@ -158,11 +158,17 @@ def generate(kind: str, n: int, seed: int) -> list[nx.Graph]:
     make = GENERATORS[kind]
     found = []
     for i in range(n):
-        network = make(np.random.default_rng([seed, i, *kind.encode()]))
+        network = make(random.derive(seed, kind, i))
         network.graph["name"] = f"{kind} {i}"
         found.append(network)
     return found
 
 
+def _between(source: Generator, low: int, high: int) -> int:
+    """A whole number from low to high, both included."""
+    return int(random.integers(low, high + 1, (), source))
+
+
 def _seed(source: Generator) -> int:
-    return int(source.integers(2**31))
+    """For generators of networkx, which take a number."""
+    return _between(source, 0, 2**31 - 1)

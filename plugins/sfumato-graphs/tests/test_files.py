@@ -1,0 +1,186 @@
+"""Files of graphs: read as they were written, and told about where they cannot be read."""
+
+from __future__ import annotations
+
+import json
+
+import networkx as nx
+import numpy as np
+import pytest
+from scipy import sparse
+
+from sfumato import InputError
+from sfumato_graphs import data, files
+
+
+def _same(a, b):
+    return nx.utils.graphs_equal(nx.convert_node_labels_to_integers(a), b)
+
+
+def _molecule():
+    network = nx.Graph()
+    network.add_nodes_from([(0, {"atom": "C"}), (1, {"atom": "O"}), (2, {"atom": "C"})])
+    network.add_edges_from([(0, 1, {"order": 1}), (1, 2, {"order": 2})])
+    return network
+
+
+PLAIN = [nx.path_graph(4), nx.cycle_graph(5), nx.empty_graph(2)]
+
+
+@pytest.mark.parametrize("suffix", [".graphml", ".json", ".g6", ".s6"])
+def test_many_graphs_in_one_file(tmp_path, suffix):
+    (file,) = files.write(PLAIN, tmp_path / f"all{suffix}")
+    found = data.graphs_of(files.read(file))
+    want = data.graphs_of(PLAIN)
+    assert len(found) == 3
+    for a, b in zip(found.graphs, want.graphs, strict=True):
+        assert np.array_equal(a.nodes, b.nodes) and np.array_equal(a.edges, b.edges)
+
+
+@pytest.mark.parametrize("suffix", [".gml", ".gexf", ".npz", ".mtx", ".csv"])
+def test_files_of_one_graph_are_numbered(tmp_path, suffix):
+    written = files.write(PLAIN[:2], tmp_path / f"one{suffix}")
+    assert [f.name for f in written] == [f"one-000{suffix}", f"one-001{suffix}"]
+    for file, network in zip(written, PLAIN, strict=False):
+        (found,) = files.read(file)
+        assert nx.is_isomorphic(found, network)
+
+
+@pytest.mark.parametrize("suffix", [".graphml", ".json", ".gml", ".gexf"])
+def test_attributes_survive_as_classes(tmp_path, suffix):
+    (file,) = files.write([_molecule()], tmp_path / f"mol{suffix}")
+    found = data.graphs_of(files.read(file), node="atom", edge="order")
+    assert found.about["nodes"] == {"attribute": "atom", "classes": ["C", "O"]}
+    assert found.about["edges"] == {"attribute": "order", "classes": ["none", 1, 2]}
+    (graph,) = found.graphs
+    assert graph.nodes.tolist() == [0, 1, 0] and graph.edges.tolist() == [1, 0, 2]
+    back = data.networks(found.graphs, found.about)[0]
+    assert back.nodes[1]["atom"] == "O" and back.edges[1, 2]["order"] == 2
+
+
+def test_the_only_attribute_is_found_by_itself():
+    found = data.graphs_of([_molecule(), _molecule()])
+    assert found.about["nodes"]["attribute"] == "atom"
+    assert found.about["edges"]["attribute"] == "order"
+    both = _molecule()
+    nx.set_node_attributes(both, 1, "charge")
+    assert data.graphs_of([both]).about["nodes"]["attribute"] is None
+
+
+def test_a_weighted_matrix_has_weights_as_classes(tmp_path):
+    matrix = np.array([[0, 2, 0], [2, 0, 1], [0, 1, 0]])
+    np.savez(tmp_path / "a.npz", adjacency=matrix)
+    sparse.save_npz(tmp_path / "b.npz", sparse.csr_array(matrix))
+    for name in ("a.npz", "b.npz"):
+        found = data.graphs_of(files.read(tmp_path / name))
+        assert found.about["edges"] == {"attribute": "weight", "classes": ["none", 1, 2]}
+        assert found.graphs[0].edges.tolist() == [2, 0, 1]
+
+
+def test_a_tu_folder(tmp_path):
+    lines = {
+        "A": "1, 2\n2, 1\n2, 3\n3, 2\n4, 5\n5, 4\n",
+        "graph_indicator": "1\n1\n1\n2\n2\n",
+        "node_labels": "0\n3\n0\n3\n3\n",
+        "edge_labels": "1\n1\n0\n0\n1\n1\n",
+        "graph_labels": "1\n-1\n",
+    }
+    for name, text in lines.items():
+        (tmp_path / f"TOY_{name}.txt").write_text(text)
+    networks = files.read(tmp_path)
+    assert [g.graph["label"] for g in networks] == [1, -1]
+    found = data.graphs_of(networks)
+    assert found.about["nodes"] == {"attribute": "label", "classes": [0, 3]}
+    assert [g.nodes.tolist() for g in found.graphs] == [[0, 1, 0], [1, 1]]
+    assert [g.edges.tolist() for g in found.graphs] == [[2, 0, 1], [2]]
+    (tmp_path / "TOY_A.txt").write_text("1, 4\n" + 5 * "4, 5\n")
+    with pytest.raises(InputError, match="line 1: no edge joins 1 and 4"):
+        files.read(tmp_path)
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
+    (tmp_path / "b").mkdir()
+    files.write([PLAIN[0]], tmp_path / "b" / "1.g6")
+    files.write([PLAIN[1]], tmp_path / "a.graphml")
+    (tmp_path / "notes.md").write_text("no graph")
+    (tmp_path / ".hidden.g6").write_text("???")
+    assert [len(g) for g in files.read(tmp_path)] == [5, 4]
+
+
+BROKEN = {
+    "bad.graphml": ("<graphml>", "bad.graphml cannot be read"),
+    "bad.g6": ("Cr\n\x01\x02\n", r"bad.g6, line 2: "),
+    "bad.json": ('{"nodes": []}', "graph 0: node-link graphs have the keys"),
+    "bad.csv": ("source,target,kind\na,b,x\na,b\n", "line 3: 2 columns in place of 3"),
+    "twice.csv": ("a,b\nb,a\n", "line 2: the edge b to a is there already"),
+    "none.txt": ("# nothing\n", "holds no edges"),
+    "bad.mtx": ("%%MatrixMarket", "bad.mtx cannot be read"),
+    "bad.npz": ("PK", "bad.npz cannot be read"),
+    "bad.gml": ("graph [", "bad.gml cannot be read"),
+    "odd.pdf": ("", "is of no kind that holds graphs"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_read_is_told(tmp_path, name):
+    text, said = BROKEN[name]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=said):
+        files.read(tmp_path / name)
+
+
+def test_a_missing_file_and_an_empty_folder(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        files.read(tmp_path / "not there.g6")
+    with pytest.raises(InputError, match="holds no graphs; accepted are .graphml"):
+        files.read(tmp_path)
+
+
+def test_pickles_are_not_opened(tmp_path):
+    np.savez(tmp_path / "a.npz", adjacency=np.array([{"code": 1}], dtype=object))
+    with pytest.raises(InputError, match="cannot be read"):
+        files.read(tmp_path / "a.npz")
+
+
+def _loop():
+    return nx.Graph([(0, 0), (0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (nx.DiGraph([(0, 1)]), "is directed"),
+        (nx.MultiGraph([(0, 1), (0, 1)]), "several edges between two nodes"),
+        (_loop(), r"1 edge\(s\) from a node to itself"),
+        (nx.Graph(), "has 0 nodes; accepted are 1 to 1,000"),
+        (nx.empty_graph(1001), "has 1001 nodes"),
+    ],
+    ids=["directed", "multi", "loop", "empty", "large"],
+)
+def test_graphs_of_another_kind_are_told(network, said):
+    with pytest.raises(InputError, match=said):
+        data.graphs_of([nx.path_graph(2), network])
+
+
+def test_a_schema_is_kept_to():
+    about = data.graphs_of([_molecule()]).about
+    other = _molecule()
+    other.nodes[0]["atom"] = "Xe"
+    with pytest.raises(InputError, match="the node class 'Xe' is not one of 'C', 'O'"):
+        data.graphs_of([other], schema=about)
+    del other.nodes[0]["atom"]
+    with pytest.raises(InputError, match="node 0 has no attribute 'atom'"):
+        data.graphs_of([other], schema=about)
+    real = _molecule()
+    nx.set_node_attributes(real, 0.5, "atom")
+    with pytest.raises(InputError, match=r"is 0\.5; classes are text or whole numbers"):
+        data.graphs_of([real], node="atom")
+
+
+def test_nothing_half_written(tmp_path, monkeypatch):
+    target = tmp_path / "out.json"
+    target.write_text("old")
+    monkeypatch.setattr(json, "dumps", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        files.write(PLAIN, target)
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]

@@ -1,0 +1,99 @@
+"""Trained, sampled, completed: the way of a user, in small."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+
+from sfumato import InputError
+from sfumato_graphs import completing, data, files
+from sfumato_graphs.domain import domain
+from sfumato_graphs.state import pair_count, take
+from sfumato_train import draw, open_run, start
+
+SMALL = ["width=16", "pair_width=8", "depth=1", "heads=2", "sampling_steps=3"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    networks = []
+    for i in range(30):
+        network = nx.path_graph(3 + i % 4)
+        nx.set_node_attributes(network, {v: "ab"[v % 2] for v in network}, "kind")
+        nx.set_edge_attributes(network, 1, "order")
+        networks.append(network)
+    files.write(networks, folder / "paths.graphml")
+    words = [*SMALL, "batch=8", "steps=4", "held=0.5"]
+    return open_run(
+        start("graphs/files", words, data_path=folder / "paths.graphml", out=folder / "r")
+    )
+
+
+def test_samples_have_sizes_and_classes_of_the_training_data(run, tmp_path):
+    made = draw(run, 40, seed=1)
+    sizes = made.x["nodes"].mask.sum(1)
+    assert set(sizes.tolist()) <= {3, 4, 5, 6}
+    (file,) = domain.write(made, tmp_path / "out.graphml", run.about)
+    back = data.graphs_of(files.read(file), schema=run.about)
+    for i, graph in enumerate(back.graphs):
+        nodes, edges = take(made.x, i)
+        assert np.array_equal(graph.nodes, nodes) and np.array_equal(graph.edges, edges)
+    assert domain.preview(made, tmp_path / "p.png", run.about).stat().st_size > 1000
+
+
+def test_a_graph_does_not_depend_on_its_neighbours(run):
+    condition = domain.condition({"nodes": "4,6"}, 4, run.about)
+    whole = draw(run, 4, condition=condition, seed=5)
+    assert whole.x["nodes"].mask.sum(1).tolist() == [4, 6, 4, 6]
+    parts = draw(run, 4, condition=condition, seed=5, batch=1)
+    for i in range(4):
+        for a, b in zip(take(whole.x, i), take(parts.x, i), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_completion_keeps_what_is_known(run):
+    about = run.about
+    part = nx.Graph([(0, 1), (1, 2), (2, 0)], name="triangle")
+    nx.set_node_attributes(part, {0: "b", 1: "a", 2: "b"}, "kind")
+    nx.set_edge_attributes(part, 1, "order")
+    graph = data.graphs_of([part], schema=about).graphs[0]
+    made = completing.complete(run, graph, 6, 5, seed=2)
+    for i in range(5):
+        nodes, edges = take(made.x, i)
+        assert nodes[:3].tolist() == graph.nodes.tolist() and len(nodes) == 6
+        assert edges[: pair_count(3)].tolist() == graph.edges.tolist()
+    with pytest.raises(InputError, match="leaves nothing to draw"):
+        completing.complete(run, graph, 3, 1)
+    with pytest.raises(InputError, match="graphs of at most 6 nodes"):
+        completing.complete(run, graph, 7, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("0", "makes graphs of 1 to 6"), ("7", "makes graphs of 1 to 6"), ("x", "no number of nodes")],
+)
+def test_sizes_that_cannot_be_are_told(value, said):
+    with pytest.raises(InputError, match=said):
+        domain.condition({"nodes": value}, 1, {"largest": 6})
+
+
+def test_other_conditions_are_told():
+    with pytest.raises(InputError, match="no condition 'label'"):
+        domain.condition({"label": "1"}, 1, {"largest": 6})
+
+
+@pytest.mark.parametrize("noise", ["marginal", "uniform", "absorbing"])
+def test_every_noise_trains_and_lowers_the_loss(noise, tmp_path):
+    words = [*SMALL, f"noise={noise}", "steps=60", "lr=5e-3", "batch=32", "log=10", "warmup=5"]
+    out = start("graphs/atlas", words, out=tmp_path / noise)
+    rows = [row["loss"] for row in _rows(out) if "loss" in row]
+    assert rows[-1] < 0.95 * rows[0]
+
+
+def _rows(folder):
+    from sfumato_train.files import rows
+
+    return rows(folder / "metrics.jsonl")
