@@ -12,7 +12,6 @@ from sfumato_graphs.nn import GraphDenoiser, GraphTransformer
 from sfumato_graphs.state import dense, pairs, state_of
 from sfumato_testing import Case, checks
 
-SIZES = torch.tensor([0, 0, 0.5, 0.5])
 X0 = state_of(
     [
         (torch.tensor([0, 1, 1]), torch.tensor([0, 2, 1])),
@@ -23,7 +22,7 @@ X0 = state_of(
 
 def _process(law=noise.marginal):
     nodes, edges = (law(torch.tensor(c).double()) for c in ([3.0, 5.0], [6.0, 2.0, 1.0]))
-    return noise.GraphProcess(nodes, edges, SIZES)
+    return noise.GraphProcess(nodes, edges, 3)
 
 
 @checks(
@@ -40,7 +39,10 @@ def _net(**options):
     net = GraphTransformer(2, 3, width=16, pair_width=8, depth=2, heads=2, **options).double()
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return net
+    return GraphDenoiser(net, _process(), (2, 3)).output
+
+
+T = torch.tensor([0.3, 0.7]).double()
 
 
 def _random(sizes, seed=0):
@@ -60,8 +62,7 @@ def _random(sizes, seed=0):
 def test_permuting_the_nodes_permutes_what_comes_out(structural):
     net, n = _net(structural=structural), 6
     x = _random([n, n])
-    clock = torch.tensor([0.3, -1.0]).double()
-    nodes, edges = net(x, clock)
+    nodes, edges = net(x, T)
     order = torch.tensor([4, 2, 0, 5, 1, 3])
     smaller, larger = pairs(n)
     matrix = dense(x["edges"].data, n)[:, order][:, :, order]
@@ -69,7 +70,7 @@ def test_permuting_the_nodes_permutes_what_comes_out(structural):
         nodes=Padded(x["nodes"].data[:, order], x["nodes"].mask),
         edges=Padded(matrix[:, smaller, larger], x["edges"].mask),
     )
-    found = net(moved, clock)
+    found = net(moved, T)
     assert torch.allclose(found[0], nodes[:, order], atol=1e-10)
     want = dense(edges, n)[:, order][:, :, order][:, smaller, larger]
     assert torch.allclose(found[1], want, atol=1e-10)
@@ -78,8 +79,8 @@ def test_permuting_the_nodes_permutes_what_comes_out(structural):
 
 def test_padding_and_neighbours_are_never_seen():
     net = _net()
-    together, clock = _random([3, 7]), torch.tensor([0.5, 0.5]).double()
-    nodes, edges = net(together, clock)
+    together = _random([3, 7])
+    nodes, edges = net(together, T)
     spoiled = Fields(
         nodes=Padded(
             torch.where(together["nodes"].mask, together["nodes"].data, 1), together["nodes"].mask
@@ -88,21 +89,22 @@ def test_padding_and_neighbours_are_never_seen():
             torch.where(together["edges"].mask, together["edges"].data, 2), together["edges"].mask
         ),
     )
-    other = net(spoiled, clock)
+    other = net(spoiled, T)
     assert torch.equal(other[0][0, :3], nodes[0, :3]) and torch.equal(other[1][0, :3], edges[0, :3])
     alone = _random([3, 7])
     small = Fields(
         nodes=Padded(alone["nodes"].data[:1, :3], alone["nodes"].mask[:1, :3]),
         edges=Padded(alone["edges"].data[:1, :3], alone["edges"].mask[:1, :3]),
     )
-    found = net(small, clock[:1])
+    found = net(small, T[:1])
     assert torch.allclose(found[0][0], nodes[0, :3], atol=1e-10)
     assert torch.allclose(found[1][0], edges[0, :3], atol=1e-10)
 
 
 def test_the_denoiser_returns_classes_of_every_node_and_pair():
     process, x = _process(), _random([4, 6])
-    q = GraphDenoiser(_net().float(), process)(x, torch.tensor(0.4).double())
+    net = GraphTransformer(2, 3, width=16, pair_width=8, depth=1, heads=2)
+    q = GraphDenoiser(net, process, (2, 3))(x, torch.tensor(0.4).double())
     assert q["nodes"].probs.data.shape == (2, 6, 2) and q["edges"].probs.data.shape == (2, 15, 3)
     assert torch.equal(q["edges"].probs.mask, x["edges"].mask)
     step = process.transition(q, x, torch.tensor(0.4).double(), torch.tensor(0.2).double())
@@ -111,14 +113,14 @@ def test_the_denoiser_returns_classes_of_every_node_and_pair():
 
 def test_laws_and_sizes_are_those_of_the_training_data():
     data = demo()
-    process = noise.GraphProcess(torch.ones(1), torch.ones(2) / 2, torch.ones(8) / 8)
+    process = noise.GraphProcess(torch.ones(1), torch.ones(2) / 2, 7)
     noise.fill(process, data, noise.marginal)
     pairs_in_all = sum(len(g.edges) for g in data.graphs)
     share = sum(int(g.edges.sum()) for g in data.graphs) / pairs_in_all
     law = process.part("edges").kernel.limit()
     assert torch.allclose(law, torch.tensor([1 - share, share]).double())
-    assert float(process.sizes[7]) == 1044 / 1252  # graphs with seven nodes in the atlas
-    drawn = process.blank(2000, random.derive(0, "sizes"))["nodes"].mask.sum(1)
+    assert float(process.sizes.shares[7]) == 1044 / 1252  # graphs with seven nodes in the atlas
+    drawn = process.sizes.blank(2000, random.derive(0, "sizes"))["nodes"].mask.sum(1)
     assert abs(float((drawn == 7).double().mean()) - 1044 / 1252) < 5 * 0.0084  # 5 s.d., 6e-7
-    asked = process.blank(3, random.derive(0, "sizes"), torch.tensor([2, 5, 1]))
+    asked = process.sizes.blank(3, random.derive(0, "sizes"), torch.tensor([2, 5, 1]))
     assert asked["nodes"].mask.sum(1).tolist() == [2, 5, 1]

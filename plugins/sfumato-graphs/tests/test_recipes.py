@@ -10,6 +10,7 @@ import torch
 from sfumato import InputError
 from sfumato_graphs import completing, data, files
 from sfumato_graphs.domain import domain
+from sfumato_graphs.real import Numbers
 from sfumato_graphs.state import pair_count, take
 from sfumato_train import draw, open_run, start
 
@@ -91,6 +92,29 @@ def test_every_noise_trains_and_lowers_the_loss(noise, tmp_path):
     out = start("graphs/atlas", words, out=tmp_path / noise)
     rows = [row["loss"] for row in _rows(out) if "loss" in row]
     assert rows[-1] < 0.95 * rows[0]
+
+
+@pytest.mark.parametrize(
+    ("process", "sampler"), [("vp", "predictor-corrector"), ("ve", "dpmpp-2m"), ("vp", "heun")]
+)
+def test_graphs_as_numbers_train_and_sample(process, sampler, tmp_path):
+    words = [*SMALL, f"process={process}", "steps=60", "lr=5e-3", "batch=32", "log=10", "warmup=5"]
+    out = start("graphs/scores", words, out=tmp_path / process)
+    rows = [row["loss"] for row in _rows(out) if "loss" in row]
+    assert rows[-1] < 0.95 * rows[0]
+    run = open_run(out)
+    made = draw(run, 6, sampler=sampler, condition=domain.condition({"nodes": "4"}, 6, run.about))
+    assert made.x["edges"].data.dtype == torch.long and made.x["edges"].data.shape == (6, 6)
+    assert int(made.x["edges"].data.max()) <= 1
+
+
+def test_numbers_come_back_as_the_classes_that_they_were():
+    x = data.demo().batch([5, 900, 30]).x
+    codec = Numbers(1, 2, 7)
+    z = codec.encode(x, torch.Generator())
+    back = codec.decode(z + z * 0.4)  # 1.4 is an edge, as 0.6 is
+    assert all(torch.equal(back[k].data, x[k].data) for k in ("nodes", "edges"))
+    assert z["nodes"].data.shape == (3, 7, 1) and z["edges"].data.dtype == torch.float32
 
 
 def _rows(folder):

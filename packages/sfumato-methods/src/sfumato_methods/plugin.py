@@ -96,6 +96,11 @@ _STOCHASTIC = {
         "Langevin steps after each step of another sampler",
         "Song et al. 2021, arXiv:2011.13456",
     ),
+    "annealed-langevin": (
+        "langevin:AnnealedLangevin",
+        "Langevin steps at each noise level in turn",
+        "Song & Ermon 2019, arXiv:1907.05600",
+    ),
     "evodiff": (
         "evodiff:EVODiff",
         "predictor and variance-minimising corrector, one call a step",

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfumato import Categorical, Fields, Joint, Padded
+from sfumato import Categorical, Joint, Padded, Process
 from sfumato.denoiser import NetworkDenoiser
-from sfumato.state import Time, items
+from sfumato.state import Time
 from sfumato_nn.embed import ClockEmbedding
 from sfumato_nn.layers import SwiGLU, zeroed
 
@@ -21,7 +21,7 @@ from .state import dense, pairs
 
 
 class GraphTransformer(nn.Module):
-    """Logits of the clean classes of nodes and pairs, from noisy classes.
+    """A transformer over nodes and pairs of nodes, for graphs of classes and of real values alike.
 
     In each block nodes attend to each other with biases that come from the pairs, and each pair
     learns from the product of its two nodes, so that it stays symmetric. The whole graph is one
@@ -30,8 +30,8 @@ class GraphTransformer(nn.Module):
     permutes what comes out; padded nodes are never read.
 
     Args:
-        nodes: classes of nodes.
-        edges: classes of pairs.
+        nodes: numbers of a node, in and out.
+        pairs: numbers of a pair, in and out.
         width: channels of a node.
         pair_width: channels of a pair.
         depth: number of blocks.
@@ -42,7 +42,7 @@ class GraphTransformer(nn.Module):
     def __init__(
         self,
         nodes: int,
-        edges: int,
+        pairs: int,
         *,
         width: int = 96,
         pair_width: int = 32,
@@ -51,30 +51,38 @@ class GraphTransformer(nn.Module):
         structural: bool = True,
     ) -> None:
         super().__init__()
-        self.classes = nodes, edges
         self.structural = structural
         extra = (features.NODE, features.PAIR, features.GRAPH) if structural else (0, 0, 1)
         self.clock = ClockEmbedding(width)
         self.node_in = nn.Linear(nodes + extra[0], width)
-        self.pair_in = nn.Linear(edges + extra[1], pair_width)
+        self.pair_in = nn.Linear(pairs + extra[1], pair_width)
         self.graph_in = nn.Linear(extra[2], width)
         self.blocks = nn.ModuleList(Block(width, pair_width, heads) for _ in range(depth))
         self.node_out = nn.Sequential(nn.LayerNorm(width), zeroed(nn.Linear(width, nodes)))
         self.pair_out = nn.Sequential(
-            nn.LayerNorm(pair_width), zeroed(nn.Linear(pair_width, edges))
+            nn.LayerNorm(pair_width), zeroed(nn.Linear(pair_width, pairs))
         )
 
-    def forward(self, x: Fields, clock: Tensor) -> tuple[Tensor, Tensor]:
-        """A noisy graph and a clock (B,) to logits (B, N, nodes) and (B, P, edges)."""
-        mask, count = x["nodes"].mask, x["nodes"].mask.shape[1]
-        weight = self.node_in.weight
-        ids = dense(x["edges"].data, count)
-        there = mask[:, :, None] & mask[:, None]
-        node = F.one_hot(x["nodes"].data, self.classes[0]).to(weight.dtype)
-        pair = F.one_hot(ids, self.classes[1]).to(weight.dtype)
+    def forward(
+        self, node: Tensor, pair: Tensor, joined: Tensor, mask: Tensor, clock: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What is known of nodes and pairs, to what is told of them.
+
+        Args:
+            node: (B, N, nodes).
+            pair: (B, P, pairs), in the order of `state.pairs`.
+            joined: (B, P) bool, which pairs count as edges, for the features.
+            mask: (B, N) bool, which nodes are real.
+            clock: (B,).
+
+        Returns:
+            (B, N, nodes) and (B, P, pairs).
+        """
+        weight, count = self.node_in.weight, mask.shape[1]
+        node, pair = node.to(weight.dtype), dense(pair.to(weight.dtype), count)
         if self.structural:
-            joined = (ids > 0) & there
-            own = [f.to(weight.dtype) for f in features.features(joined, mask)]
+            there = dense(joined, count) & mask[:, :, None] & mask[:, None]
+            own = [f.to(weight.dtype) for f in features.features(there, mask)]
             node, pair, graph = torch.cat((node, own[0]), -1), torch.cat((pair, own[1]), -1), own[2]
         else:
             graph = mask.sum(1, keepdim=True).to(weight.dtype).log()
@@ -128,15 +136,26 @@ class Block(nn.Module):
 
 
 class GraphDenoiser(NetworkDenoiser):
-    """A network of graphs as a denoiser: class probabilities of every node and pair."""
+    """A network as a denoiser of classes: probabilities for every node and pair.
+
+    Args:
+        net: with as many numbers in and out as there are classes of nodes and of pairs.
+        process: of nodes and edges.
+        classes: of nodes and of pairs.
+    """
+
+    def __init__(self, net: GraphTransformer, process: Process, classes: tuple[int, int]) -> None:
+        super().__init__(net, process)
+        self.classes = classes
 
     def output(self, x: Any, t: Time) -> tuple[Tensor, Tensor]:
         """Logits of the clean classes."""
-        clock = self.process.clock(t)["edges"].to(x["edges"].data.device, torch.float32)
-        clock = clock.expand(items(x)) if clock.ndim == 0 else clock
+        nodes, edges = x["nodes"].data, x["edges"].data
+        clock = self.process.clock(t)["edges"].to(nodes.device, torch.float32)
+        shown = (F.one_hot(nodes, self.classes[0]), F.one_hot(edges, self.classes[1]))
         with torch.autocast(clock.device.type, self.autocast, enabled=self.autocast is not None):
-            nodes, edges = self.net(x, clock, **self._context)
-        return nodes, edges
+            node, pair = self.net(*shown, edges > 0, x["nodes"].mask, clock.expand(len(nodes)))
+        return node, pair
 
     def forward(self, x: Any, t: Time) -> Joint:
         nodes, edges = self.output(x, t)

@@ -34,6 +34,13 @@ def sfumato_register(add: Add) -> None:
         source=DIGRESS,
     )
     add(
+        "recipe",
+        "graphs/scores",
+        "sfumato_graphs.recipes:Scores",
+        summary="your own graphs as real numbers, by score matching",
+        source="Jo et al. 2022, arXiv:2202.02514; Niu et al. 2020, arXiv:2003.00638",
+    )
+    add(
         "command",
         "graphs/generate",
         "sfumato_graphs.commands:generate",

@@ -9,36 +9,29 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sfumato import Dataset, Fields, Padded, Product, random
+from sfumato import Dataset, Padded, Product
 from sfumato_data import gather
 from sfumato_methods.discrete import CosineKeep, Discrete, RankOne
 
-from .state import blank
+from .sizes import Sizes
 
 
 class GraphProcess(Product):
     """Classes of nodes and of pairs, each resampled from a law of its own.
 
-    The kernels are those of Vignac et al. 2022 (DiGress, arXiv:2209.14734), section 3 and 4.1: a
+    The kernels are those of Vignac et al. 2022 (DiGress, arXiv:2209.14734), sections 3 and 4.1: a
     class stays or is drawn anew from `law`. How many nodes graphs have is part of the process too:
-    it is never noised, and new graphs draw it from the training data.
+    it is never noised.
 
     Args:
         nodes: (K,) law of the nodes at t = 1.
         edges: (L,) law of the pairs at t = 1.
-        sizes: (M + 1,) share of the graphs that have 0, 1, ..., M nodes.
+        largest: nodes of the largest graph.
     """
 
-    def __init__(self, nodes: Tensor, edges: Tensor, sizes: Tensor) -> None:
+    def __init__(self, nodes: Tensor, edges: Tensor, largest: int) -> None:
         super().__init__({"nodes": Discrete(_kernel(nodes)), "edges": Discrete(_kernel(edges))})
-        self.register_buffer("sizes", sizes.double())
-        self.sizes: Tensor
-
-    def blank(self, n: int, generator: torch.Generator, nodes: Tensor | None = None) -> Fields:
-        """N graphs to be filled: of the numbers of nodes (n,) asked for, or drawn from `sizes`."""
-        if nodes is None:
-            nodes = random.categorical(self.sizes.expand(n, -1).cpu(), generator)
-        return blank(nodes)
+        self.sizes = Sizes(largest)
 
 
 def _kernel(law: Tensor) -> RankOne:
@@ -77,5 +70,4 @@ def fill(process: GraphProcess, data: Dataset, law: Callable[[Tensor], Tensor]) 
         assert isinstance(discrete, Discrete)
         own = discrete.kernel.limit()
         own.copy_(law(torch.bincount(part.data[part.mask], minlength=len(own)).double()))
-    counts = torch.bincount(x["nodes"].mask.sum(1), minlength=len(process.sizes)).double()
-    process.sizes.copy_(counts / counts.sum())
+    process.sizes.fill(data)

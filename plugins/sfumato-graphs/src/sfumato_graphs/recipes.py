@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Atlas", "Files"]
+__all__ = ["Atlas", "Files", "Scores"]
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Generator
 
-from sfumato import Ancestral, Batch, Dataset, Model
+from sfumato import Ancestral, Batch, Dataset, Model, registry
 from sfumato_methods import grids
 from sfumato_train import Denoising, Loss, Recipe, Training
 from sfumato_train import times as laws
@@ -19,31 +19,23 @@ from sfumato_train import times as laws
 from . import process as noise
 from .nn import GraphDenoiser, GraphTransformer
 from .process import GraphProcess
+from .real import Numbers, RealDenoiser
 
 LAWS = {"marginal": noise.marginal, "uniform": noise.uniform, "absorbing": noise.absorbing}
 
 
-class Files(Recipe):
-    """Your own graphs, by discrete diffusion with marginal noise.
-
-    DiGress (Vignac et al. 2022, arXiv:2209.14734): classes of nodes and pairs are resampled from
-    the law of the data, a graph transformer sees features of the noisy graph, the loss is the cross
-    entropy of nodes plus five times that of pairs.
-    """
+class _Graphs(Recipe):
+    """What all models of graphs have: classes, and the network."""
 
     domain: ClassVar[str] = "graphs"
 
     node: str | None = Field(None, description="attribute whose values are the classes of nodes")
     edge: str | None = Field(None, description="attribute whose values are the classes of edges")
-    noise: Literal["marginal", "uniform", "absorbing"] = Field(
-        "marginal", description="law that noise draws from: of the data, of all classes alike, none"
-    )
     structural: bool = Field(True, description="tell the network cycles, walks and spectra")
     width: int = Field(96, ge=8, multiple_of=8, description="channels of a node")
     pair_width: int = Field(32, ge=4, description="channels of a pair")
     depth: int = Field(4, ge=1, description="blocks of the network")
     heads: int = Field(4, ge=1, description="heads of the attention; they divide the width")
-    pair_weight: float = Field(5.0, gt=0, description="of the pairs in the loss; nodes have 1")
     sampling_steps: int = Field(100, ge=1, description="steps of the sampler")
 
     batch: int = Field(64, ge=1, description="graphs in each step")
@@ -54,23 +46,38 @@ class Files(Recipe):
     def reading(self) -> Mapping[str, Any]:
         return {"node": self.node, "edge": self.edge}
 
-    def model(self, about: Mapping[str, Any]) -> Model:
-        nodes, edges = (len(about[side]["classes"]) for side in ("nodes", "edges"))
-        process = GraphProcess(
-            torch.ones(nodes) / nodes, torch.ones(edges) / edges,
-            torch.ones(about["largest"] + 1) / (about["largest"] + 1),
-        )  # fmt: skip
-        net = GraphTransformer(
-            nodes, edges, width=self.width, pair_width=self.pair_width, depth=self.depth,
+    def network(self, nodes: int, pairs: int) -> GraphTransformer:
+        """The network for so many numbers of a node and of a pair."""
+        return GraphTransformer(
+            nodes, pairs, width=self.width, pair_width=self.pair_width, depth=self.depth,
             heads=self.heads, structural=self.structural,
         )  # fmt: skip
+
+
+class Files(_Graphs):
+    """Your own graphs, by discrete diffusion with marginal noise.
+
+    DiGress (Vignac et al. 2022, arXiv:2209.14734): classes of nodes and pairs are resampled from
+    the law of the data, a graph transformer sees features of the noisy graph, the loss is the cross
+    entropy of nodes plus five times that of pairs.
+    """
+
+    noise: Literal["marginal", "uniform", "absorbing"] = Field(
+        "marginal", description="law that noise draws from: of the data, of all classes alike, none"
+    )
+    pair_weight: float = Field(5.0, gt=0, description="of the pairs in the loss; nodes have 1")
+
+    def model(self, about: Mapping[str, Any]) -> Model:
+        nodes, edges = (len(about[side]["classes"]) for side in ("nodes", "edges"))
+        node_law, edge_law = (torch.full((k,), 1 / k) for k in (nodes, edges))
+        process = GraphProcess(node_law, edge_law, about["largest"])
         return Model(
             process=process,
-            denoiser=GraphDenoiser(net, process),
+            denoiser=GraphDenoiser(self.network(nodes, edges), process, (nodes, edges)),
             sampler=Ancestral(),
             grid=grids.uniform,
             steps=self.sampling_steps,
-            blank=process.blank,
+            blank=process.sizes.blank,
             sizing=("nodes",),
         )
 
@@ -79,6 +86,44 @@ class Files(Recipe):
         assert isinstance(model.process, GraphProcess)
         noise.fill(model.process, data, LAWS[self.noise])
         return Training(CrossEntropy(model, self.pair_weight), data, model)
+
+
+class Scores(_Graphs):
+    """Your own graphs as real numbers, by score matching.
+
+    GDSS (Jo et al. 2022, arXiv:2202.02514) with its predictor and corrector, and, with `process=ve`
+    and `sampler=annealed-langevin`, EDP-GNN (Niu et al. 2020, arXiv:2003.00638); here with the
+    network of `graphs/files`, preconditioned.
+    """
+
+    process: str = Field("vp", description="a registered Gaussian process: vp, ve, edm, linear")
+    scale: float = Field(0.5, gt=0, description="root mean square of the numbers, about")
+    sampler: str = Field(
+        "predictor-corrector", description="a registered sampler; a command may ask for another"
+    )
+    grid: str = Field("uniform", description="a registered grid; a command may ask for another")
+
+    def model(self, about: Mapping[str, Any]) -> Model:
+        nodes, edges = (len(about[side]["classes"]) for side in ("nodes", "edges"))
+        process = registry().load("process", self.process)()
+        codec = Numbers(nodes, edges, about["largest"])
+        net = self.network(nodes, 1)
+        return Model(
+            process=process,
+            denoiser=RealDenoiser(net, process, "edm", sigma_data=self.scale),
+            sampler=registry().load("sampler", self.sampler)(),
+            grid=registry().load("grid", self.grid),
+            steps=self.sampling_steps,
+            blank=codec.sizes.blank,
+            codec=codec,
+            sizing=("nodes",),
+        )
+
+    def build(self, data: Dataset) -> Training:
+        model = self.model(data.about)
+        assert isinstance(model.codec, Numbers)
+        model.codec.sizes.fill(data)
+        return Training(Denoising(model.process, model.denoiser, model.codec), data, model)
 
 
 class CrossEntropy(Denoising):

@@ -13,7 +13,7 @@ from .euler_maruyama import EulerMaruyama
 from .evodiff import EVODiff, EVODiffRelease
 from .exponential import ExponentialAB
 from .flow import Euler, Heun
-from .langevin import PredictorCorrector
+from .langevin import AnnealedLangevin, PredictorCorrector
 from .lml import LML
 from .rex import Rex, RexSDE
 from .runge_kutta import RK4, Dopri5, RhoRK
@@ -22,7 +22,7 @@ from .thresholding import Thresholded
 from .unipc import UniPC
 
 __all__ = [
-    "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "ChurnHeun", "DPMSolver", "DPMSolverAdaptive",
+    "AnnealedLangevin", "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "ChurnHeun", "DPMSolver", "DPMSolverAdaptive",
     "DPMSolverPP", "Dopri5", "EVODiff", "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB",
     "Heun", "LangevinGibbs", "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB", "RhoRK",
     "SDEDPMSolverPP", "Thresholded", "TimeAB", "UniPC", "singlestep_grid", "singlestep_orders",

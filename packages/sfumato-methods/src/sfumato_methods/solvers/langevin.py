@@ -1,4 +1,4 @@
-"""Predictor-corrector sampling: Langevin steps at each noise level."""
+"""Langevin steps at each noise level: annealed, or as the corrector of another sampler."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import Ancestral, Can, Frame, InputError, Multistep, Process, random
+from sfumato import Ancestral, Can, Frame, InputError, Multistep, Process, Unsupported, random
 from sfumato.process import rows
 from sfumato.sampling import Denoise, Point, Trajectory, times
-from sfumato.state import axpy, scale
+from sfumato.state import axpy, expand, scale, where
 
 from .linear import absent, inner, noise
 
-__all__ = ["PredictorCorrector"]
+__all__ = ["AnnealedLangevin", "PredictorCorrector"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,64 @@ class PredictorCorrector:
         some = torch.where(moves, sigma, 1.0)
         size = torch.where(moves, sigma, 0.0)
         return rows(grid, size, torch.where(moves, alpha / some, 0.0), -1 / some)
+
+
+@dataclass(frozen=True)
+class AnnealedLangevin:
+    """Langevin steps at each noise level of the grid in turn, and the posterior mean at the end.
+
+    x <- x + e/2 score + e^(1/2) n with e = step sigma^2, `moves` times a level; then the state is
+    taken for one of the next level, scaled by alpha (Song & Ermon 2019, arXiv:1907.05600, algorithm
+    1). Nothing is exact here: the levels must be close, and the moves many.
+
+    Args:
+        moves: steps at each level, each one call.
+        step: e/sigma^2; with normal data of no width a move forgets the share step/2.
+    """
+
+    moves: int = 10
+    step: float = 0.2
+    deterministic: ClassVar[bool] = False
+    needs: ClassVar[Can] = Can.AFFINE | Can.GAUSSIAN
+
+    def __post_init__(self) -> None:
+        if self.moves < 1 or not 0 < self.step < 4:
+            raise InputError(
+                "AnnealedLangevin takes at least one move and a step between 0 and 4, where it "
+                f"begins to diverge, not moves={self.moves}, step={self.step}"
+            )
+
+    def trajectory(
+        self, process: Process, denoiser: Denoise, x: Any, grid: Any, generator: random.Source
+    ) -> Trajectory:
+        """Move at a level, then go on to the next."""
+        clocks = times(grid)
+        for i, (kept, pull, size, fade, lands) in enumerate(self._plan(process, grid)):
+            t, s, before = clocks[i], clocks[i + 1], x
+            q = denoiser(x, t)
+            for move in range(self.moves):
+                q = q if move == 0 else denoiser(x, t)
+                x = axpy(pull, q.mean, scale(kept, x))
+                x = axpy(size, noise(process, x, generator), x)
+            end = x if lands is None else denoiser(x, t).mean
+            x = scale(fade, x)
+            x = yield Frame(
+                t, s, before, q, x if lands is None else where(expand(x, lands), end, x)
+            )
+
+    def _plan(self, process: Any, grid: Any) -> list[Any]:
+        """(of x, of the mean, of the noise, alpha_s/alpha_t, where a step ends at data)."""
+        alpha, sigma = process.alpha(grid), process.sigma(grid)
+        if bool((alpha == 0).any()):
+            raise Unsupported(
+                f"AnnealedLangevin moves towards the data that is in a state, and {process} has none "
+                "left at t = 1; use a process such as Gaussian(VE()), or a grid that begins below 1"
+            )
+        moves = (grid[1:] != grid[:-1]).double()
+        kept = 1 - 0.5 * self.step * moves
+        columns = (
+            kept, (1 - kept) * alpha[:-1], self.step**0.5 * sigma[:-1] * moves,
+            torch.where(moves > 0, alpha[1:] / alpha[:-1], 1.0),
+        )  # fmt: skip
+        lands = [end if bool(end.any()) else None for end in grid[1:] == 0]
+        return [(*row, end) for row, end in zip(rows(grid, *columns), lands, strict=True)]

@@ -1,0 +1,60 @@
+"""Annealed Langevin dynamics: its stationary law, its calls, and where it has nothing to follow."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sfumato import Dirac, InputError, Unsupported, random, run, sample
+from sfumato_methods.gaussian import VE, VP, Gaussian, linear
+from sfumato_methods.grids import logsnr, uniform
+from sfumato_methods.solvers import AnnealedLangevin
+
+
+@pytest.mark.parametrize("schedule", [VE(0.1, 3.0), VP()], ids=["ve", "vp"])
+def test_the_stationary_variance_of_a_normal_law_is_that_of_the_discrete_chain(schedule):
+    """x' = (1 - e/(2 V)) x + e^(1/2) n forgets its start; z bound 5, false alarm 6e-7."""
+    process, v, n = Gaussian(schedule), 0.25, 200_000
+    sampler = AnnealedLangevin(moves=300, step=0.5)
+    grid = torch.tensor([0.5, 0.4], dtype=torch.float64)
+    alpha, sigma = float(process.alpha(grid[0])), float(process.sigma(grid[0]))
+    whole = alpha**2 * v + sigma**2
+
+    def denoise(x, t):
+        return Dirac(x * (alpha * v / whole))
+
+    x = torch.full((n, 1), 2.0, dtype=torch.float64)
+    (frame,) = run(sampler, process, denoise, x, grid, random.derive(0, "langevin"))
+    e = sampler.step * sigma**2
+    want = e / (1 - (1 - e / (2 * whole)) ** 2) * float(process.alpha(grid[1])) ** 2 / alpha**2
+    found = float(frame.after.square().mean())
+    assert abs(found / want - 1) < 5 * math.sqrt(2 / n)
+    assert abs(want / (whole * float(process.alpha(grid[1])) ** 2 / alpha**2) - 1) > 0.03
+
+
+def test_it_ends_at_the_mean_and_calls_so_often():
+    calls = []
+
+    def denoise(x, t):
+        calls.append(float(t))
+        return Dirac(torch.full_like(x, 0.7))
+
+    process = Gaussian(VE(0.1, 3.0))
+    x = sample(
+        process, denoise, torch.zeros(3, 2), sampler=AnnealedLangevin(moves=4),
+        grid=logsnr(process, 5), generator=random.derive(0, "g"),
+    )  # fmt: skip
+    assert torch.equal(x, torch.full_like(x, 0.7)) and len(calls) == 5 * 4 + 1
+
+
+def test_where_nothing_is_left_of_the_data_it_says_so():
+    with pytest.raises(Unsupported, match="has none left at t = 1"):
+        sample(
+            linear(), lambda x, t: Dirac(x), torch.zeros(1, 1), sampler=AnnealedLangevin(),
+            grid=uniform(linear(), 3), generator=random.derive(0, "g"),
+        )  # fmt: skip
+    for wrong in ({"moves": 0}, {"step": 0.0}, {"step": 4.0}):
+        with pytest.raises(InputError, match="begins to diverge"):
+            AnnealedLangevin(**wrong)
