@@ -22,8 +22,9 @@ from .thresholding import Thresholded
 from .unipc import UniPC
 
 __all__ = [
-    "AnnealedLangevin", "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "ChurnHeun", "DPMSolver", "DPMSolverAdaptive",
-    "DPMSolverPP", "Dopri5", "EVODiff", "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB",
-    "Heun", "LangevinGibbs", "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB", "RhoRK",
-    "SDEDPMSolverPP", "Thresholded", "TimeAB", "UniPC", "singlestep_grid", "singlestep_orders",
+    "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "AnnealedLangevin", "ChurnHeun", "DPMSolver",
+    "DPMSolverAdaptive", "DPMSolverPP", "Dopri5", "EVODiff", "EVODiffRelease", "Euler",
+    "EulerMaruyama", "ExponentialAB", "Heun", "LangevinGibbs", "PredictorCorrector", "RestartHeun",
+    "Rex", "RexSDE", "RhoAB", "RhoRK", "SDEDPMSolverPP", "Thresholded", "TimeAB", "UniPC",
+    "singlestep_grid", "singlestep_orders",
 ]  # fmt: skip
