@@ -53,3 +53,10 @@ def sfumato_register(add: Add) -> None:
         summary="draw what is missing in a graph of which a part is known",
         source=DIGRESS,
     )
+    add(
+        "system",
+        "graphs/graphsurvey",
+        "sfumato_graphs.systems.graphsurvey:system",
+        summary="three families of graph diffusion against random graphs and each other",
+        source="Liu et al. 2023, arXiv:2302.02591",
+    )

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Generator
 
-from sfumato import Ancestral, Batch, Dataset, Model, registry
+from sfumato import Ancestral, Batch, Dataset, Model, Process, registry
 from sfumato_methods import grids
 from sfumato_train import Denoising, Loss, Recipe, Training
 from sfumato_train import times as laws
@@ -103,9 +103,14 @@ class Scores(_Graphs):
     )
     grid: str = Field("uniform", description="a registered grid; a command may ask for another")
 
+    def noising(self) -> Process:
+        """The process."""
+        process: Process = registry().load("process", self.process)()
+        return process
+
     def model(self, about: Mapping[str, Any]) -> Model:
         nodes, edges = (len(about[side]["classes"]) for side in ("nodes", "edges"))
-        process = registry().load("process", self.process)()
+        process = self.noising()
         codec = Numbers(nodes, edges, about["largest"])
         net = self.network(nodes, 1)
         return Model(

@@ -136,7 +136,7 @@ class AnnealedLangevin:
         if bool((alpha == 0).any()):
             raise Unsupported(
                 f"AnnealedLangevin moves towards the data that is in a state, and {process} has "
-                "none left at t = 1; use a process such as Gaussian(VE()), or a grid that begins below 1"
+                "none left at t = 1; use a process such as Gaussian(VE())"
             )
         moves = (grid[1:] != grid[:-1]).double()
         kept = 1 - 0.5 * self.step * moves
