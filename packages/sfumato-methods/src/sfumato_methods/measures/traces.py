@@ -48,7 +48,7 @@ class Products:
 
     def __call__(self, u: Tensor, chunk: int) -> Tensor:
         """(P, B, D) products A u of the rows u (P, B, D), `chunk` of them at a time."""
-        return torch.cat([self._pulled(part) for part in u.split(chunk)])
+        return torch.cat([self._pulled(part) for part in torch.split(u, chunk)])
 
     def _pulled(self, u: Tensor) -> Tensor:
         batched = len(u) > 1
