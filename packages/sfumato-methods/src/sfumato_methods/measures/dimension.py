@@ -45,15 +45,15 @@ def flipd(
     Returns:
         (B,) estimates of the dimension, float64, and (B,) their standard errors over the probes.
     """
-    process = _at(process, t)
-    x = apply(x0 * expand(x0, process.alpha(t)), torch.detach)
+    known = _at(process, t)
+    x = apply(x0 * expand(x0, known.alpha(t)), torch.detach)
 
     def score(there: Any) -> Any:
         return process.score(denoiser(there, t), there, t)
 
     rule = trace or Exact()
     s, spread = divergence(score, x, rule, generator, getattr(process, "space", None))
-    variance = float(process.sigma(t)) ** 2
+    variance = float(known.sigma(t)) ** 2
     found = item_count(x) + variance * (spread.mean(1) + item_sum(s * s).double())
     error = torch.zeros_like(found) if rule.exact else spread.std(1) * spread.shape[1] ** -0.5
     return found, variance * error
@@ -64,8 +64,8 @@ def normal_spectrum(
 ) -> Tensor:
     """(B, min(draws, D)) singular values of sigma s(x_t, t) over draws of x_t given x_0.
 
-    Descending, and divided by the root of the number of draws: about 1 for each direction normal to the data
-    manifold, and small along it (Stanczuk et al. 2022, arXiv:2212.12611, algorithm 1).
+    Descending, and divided by the root of the number of draws: about 1 for each direction normal to
+    the data manifold, and small along it (Stanczuk et al. 2022, arXiv:2212.12611, algorithm 1).
 
     Args:
         process: needs AFFINE, GAUSSIAN, SCORE.
@@ -77,8 +77,7 @@ def normal_spectrum(
     """
     if draws < 1:
         raise InputError(f"a spectrum needs at least 1 draw, not {draws}")
-    process = _at(process, t)
-    rows, sigma = Rows(x0), float(process.sigma(t))
+    rows, sigma = Rows(x0), float(_at(process, t).sigma(t))
     seen = []
     with torch.no_grad():
         for _ in range(draws):

@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from sfumato import Can, Denoiser, Dirac, InputError, Process, Unsupported, expand
 from sfumato.random import Source
 from sfumato.sampling import Denoise
-from sfumato.state import Time
+from sfumato.state import item_sum
 
 from .traces import Exact, Trace, divergence
 
@@ -81,7 +81,7 @@ def gauge_residual(
     """
     value, spread = divergence(lambda there: r(there, t), x, trace or Exact(), generator)
     with torch.no_grad():
-        inner = (value.double() * score(x, t).double()).flatten(1).sum(1)
+        inner = item_sum(value.double() * score(x, t).double())
     return spread.mean(1) + inner
 
 
@@ -105,7 +105,7 @@ def skew_field(skew: Tensor, h: Callable[[Tensor, Tensor], Tensor], score: Field
             height = h(there, t)
             (slope,) = torch.autograd.grad(height.sum(), there, create_graph=x.requires_grad)
             height = height if x.requires_grad else height.detach()
-        turned = (slope + expand(x, height) * score(x, t)).flatten(1) @ skew.T.to(x)
+        turned: Tensor = (slope + expand(x, height) * score(x, t)).flatten(1) @ skew.T.to(x)
         return turned.reshape(x.shape)
 
     return r
@@ -124,7 +124,7 @@ class Gauged(Denoiser):
         super().__init__()
         self.denoiser, self.process, self.r = denoiser, noise_level(process), r
 
-    def forward(self, x: Tensor, t: Time) -> Dirac:
+    def forward(self, x: Tensor, t: Any) -> Dirac:
         """The moved posterior mean."""
         process: Any = self.process
         gain = process.sigma(t).square() / process.alpha(t)
@@ -192,7 +192,7 @@ def fit_potential(
         gap = (potential(x, t) - target) * expand(x, process.sigma(t))
         loss = gap.square().flatten(1).sum(1).mean()
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         adam.step()
         schedule.step()
         kept.append(loss.detach())
