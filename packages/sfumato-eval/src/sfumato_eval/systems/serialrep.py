@@ -15,6 +15,7 @@ from __future__ import annotations
 
 __all__ = ["system"]
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -73,11 +74,8 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     points, seen = lattice(*POINTS), lattice(*REACH)
     n = max(2, round(PRIORS * given.scale))
     priors = [prior(given.seed, i, points) for i in range(n)]
-    levels = torch.logspace(
-        *torch.tensor([HIGH, LOW], dtype=torch.float64).log10().tolist(),
-        LEVELS,
-        dtype=torch.float64,
-    )
+    ends = math.log10(HIGH), math.log10(LOW)
+    levels = torch.logspace(*ends, LEVELS, dtype=torch.float64)
     began, found = time.monotonic(), {}
     for name, noise in FAMILIES.items():
         graded = [channel(noise, points, level, seen) for level in levels.tolist()]
