@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from sfumato import InputError, Streams, Unsupported, expand, random, run
+from sfumato import Dirac, InputError, Ragged, Streams, Unsupported, expand, random, run
 from sfumato.random import derive
 from sfumato_methods.discrete import Discrete, uniform
-from sfumato_methods.gaussian import VP, Gaussian, Linear, edm
+from sfumato_methods.gaussian import EDM, VP, Centred, Gaussian, Linear, edm
 from sfumato_methods.grids import logsnr
 from sfumato_methods.measures import Hutchinson, HutchPP, log_likelihood
 from sfumato_methods.measures.dimension import flipd, normal_spectrum, svd_dimension
@@ -213,6 +213,19 @@ def test_the_spectrum_tells_normal_directions_from_those_along_the_data():
         process, target.denoiser(process), x0, t, 20, Streams.derive(1, "e", range(3))
     )
     assert torch.allclose(both[1:2], alone, rtol=1e-10)
+
+
+@pytest.mark.parametrize("method", [flipd, svd_dimension], ids=["flipd", "svd"])
+def test_in_a_subspace_the_dimension_is_that_inside_it(method):
+    """Centred points, 4 and 2 of them in 3 dimensions, of a wide law: 9 and 3 free numbers."""
+    process = Gaussian(EDM(80.0), Centred())
+    rows = random.normal(torch.empty(6, 3, dtype=FLOAT), derive(14, "x"))
+    x0 = Centred().project(Ragged(rows, torch.tensor([0, 0, 0, 0, 1, 1]), 2))
+    denoiser = lambda x, t: Dirac(x * expand(x, 1 / (1 + process.sigma(t).square())))  # noqa: E731
+    options = {} if method is flipd else {"draws": 20, "generator": derive(14, "e")}
+    found = method(process, denoiser, x0, at(process, 0.01), **options)
+    found = found[0] if method is flipd else found
+    assert torch.allclose(found.double(), torch.tensor([9.0, 3.0]).double(), atol=0.01)
 
 
 def test_samples_of_a_gauged_score_have_the_same_law():

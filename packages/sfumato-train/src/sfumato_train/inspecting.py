@@ -22,7 +22,7 @@ from sfumato_eval import bits_per_dim, dequantise
 from sfumato_methods.grids import logsnr
 from sfumato_methods.measures import Exact, Hutchinson, HutchPP, log_likelihood
 from sfumato_methods.measures.dimension import flipd, svd_dimension
-from sfumato_methods.measures.layout import Rows, values
+from sfumato_methods.measures.layout import Rows, dimensions, values
 from sfumato_methods.measures.traces import Trace
 
 from .drawing import asked_of, device_of
@@ -86,22 +86,24 @@ def likelihood(
     scale, step = _scale(model), None if levels is None else 2 / (levels - 1)
     process = _with_levels(model)
     grid = logsnr(process, steps + 1, sigma_min=noise)[:-1].flip(0)
-    rule = _rule(trace, probes)
+    alpha, rule = process.alpha(grid[0]), _rule(trace, probes)
     nats, bits, errors, count = [], [], [], 0
     for numbers, items in _held(run, n, batch, seed, device_of(model)):
         x = items.x
         if step is not None:
             x = _dequantised(x, step, seed, numbers)
+        z = _encoded(model, x, seed, numbers)
         found = log_likelihood(
             process,
             asked_of(model, items.condition, None),
-            _encoded(model, x, seed, numbers),
+            z * state.expand(z, alpha),
             grid,
             trace=rule,
             generator=Streams.derive(seed, "probe", numbers),
         )
-        size = state.item_count(x)
-        each = size * math.log(scale) - found.value  # the Jacobian of the codec
+        size = dimensions(process, z)
+        # the Jacobians of the codec, and of the shrinkage on the way to the first time
+        each = size * (math.log(scale) - math.log(float(alpha))) - found.value
         nats.append(each.cpu())
         bits.append(bits_per_dim(each, size, step).cpu())
         errors.append((found.error / size / math.log(2)).cpu())
@@ -182,7 +184,7 @@ def dimension(
             many = 4 * Rows(x0).size if draws is None else draws
             each = svd_dimension(process, denoiser, x0, t, many, generator).double()
         found.append(each.cpu())
-        size += float(state.item_count(x0).sum())
+        size += float(dimensions(process, x0).sum())
     dims = torch.cat(found)
     mean, spread = _summary(dims)
     report = {
@@ -255,8 +257,8 @@ def _dequantised(x: Any, step: float, seed: int, numbers: Sequence[int]) -> Any:
         place = (value.double() + 1) / step
         if bool(((place - place.round()).abs() > TOLERANCE).any()):
             raise InputError(
-                f"the data do not lie on {round(2 / step) + 1} levels from -1 to 1: give those that "
-                "they have, or none for the density of continuous data"
+                f"the data do not lie on {round(2 / step) + 1} levels from -1 to 1: give those "
+                "that they have, or none for the density of continuous data"
             )
     parts = [
         dequantise(

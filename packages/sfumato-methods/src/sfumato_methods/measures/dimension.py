@@ -10,10 +10,10 @@ from torch import Tensor
 from sfumato import InputError, Process, expand, random
 from sfumato.random import Source
 from sfumato.sampling import Denoise
-from sfumato.state import apply, item_count, item_sum
+from sfumato.state import apply, item_sum
 
 from .gauge import noise_level
-from .layout import Rows, values
+from .layout import Rows, dimensions, values
 from .traces import Exact, Trace, divergence
 
 __all__ = ["flipd", "normal_spectrum", "svd_dimension"]
@@ -54,7 +54,7 @@ def flipd(
     rule = trace or Exact()
     s, spread = divergence(score, x, rule, generator, getattr(process, "space", None))
     variance = float(known.sigma(t)) ** 2
-    found = item_count(x) + variance * (spread.mean(1) + item_sum(s * s).double())
+    found = dimensions(process, x) + variance * (spread.mean(1) + item_sum(s * s).double())
     error = torch.zeros_like(found) if rule.exact else spread.std(1) * spread.shape[1] ** -0.5
     return found, variance * error
 
@@ -109,7 +109,7 @@ def svd_dimension(
         threshold: between the values along the manifold and the 1 of normal directions.
     """
     spectrum = normal_spectrum(process, denoiser, x0, t, draws, generator)
-    return item_count(x0).long() - (spectrum > threshold).sum(1)
+    return dimensions(process, x0).long() - (spectrum > threshold).sum(1)
 
 
 def _at(process: Process, t: Tensor) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import Fields, Padded, Ragged
-from sfumato.state import apply, items
+from sfumato import Fields, Padded, Process, Ragged
+from sfumato.state import apply, item_count, items
 
-__all__ = ["Rows", "values"]
+__all__ = ["Rows", "dimensions", "values"]
 
 
 def values(x: Any) -> list[Tensor]:
@@ -23,6 +23,13 @@ def values(x: Any) -> list[Tensor]:
         return v
 
     apply(x, keep)
+    return found
+
+
+def dimensions(process: Process, x: Any) -> Tensor:
+    """(B,) free numbers of each item, float64: those of the subspace where the process has one."""
+    space = getattr(process, "space", None)
+    found: Tensor = item_count(x) if space is None else space.dims(x)
     return found
 
 
