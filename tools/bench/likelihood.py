@@ -39,11 +39,13 @@ class Kept:
 
 
 def mixture(seed: int) -> FullMixture:
-    """Ten normals, wide in 8 directions of 64 and 0.1 in the others."""
+    """Ten normals, wide in 8 directions of 64, which no axis is one of, and 0.1 in the others."""
     like = torch.empty(10, DIMENSIONS, dtype=torch.float64)
     means = random.normal(like, random.derive(seed, "means"))
     widths = torch.tensor([1.0] * 8 + [0.1] * (DIMENSIONS - 8), dtype=torch.float64)
-    return FullMixture(means, widths.square().diag().expand(10, -1, -1))
+    square = random.normal(like.new_empty(DIMENSIONS, DIMENSIONS), random.derive(seed, "turn"))
+    turn, _ = torch.linalg.qr(square)
+    return FullMixture(means, (turn * widths.square() @ turn.T).expand(10, -1, -1))
 
 
 def main() -> None:

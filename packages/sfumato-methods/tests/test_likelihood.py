@@ -180,6 +180,18 @@ def test_hutch_pp_beats_hutchinson_at_equal_products_where_the_spectrum_decays()
     assert spread[0] < 0.3 * spread[1]
 
 
+def test_a_multiple_of_the_identity_costs_hutch_pp_no_variance():
+    matrix = jacobian(12, 2) + 50 * torch.eye(12, dtype=FLOAT)
+    x = torch.zeros(100, 12, dtype=FLOAT)
+    _, found = divergence(linear_field(matrix), x, HutchPP(9), derive(8, "e"))
+    assert float(found.std()) < 0.02 * float(matrix.trace())
+    _, found = divergence(linear_field(matrix), x, Hutchinson(9, "gaussian"), derive(8, "e"))
+    assert float(found.std()) > 0.2 * float(matrix.trace())
+    only = 3 * torch.eye(12, dtype=FLOAT)
+    _, found = divergence(linear_field(only), x, HutchPP(6), derive(8, "e"))
+    assert torch.allclose(found, torch.tensor(36.0, dtype=FLOAT), rtol=1e-12)
+
+
 def test_streams_make_an_item_independent_of_its_batch():
     process, target = Gaussian(Linear()), mixture(4)
     x = target.sample(5, derive(10, "x"))
@@ -366,3 +378,82 @@ def test_a_grid_of_the_library_turned_over_serves():
     grid = grids.karras(process, 40)[:-1].flip(0)
     found = log_likelihood(process, target.denoiser(process), x, grid)
     assert torch.allclose(found.value, -target.nll(x), rtol=0, atol=2e-2)
+
+
+def test_it_agrees_with_an_adaptive_solver_of_another_library():
+    """torchdiffeq's dopri8 at 1e-10 on state and divergence, the trace by forward mode."""
+    from torchdiffeq import odeint
+
+    process, target = Gaussian(VP()), mixture()
+    x, denoiser = target.sample(5, derive(20, "x")), target.denoiser(process)
+    grid = torch.linspace(0.01**0.5, 1, 161, dtype=FLOAT).square()
+    found = log_likelihood(process, denoiser, x, grid)
+
+    def field(t, state):
+        def velocity(one):
+            return process.velocity(denoiser(one[None], t), one[None], t)[0]
+
+        there = state[:, :-1]
+        trace = torch.func.vmap(torch.func.jacfwd(velocity))(there).diagonal(0, 1, 2).sum(1)
+        return torch.cat([process.velocity(denoiser(there, t), there, t), trace[:, None]], 1)
+
+    start = torch.cat([x, x.new_zeros(5, 1)], 1)
+    end = odeint(field, start, grid[[0, -1]], rtol=1e-10, atol=1e-10, method="dopri8")[-1]
+    want = end[:, -1] - process.prior(x).nll(end[:, :-1])
+    assert torch.allclose(found.end, end[:, :-1], rtol=0, atol=1e-6)
+    assert torch.allclose(found.value, want, rtol=0, atol=1e-6)
+
+
+EVERY = {"exact": Exact(), "exact, one by one": Exact(1), "signs": Hutchinson(2),
+             "hutch++": HutchPP(6)}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", EVERY.values(), ids=list(EVERY))
+def test_a_network_of_attention_and_convolutions_can_be_traced(rule):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inward = torch.nn.Conv2d(1, 8, 3, padding=1)
+            self.norm, self.qkv = torch.nn.GroupNorm(2, 8), torch.nn.Linear(8, 24)
+            self.outward = torch.nn.Conv2d(8, 1, 1)
+
+        def forward(self, x):
+            h = self.norm(self.inward(x))
+            q, k, v = self.qkv(h.flatten(2).mT)[:, None].chunk(3, -1)
+            mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v)[:, 0]
+            return x + self.outward(h + mixed.mT.reshape(h.shape))
+
+    net = Net().double()
+    with torch.no_grad():
+        for i, p in enumerate(net.parameters()):
+            p.copy_(0.4 * random.normal(p, derive(21, "weights", i)))
+    x = random.normal(torch.empty(2, 1, 4, 4, dtype=FLOAT), derive(21, "x"))
+    jacobian = torch.stack(
+        [torch.autograd.functional.jacobian(net, one[None]).reshape(16, 16) for one in x]
+    )
+    _, found = divergence(net, x, rule, derive(21, "e"))
+    want = jacobian.diagonal(0, 1, 2).sum(1)
+    if rule.exact:
+        assert torch.allclose(found[:, 0], want, rtol=1e-9)
+    else:
+        spread = 2 * jacobian.square().sum((1, 2)).sqrt()
+        assert bool(((found.mean(1) - want).abs() < 5 * spread).all())
+
+
+@pytest.mark.parametrize("rule", EVERY.values(), ids=list(EVERY))
+def test_states_of_half_precision_no_items_and_odd_strides(rule):
+    process, like = Gaussian(Linear()), torch.zeros(1, 4, 3, dtype=FLOAT)
+    denoiser = DiagonalMixture(like, [-0.5, 0.5], [0.4, 0.6]).denoiser(process)
+    x = random.normal(torch.empty(5, 3, 4, dtype=FLOAT), derive(22, "x")).mT
+    grid = ascending(process, 4)
+
+    def found(x):
+        return log_likelihood(process, denoiser, x, grid, trace=rule, generator=derive(22, "e"))
+
+    assert not x.is_contiguous()
+    assert torch.allclose(found(x).value, found(x.contiguous()).value, rtol=1e-12)
+    half = found(x.bfloat16())
+    assert half.end.dtype == torch.bfloat16 and half.value.dtype == FLOAT
+    assert float((half.value - found(x).value).abs().max()) < 3
+    none = found(x[:0])
+    assert none.value.shape == none.error.shape == (0,) and none.end.shape == (0, 4, 3)

@@ -14,7 +14,7 @@ from sfumato.state import apply, item_sum
 
 from .gauge import noise_level
 from .layout import Rows, dimensions, values
-from .traces import Exact, Trace, divergence
+from .traces import Exact, Trace, divergence, standard_error
 
 __all__ = ["flipd", "normal_spectrum", "svd_dimension"]
 
@@ -55,8 +55,7 @@ def flipd(
     s, spread = divergence(score, x, rule, generator, getattr(process, "space", None))
     variance = float(known.sigma(t)) ** 2
     found = dimensions(process, x) + variance * (spread.mean(1) + item_sum(s * s).double())
-    error = torch.zeros_like(found) if rule.exact else spread.std(1) * spread.shape[1] ** -0.5
-    return found, variance * error
+    return found, variance * standard_error(rule, spread)
 
 
 def normal_spectrum(

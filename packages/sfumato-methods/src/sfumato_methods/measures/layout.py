@@ -69,6 +69,10 @@ class Rows:
 
     Args:
         like: a state with the layout.
+
+    Attributes:
+        items: B.
+        size: D.
     """
 
     def __init__(self, like: Any) -> None:

@@ -10,7 +10,6 @@ arXiv:1806.07366). State and integral are solved together by one Runge-Kutta met
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from sfumato.state import axpy
 from ..solvers import tableaux
 from ..solvers.tableaux import Tableau
 from .layout import values
-from .traces import Exact, Trace, divergence
+from .traces import Exact, Trace, divergence, standard_error
 
 __all__ = ["Likelihood", "log_likelihood"]
 
@@ -109,7 +108,7 @@ def log_likelihood(
         x = _moved(x, h, tableau.b, slopes)
     with torch.no_grad():
         value = total.mean(1) - process.prior(x).nll(x).double()
-    return Likelihood(value, _error(rule, total), x)
+    return Likelihood(value, standard_error(rule, total), x)
 
 
 def _checked(grid: Tensor) -> Tensor:
@@ -149,11 +148,3 @@ def _differentiable(mean: Any) -> None:
             "the likelihood needs a denoiser that autograd can differentiate, but its posterior "
             "mean came without a graph; call the network outside of no_grad and inference_mode"
         )
-
-
-def _error(rule: Trace, total: Tensor) -> Tensor:
-    if rule.exact:
-        return torch.zeros_like(total[:, 0])
-    if total.shape[1] == 1:
-        return torch.full_like(total[:, 0], math.nan)
-    return total.std(1) / math.sqrt(total.shape[1])

@@ -6,6 +6,7 @@ whatever autograd can differentiate. Items are taken to be independent of each o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -16,11 +17,13 @@ from torch import Tensor
 from sfumato import InputError, Unsupported, random
 from sfumato.laws import Space
 from sfumato.random import Source
-from sfumato.state import apply
+from sfumato.state import apply, item_count
 
 from .layout import Rows, values
 
-__all__ = ["Exact", "HutchPP", "Hutchinson", "Products", "Trace", "divergence"]
+__all__ = [
+    "Exact", "HutchPP", "Hutchinson", "Products", "Trace", "divergence", "standard_error",
+]  # fmt: skip
 
 
 class Products:
@@ -31,6 +34,11 @@ class Products:
         field: the field at x, with its graph.
         space: whose projection P is; None: P = I.
 
+    Attributes:
+        like: x, without its graph.
+        rows: its layout.
+        free: (B,) numbers of each item, or dimensions of its subspace, float64.
+
     Raises:
         Unsupported: if the field does not depend on x in a way that autograd knows.
     """
@@ -40,6 +48,7 @@ class Products:
         self.rows = Rows(self.like)
         self._inputs, self._outputs = values(x), values(field)
         self._space = space
+        self.free = item_count(self.like) if space is None else space.dims(self.like)
         if not any(v.requires_grad for v in self._outputs):
             raise Unsupported(
                 "the divergence needs a field that autograd can differentiate, but this one was "
@@ -48,11 +57,13 @@ class Products:
 
     def __call__(self, u: Tensor, chunk: int) -> Tensor:
         """(P, B, D) products A u of the rows u (P, B, D), `chunk` of them at a time."""
+        if not u.numel():
+            return u
         return torch.cat([self._pulled(part) for part in torch.split(u, chunk)])
 
     def _pulled(self, u: Tensor) -> Tensor:
         batched = len(u) > 1
-        u = self._project(u)
+        u = self.project(u)
         parts = self.rows.tensors(u if batched else u[0])
         pairs = [(o, v) for o, v in zip(self._outputs, parts, strict=True) if o.requires_grad]
         found = torch.autograd.grad(
@@ -65,9 +76,10 @@ class Products:
             materialize_grads=True,
         )
         pulled = self.rows.of(*found)
-        return self._project(pulled if batched else pulled[None])
+        return self.project(pulled if batched else pulled[None])
 
-    def _project(self, u: Tensor) -> Tensor:
+    def project(self, u: Tensor) -> Tensor:
+        """(P, B, D) rows projected onto the subspace."""
         if self._space is None:
             return u
         states = [self._space.project(self.rows.state(row)) for row in u]
@@ -90,7 +102,8 @@ class Exact:
     """The trace itself: sum_j e_j^T J e_j, D products an item; draws nothing.
 
     Args:
-        chunk: products at a time; memory is that of so many backward passes.
+        chunk: products at a time; memory is that of so many backward passes. With 1 each is a
+            backward pass of its own, for networks that `torch.vmap` cannot batch.
     """
 
     chunk: int = 32
@@ -122,7 +135,7 @@ class Hutchinson:
     Args:
         probes: number of probes, one product each.
         noise: law of the probes.
-        chunk: products at a time.
+        chunk: see `Exact`.
     """
 
     probes: int = 1
@@ -145,13 +158,15 @@ class Hutchinson:
 class HutchPP:
     """Hutch++: exact on a sketched range, probed on the rest.
 
-    With A S = Q R for k random columns S and A = J^T: tr A = tr(Q^T A Q) + tr((I - Q Q^T) A
-    (I - Q Q^T)), the first term exact, the second by k probes; unbiased, and exact where the rank
-    of J is at most k (Meyer et al. 2020, arXiv:2010.09649, algorithm 1).
+    With A S = Q R for k random columns S, A = J^T and C = I - Q Q^T: tr A = tr(Q^T A Q) + tr(C A C),
+    the first term exact, the second by k probes; unbiased, and exact where the rank of J is at most
+    k (Meyer et al. 2020, arXiv:2010.09649, algorithm 1). The probes here are uniform on a sphere in
+    the range of C, of squared radius tr C: a multiple of the identity, which every velocity has,
+    then costs no variance; with signs or normal probes it would.
 
     Args:
         products: number of products, 3 k.
-        chunk: of them at a time.
+        chunk: see `Exact`.
     """
 
     products: int = 12
@@ -168,11 +183,17 @@ class HutchPP:
         count = self.products // 3
         # normal columns: of signs two may be alike, and the range would be left to rounding
         sketch = _drawn(self, products, count, False, generator)
-        range_, _ = torch.linalg.qr(products(sketch, self.chunk).permute(1, 2, 0))  # (B, D, k)
+        image = products(sketch, self.chunk).permute(1, 2, 0)
+        range_ = torch.linalg.qr(image.double())[0].to(image)  # (B, D, k)
         q = range_.permute(2, 0, 1).contiguous()
         known = _forms(q, products(q, self.chunk)).sum(1, keepdim=True)
-        e = _drawn(self, products, count, True, generator).permute(1, 2, 0)
+        e = products.project(_drawn(self, products, count, False, generator)).permute(1, 2, 0)
         rest = (e - range_ @ (range_.mT @ e)).permute(2, 0, 1).contiguous()
+        left = products.free.to(rest) - range_.square().sum((1, 2))  # tr C
+        length = rest.square().sum(2)
+        some = (left > 0.5) & (length > 1e-6 * left)  # else the sketch holds everything
+        scale = torch.where(some, left / torch.where(some, length, 1.0), 0.0).sqrt()
+        rest = rest * scale[..., None]
         return known + _forms(rest, products(rest, self.chunk))
 
 
@@ -202,6 +223,15 @@ def _drawn(
 def _forms(e: Tensor, pulled: Tensor) -> Tensor:
     """(B, P) quadratic forms of rows (P, B, D), float64."""
     return (e.double() * pulled.double()).sum(2).T
+
+
+def standard_error(rule: Trace, estimates: Tensor) -> Tensor:
+    """(B,) standard error of the mean of (B, P) estimates; 0 if exact, NaN for P = 1."""
+    if rule.exact:
+        return torch.zeros_like(estimates[:, 0])
+    count = estimates.shape[1]
+    gap = estimates - estimates.mean(1, keepdim=True)
+    return (gap.square().sum(1) / (count * (count - 1) or math.nan)).sqrt()
 
 
 def divergence(
