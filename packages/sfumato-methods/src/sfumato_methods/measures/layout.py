@@ -17,12 +17,7 @@ __all__ = ["Rows", "dimensions", "values"]
 def values(x: Any) -> list[Tensor]:
     """The tensors of numbers inside a state."""
     found: list[Tensor] = []
-
-    def keep(v: Tensor) -> Tensor:
-        found.append(v)
-        return v
-
-    apply(x, keep)
+    apply(x, found.append)
     return found
 
 

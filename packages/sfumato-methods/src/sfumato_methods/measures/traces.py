@@ -158,11 +158,11 @@ class Hutchinson:
 class HutchPP:
     """Hutch++: exact on a sketched range, probed on the rest.
 
-    With A S = Q R for k random columns S, A = J^T and C = I - Q Q^T: tr A = tr(Q^T A Q) + tr(C A C),
-    the first term exact, the second by k probes; unbiased, and exact where the rank of J is at most
-    k (Meyer et al. 2020, arXiv:2010.09649, algorithm 1). The probes here are uniform on a sphere in
-    the range of C, of squared radius tr C: a multiple of the identity, which every velocity has,
-    then costs no variance; with signs or normal probes it would.
+    With A S = Q R for k random columns S, A = J^T and C = I - Q Q^T, the trace of A is that of
+    Q^T A Q, which is exact, and that of C A C, by k probes; unbiased, and exact where the rank of J
+    is at most k (Meyer et al. 2020, arXiv:2010.09649, algorithm 1). The probes here are uniform on
+    a sphere in the range of C, of squared radius tr C: a multiple of the identity, which every
+    velocity has, then costs no variance; with signs or normal probes it would.
 
     Args:
         products: number of products, 3 k.
