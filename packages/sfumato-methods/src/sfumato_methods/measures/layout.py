@@ -71,9 +71,11 @@ class Rows:
     """
 
     def __init__(self, like: Any) -> None:
-        self._like = like
+        self._like, self.items = like, items(like)
+        if isinstance(like, Tensor):  # its rows are there already
+            self.size = like.shape[1:].numel()
+            return
         owned = _owners(like)
-        self.items = items(like)
         filled = torch.zeros(self.items, dtype=torch.long, device=values(like)[0].device)
         self._places = []
         for valid, owner in owned:
@@ -87,6 +89,8 @@ class Rows:
     def of(self, *tensors: Tensor) -> Tensor:
         """(..., B, D) rows of the tensors of a state, each with the same leading dimensions."""
         lead = tensors[0].shape[: tensors[0].ndim - values(self._like)[0].ndim]
+        if isinstance(self._like, Tensor):
+            return tensors[0].reshape(*lead, self.items, self.size)
         rows = tensors[0].new_zeros(*lead, self.items, self.size)
         for tensor, (valid, owner, column) in zip(tensors, self._places, strict=True):
             rows[..., owner, column] = tensor.reshape(*lead, -1)[..., valid].to(rows)
@@ -95,6 +99,8 @@ class Rows:
     def tensors(self, rows: Tensor) -> list[Tensor]:
         """The tensors (..., *shape) of the state that has these rows (..., B, D)."""
         lead, found = rows.shape[:-2], []
+        if isinstance(self._like, Tensor):
+            return [rows.reshape(*lead, *self._like.shape)]
         for like, (valid, owner, column) in zip(values(self._like), self._places, strict=True):
             flat = like.new_zeros(*lead, like.numel())
             flat[..., valid] = rows[..., owner, column].to(flat)
