@@ -98,7 +98,10 @@ def trial(given: Trial) -> Mapping[str, Measured]:
 
     grid = desk.grid(CALLS)
     cut = jumped(grid, float(desk.process.time(-2 * torch.tensor(mean).double().log())))
-    whole, short = (desk.distance(desk.end(DPMSolverPP(), times)) for times in (grid, cut))
+    whole, short, equal = (
+        desk.distance(desk.end(DPMSolverPP(), times))
+        for times in (grid, cut, desk.grid(len(cut) - 1))
+    )
     data = desk.target.sample(SET, random.derive(given.seed, "set"))
     error = identity(desk.process, data, desk.start[:50], grid)
     return {
@@ -106,8 +109,10 @@ def trial(given: Trial) -> Mapping[str, Measured]:
         "near": Measured(straight(near), 1.0, None, n, cost),
         "excess": Measured(float(excess_length(path.states).median()), 1.0, None, n, cost),
         "arrival": Measured(mean, state, None, n, cost),
-        # no claim: what a jump at that level costs in quality, and what it saves in calls
+        # no claim: a jump at that level against the whole grid, against a grid of as many calls,
+        # and the share of calls that it takes
         "jump": Measured(short, whole, desk.floor, n, cost),
+        "jump-equal": Measured(short, equal, desk.floor, n, cost),
         "jump-calls": Measured(len(cut) - 1, len(grid) - 1, None, n, cost),
         "identity": Measured(error, 1.0, None, 50, cost),
     }

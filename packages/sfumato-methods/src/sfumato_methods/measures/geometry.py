@@ -199,7 +199,9 @@ def jumped(grid: Tensor, last: float) -> Tensor:
     """A grid cut short (ODE-Jump): its times down to `last`, then 0 in one step.
 
     A deterministic sampler returns the posterior mean there, so that the steps saved are those in
-    which the denoising trajectory has already arrived (Chen et al. 2023, section 5).
+    which the denoising trajectory has already arrived (Chen et al. 2023, section 5). On the exact
+    denoiser of a mixture a grid made for as few calls comes nearer to the data than a jump does:
+    `jump-equal` in the record of the system `geom`.
 
     Args:
         grid: (N + 1,) descending to 0.
