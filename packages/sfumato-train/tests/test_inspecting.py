@@ -135,6 +135,9 @@ def test_the_dimension_of_data_is_found_by_both_methods(exact, tmp_path):
     x = torch.zeros(10, 2, dtype=torch.float64)
     x[:, 0] = torch.linspace(-1, 1, 10)
     run = exact(x, torch.tensor([1.0, 1e-4]).double())
+    seen = []
+    dimension(run, tmp_path / "told", batch=4, watch=lambda *news: seen.append(news))
+    assert seen[-1] == (10, 10, None, None)
     for method in ("flipd", "svd"):
         said = dimension(run, tmp_path / method, method=method, trace="exact")
         found = read(tmp_path / method / "dimension.json")

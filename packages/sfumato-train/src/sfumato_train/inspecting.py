@@ -27,6 +27,7 @@ from sfumato_methods.measures.traces import Trace
 
 from .drawing import asked_of, device_of
 from .files import make_folder, write_json
+from .guards import Watch, throttled
 from .runs import Run
 
 Positive = Annotated[int, Field(ge=1)]
@@ -51,6 +52,7 @@ def likelihood(
     batch: Positive = 32,
     seed: int = 0,
     device: str | None = None,
+    watch: Watch | None = None,
 ) -> str:
     """Bits per dimension of held-out data by the probability flow, in `out/likelihood.json`.
 
@@ -74,6 +76,7 @@ def likelihood(
         batch: items at a time.
         seed: of the choice of items, dequantisation and probes; no item depends on another.
         device: see `Run.model`.
+        watch: is told how many items are done.
 
     Returns:
         The result in one line: mean bits per dimension and its standard error.
@@ -88,7 +91,7 @@ def likelihood(
     grid = logsnr(process, steps + 1, sigma_min=noise)[:-1].flip(0)
     alpha, rule = process.alpha(grid[0]), _rule(trace, probes)
     nats, bits, errors, count = [], [], [], 0
-    for numbers, items in _held(run, n, batch, seed, device_of(model)):
+    for numbers, items in _held(run, n, batch, seed, device_of(model), watch):
         x = items.x
         if step is not None:
             x = _dequantised(x, step, seed, numbers)
@@ -141,6 +144,7 @@ def dimension(
     batch: Positive = 32,
     seed: int = 0,
     device: str | None = None,
+    watch: Watch | None = None,
 ) -> str:
     """Intrinsic dimension about held-out data, in `out/dimension.json`.
 
@@ -162,6 +166,7 @@ def dimension(
         batch: items at a time.
         seed: of the choice of items and of what is drawn.
         device: see `Run.model`.
+        watch: is told how many items are done.
 
     Returns:
         The result in one line: mean dimension and its standard error over items.
@@ -174,7 +179,7 @@ def dimension(
     process: Any = _with_levels(model)
     t = process.time(torch.tensor(-2 * math.log(noise), dtype=torch.float64))
     rule, found, size = _rule(trace, probes), [], 0.0
-    for numbers, items in _held(run, n, batch, seed, device_of(model)):
+    for numbers, items in _held(run, n, batch, seed, device_of(model), watch):
         x0 = _encoded(model, items.x, seed, numbers)
         denoiser = asked_of(model, items.condition, None)
         generator = Streams.derive(seed, "dimension", numbers)
@@ -220,16 +225,19 @@ def _rule(name: Rule, probes: int) -> Trace:
 
 
 def _held(
-    run: Run, n: int, chunk: int, seed: int, device: torch.device
+    run: Run, n: int, chunk: int, seed: int, device: torch.device, watch: Watch | None
 ) -> Iterator[tuple[list[int], Batch]]:
     """Held-out items, a few at a time, with the numbers that their streams are derived from."""
     held = alike(run.data()[1])
     if not len(held):
         raise InputError(f"{run.path} held out no items; train it with held above 0")
     order = random.permutation(len(held), random.derive(seed, "held"))[:n].tolist()
+    tell = throttled(watch, len(order))
     for first in range(0, len(order), chunk):
         numbers = order[first : first + chunk]
         yield numbers, move(held.batch(numbers), device)
+        done = first + len(numbers)
+        tell(done, None, None, over=done == len(order))
 
 
 def _scale(model: Model) -> float:
