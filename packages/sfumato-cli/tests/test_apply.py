@@ -20,6 +20,11 @@ TOOLS = """
     def needs(run, out: Path, *, size: int) -> str:
         return f"size {size + 1}"
 
+    def slow(run, out: Path, *, size: int = 2, watch=None) -> str:
+        for i in range(size):
+            watch(i + 1, size, None, None)
+        return "done"
+
     def loose(run, out, size: int = 3): ...
     def untyped(run, out, *, size=3): ...
     def other(model): ...
@@ -30,7 +35,7 @@ TOOLS = """
 @pytest.fixture
 def tools(site, tmp_path, monkeypatch):
     site.module("lab_tools", TOOLS)
-    names = ("count", "needs", "loose", "untyped", "other", "value")
+    names = ("count", "needs", "slow", "loose", "untyped", "other", "value")
     site.plugin("lab", *[("tool", f"lab/{n}", f"lab_tools:{n}", "") for n in names])
     (tmp_path / "mine").mkdir()
     monkeypatch.setattr(sfumato_train, "open_run", lambda path: f"run {path.name}")
@@ -48,6 +53,13 @@ def test_a_tool_gets_the_run_a_folder_and_its_options(tools, tmp_path):
 
 def test_what_a_tool_says_is_printed(tools):
     assert tools.run("apply", "lab/needs", "mine", "size=4").stdout == "size 5\n"
+
+
+def test_a_tool_that_is_watched_shows_how_far_it_is(tools):
+    result = tools.run("apply", "lab/slow", "mine", "size=3")
+    assert result.stdout == "done\n" and "slow 3/3 100 %" in result.stderr
+    refused = tools.run("apply", "lab/slow", "mine", "watch=3")
+    assert refused.exit_code == 1 and "no field 'watch'" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,17 @@ def sfumato_register(add: Add) -> None:
             "Li, Chen & Zeng 2025, arXiv:2509.26096",
         ),
         (
+            "gauge",
+            "On gauge freedom, conservativity and intrinsic dimensionality estimation in diffusion "
+            "models",
+            "Horvat & Pfister 2024, arXiv:2402.03845",
+        ),
+        (
+            "geom",
+            "A Geometric Perspective on Diffusion Models",
+            "Chen et al. 2023, arXiv:2305.19947",
+        ),
+        (
             "lml",
             "Unleashing High-Quality Image Generation in Diffusion Sampling Using Second-Order "
             "Levenberg-Marquardt-Langevin",
@@ -58,6 +69,11 @@ def sfumato_register(add: Add) -> None:
             "rex",
             "A Reversible Solver for Diffusion SDEs",
             "Blasingame & Liu 2025, arXiv:2502.08834",
+        ),
+        (
+            "serialrep",
+            "Analyzing Diffusion as Serial Reproduction",
+            "Marjieh et al. 2022, arXiv:2209.14821",
         ),
         (
             "unified",

@@ -32,3 +32,17 @@ def sfumato_register(add: Add) -> None:
         summary="averages the weights of several checkpoints into a new run",
         source="Izmailov et al. 2018, arXiv:1803.05407; Liu et al. 2024, arXiv:2404.02241",
     )
+    add(
+        "tool",
+        "likelihood",
+        "sfumato_train.inspecting:likelihood",
+        summary="bits per dimension of held-out data by the probability flow",
+        source="Song et al. 2021, arXiv:2011.13456",
+    )
+    add(
+        "tool",
+        "dimension",
+        "sfumato_train.inspecting:dimension",
+        summary="intrinsic dimension about held-out data, from the score",
+        source="Kamkari et al. 2024, arXiv:2406.03537; Stanczuk et al. 2022, arXiv:2212.12611",
+    )

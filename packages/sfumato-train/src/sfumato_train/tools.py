@@ -1,7 +1,8 @@
 """Tools: what makes another run, or a report, of a run; `sfumato apply TOOL RUN`.
 
 A tool is a function `tool(run, out, **options)` whose options are typed keyword parameters. It
-writes to the folder `out`, which is not there yet.
+writes to the folder `out`, which is not there yet. One that takes a while has a further keyword
+parameter `watch: Watch | None = None`, which it tells how far it is.
 """
 
 from __future__ import annotations
