@@ -15,5 +15,6 @@ from .twofold import twofold
 
 __all__ = [
     "Levels", "Retimed", "align", "ays_sd", "ays_sdxl", "ays_svd", "booted", "cosine", "explicit",
-    "karras", "klub", "learn", "logsnr", "mean_square", "pyramid", "quadratic", "twofold", "uniform",
+    "karras", "klub", "learn", "logsnr", "mean_square", "pyramid", "quadratic", "twofold",
+    "uniform",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import Can, Frame, Multistep, Process, expand
+from sfumato import Can, Fields, Frame, Multistep, Process, expand
 from sfumato.process import by_step
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
@@ -65,7 +65,10 @@ def _move(dt: Any, end: Any, x: Any, velocity: Any, q: Any) -> Any:
 
     At t = 0 the velocity has no value, so it must not reach what lands or rests there.
     """
-    after = axpy(dt, velocity, x)
+    if isinstance(dt, Mapping):  # field by field: then each is rounded as it is alone
+        after = Fields({k: axpy(dt[k], velocity[k], x[k]) for k in x})
+    else:
+        after = axpy(dt, velocity, x)
     if end is None:
         return after
     lands, rests = end
