@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
     from .paired import Pairs
 
-N = 5_000
+N = 10_000
 CALLS = (5, 10)
 BASELINE = 34
 """Steps of the hybrid sampler: 101 calls."""
-RHO, LAG = 7.0, 1e-3
 ROUND, FIRST = 100, 0.01
 """Steps and lowest time of the way up to the noise and back."""
 TRAINING = 500
@@ -69,14 +68,13 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     - `digits-10`: 10 calls of the network;
     - `coded`: error of encoding and decoding in 100 steps, relative to the size of the items.
     """
-    from sfumato_eval.systems.paired import Pairs
+    from sfumato_eval.systems.paired import Pairs, published
     from sfumato_eval.systems.restoring import Desk, holed, trained, unet
     from sfumato_methods.bridges import Bridging, ddbm
-    from sfumato_methods.grids import booted
     from sfumato_methods.solvers import DBIM, BridgeHeun
 
     n, process, found = max(200, round(N * given.scale)), ddbm(), {}
-    slow = booted(process, BASELINE, LAG, RHO)
+    slow = published(BASELINE)
     pairs = Pairs(given.seed, n, process)
     baseline = pairs.distance(pairs.end(BridgeHeun(), slow))
     for calls in CALLS:

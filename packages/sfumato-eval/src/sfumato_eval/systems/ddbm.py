@@ -16,11 +16,9 @@ from collections.abc import Mapping
 
 from sfumato.survey import Claim, Measured, System, Trial
 
-N = 5_000
+N = 10_000
 STEPS = 40
 """Steps of the hybrid sampler: 119 calls, three a step and two in the last."""
-RHO, LAG = 7.0, 1e-3
-"""Their grid: t^(1/7) in equal steps, from just before the source."""
 
 
 def trial(given: Trial) -> Mapping[str, Measured]:
@@ -30,9 +28,8 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     - `few`: 20 calls likewise, without a claim;
     - `ve`: 119 calls of the variance exploding bridge, sigma up to 5, without a claim.
     """
-    from sfumato_eval.systems.paired import Pairs
+    from sfumato_eval.systems.paired import Pairs, published
     from sfumato_methods.bridges import ddbm, ddbm_ve
-    from sfumato_methods.grids import booted
     from sfumato_methods.solvers import BridgeHeun
 
     n, found = max(200, round(N * given.scale)), {}
@@ -42,7 +39,7 @@ def trial(given: Trial) -> Mapping[str, Measured]:
         ("ve", ddbm_ve(5.0), STEPS),
     ):
         pairs, began = Pairs(given.seed, n, process), time.monotonic()
-        x = pairs.end(BridgeHeun(), booted(process, steps, LAG, RHO))
+        x = pairs.end(BridgeHeun(), published(steps))
         cost = time.monotonic() - began
         found[name] = Measured(pairs.distance(x), pairs.floor, pairs.floor, n, cost)
     return found
@@ -52,7 +49,7 @@ system = System(
     id="ddbm",
     title="Denoising Diffusion Bridge Models",
     source="Zhou, Lou, Khanna & Ermon 2023, arXiv:2309.16948",
-    components=("ddbm", "bridge-heun", "booted", "sliced-wasserstein"),
+    components=("ddbm", "bridge-heun", "sliced-wasserstein"),
     trial=trial,
     claims=(
         Claim(

@@ -7,7 +7,7 @@ what is compared are pairs, so that it matters which item a source leads to.
 
 from __future__ import annotations
 
-__all__ = ["NOISE", "Pairs"]
+__all__ = ["NOISE", "Pairs", "published"]
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from sfumato import Process, Sampler
 
 NOISE = 0.8
+
+
+def published(steps: int) -> Tensor:
+    """The grid of Zhou et al. 2023: equal steps in t^(1/7) from 1 - 1e-4 to 1e-4, between 1 and 0.
+
+    (steps + 1,) times.
+    """
+    import torch
+
+    high, low = (1 - 1e-4) ** (1 / 7), 1e-4 ** (1 / 7)
+    inner = torch.linspace(high, low, steps - 1, dtype=torch.float64) ** 7
+    end = torch.zeros(1, dtype=torch.float64)
+    return torch.cat([1 - end, inner, end])
 
 
 class Pairs:
