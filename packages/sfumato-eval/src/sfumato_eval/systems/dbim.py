@@ -28,7 +28,7 @@ BASELINE = 34
 """Steps of the hybrid sampler: 101 calls."""
 ROUND, FIRST = 100, 0.01
 """Steps and lowest time of the way up to the noise and back."""
-TRAINING = 500
+TRAINING = 400
 
 
 def coded(pairs: Pairs, steps: int) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from sfumato.survey import Claim, Measured, System, Trial
 
-TRAINING = 500
+TRAINING = 400
 STEPS, BASELINE = 2, 10
 PATH = 10
 """Steps in which the paths are compared."""

@@ -74,7 +74,7 @@ def trained(
         each = denoiser.given(source=source)(x, t).loss(x0)
         loss = (each * weight(process, t)).mean()
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         adam.step()
         schedule.step()
     return denoiser.eval()
