@@ -16,6 +16,7 @@ from sfumato_methods.bridges import (
     Doob,
     Level,
     Missing,
+    OneSided,
     Residuals,
     Restored,
     Rise,
@@ -402,6 +403,21 @@ def test_transport_moves_one_law_to_another():
         x = frame.after
     want = mean + std / 3 * (source + 1)  # normals are mapped by a line
     assert float((x - want).abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("variance", [2.0, 0.5])
+def test_an_interpolant_from_noise_is_a_schedule(variance):
+    schedule, t = OneSided(variance), torch.linspace(0.02, 0.98, 9, dtype=FLOAT).requires_grad_()
+    pinned = brownian_bridge(variance).given(source=normal(9, 20_000, name="s"))
+    drawn = pinned.marginal(torch.zeros(9, 20_000, dtype=FLOAT), t.detach()).sample(derive(1))
+    assert torch.allclose(drawn.std(1), schedule.sigma(t.detach()), rtol=5 / (2 * 20_000) ** 0.5)
+    (rate,) = torch.autograd.grad(schedule.sigma(t).sum(), t)
+    assert torch.allclose(schedule.rates(t)[1], rate)
+    assert torch.allclose(schedule.time(schedule.logsnr(t)), t, rtol=1e-12)
+    ends = schedule.time(torch.tensor([math.inf, -math.inf], dtype=FLOAT))
+    assert ends.tolist() == [0, 1]
+    whole = Gaussian(schedule)
+    assert whole.alpha(at(0.0)) == 1 and whole.sigma(at(0.0)) == 0 and whole.sigma(at(1.0)) == 1
 
 
 def test_straight_paths_have_the_variance_that_they_name():

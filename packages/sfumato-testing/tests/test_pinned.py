@@ -15,6 +15,7 @@ from sfumato_methods.bridges import (
     Doob,
     Level,
     Missing,
+    OneSided,
     Pinned,
     Shares,
     Sine,
@@ -26,7 +27,7 @@ from sfumato_methods.bridges import (
     interpolant,
     rddm,
 )
-from sfumato_methods.gaussian import EDM, VP
+from sfumato_methods.gaussian import EDM, VP, Gaussian
 from sfumato_methods.solvers import DBIM, BridgeHeun, Heun
 from sfumato_testing import (
     Case,
@@ -82,6 +83,7 @@ LOOSE = {"C12": "what x_t tells about x_0 beside x_s is lost: no Markov chain, a
     paired(ddbm(), MODES, name="ddbm-mixture"),
     paired(ddbm(), MODES, 0.8, name="ddbm-coupled"),
     Case(Transport(), X0, context={"source": SOURCE}, name="transport"),
+    Case(Gaussian(OneSided()), X0, exact=DATA.denoiser(Gaussian(OneSided())), data=DATA.sample),
 )
 def test_pinned(case, check):
     check(case)

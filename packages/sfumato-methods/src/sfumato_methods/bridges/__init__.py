@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .couplings import Coupling, Sinkhorn, assignment, costs
 from .denoisers import Blind, Bridging, Residuals
+from .onesided import OneSided
 from .paths import (
     Arch,
     Curve,
@@ -34,8 +35,9 @@ from .process import (
 from .reflow import rectified, straightness
 
 __all__ = [
-    "Arch", "Blind", "Bridging", "Coupling", "Curve", "Doob", "Level", "Missing", "Path", "Pinned",
-    "Residual", "ResidualDiffusion", "Residuals", "Rest", "Restored", "Rise", "Root", "Shares",
-    "Sine", "Sinkhorn", "Sourced", "Straight", "Transport", "assignment", "brownian_bridge",
-    "costs", "ddbm", "ddbm_ve", "interpolant", "rddm", "rectified", "straightness",
+    "Arch", "Blind", "Bridging", "Coupling", "Curve", "Doob", "Level", "Missing", "OneSided",
+    "Path", "Pinned", "Residual", "ResidualDiffusion", "Residuals", "Rest", "Restored", "Rise",
+    "Root", "Shares", "Sine", "Sinkhorn", "Sourced", "Straight", "Transport", "assignment",
+    "brownian_bridge", "costs", "ddbm", "ddbm_ve", "interpolant", "rddm", "rectified",
+    "straightness",
 ]  # fmt: skip
