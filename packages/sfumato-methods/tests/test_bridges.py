@@ -82,7 +82,7 @@ def test_the_coefficients_stay_exact_beside_the_source():
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_the_flow_has_half_the_score_and_the_whole_of_h(schedule):
-    """dx/dt = f x - g^2 (score/2 - h), Zhou et al. 2023, eq. 9."""
+    """dx/dt = f x - g^2 (score/2 - h), Zhou et al. 2023."""
     source, x0, x = (normal(4, 3, name=name) for name in ("source", "x0", "x"))
     process = type(ddbm())(Doob(schedule)).given(source=source)
     for t in TIMES[1:]:
@@ -164,7 +164,7 @@ def ended(process, sampler, grid, x=None):
 
 
 def test_implicit_steps_are_those_of_the_paper():
-    """Zheng et al. 2024, eq. 19: first, second and third order, D', D'' by differences."""
+    """Zheng et al. 2024: first, second and third order, D', D'' by differences."""
     source = normal(5, 2, name="source")
     process = ddbm().given(source=source)
     grid = torch.tensor([0.9, 0.7, 0.45, 0.3], dtype=FLOAT)

@@ -20,7 +20,7 @@ __all__ = ["Blind", "Bridging", "Residuals"]
 
 
 class Bridging(NetworkDenoiser):
-    """A preconditioned network for a pinned process (Zhou et al. 2023, arXiv:2309.16948, eq. 12).
+    """A preconditioned network for a pinned process (Zhou et al. 2023, arXiv:2309.16948).
 
     The network sees c_in x, of unit variance, beside its source (see `sfumato_nn.beside.Beside`)
     and the clock of the process. With a, b, c the coefficients of the path and the variances and
@@ -120,7 +120,7 @@ class Residuals(NetworkDenoiser):
     - eps: (x - A source - B F)/(1 - A); the source itself where A = 1, as F then tells nothing.
     - both, F = (res, eps) along dimension 1: x - A res - B eps, together with res (`Restored`).
 
-    (Liu et al. 2024, arXiv:2308.13712, section 3.) The network is told A and B apart, so that both
+    (Liu et al. 2024, arXiv:2308.13712.) The network is told A and B apart, so that both
     may follow other schedules after training: B by the clock of the process, A by one more channel
     of the state.
 

@@ -17,8 +17,8 @@ class OneSided:
     """alpha = 1 - t, sigma^2 = t^2 + variance t (1 - t): a schedule for `Gaussian`.
 
     The stochastic interpolant (1 - t) x_0 + t eps' + gamma(t) eps with a standard normal source and
-    gamma^2 = variance t (1 - t) (Albergo, Boffi & Vanden-Eijnden 2023, arXiv:2303.08797, section
-    5.1). A variance of 2 makes it variance preserving, 0 would be `Linear`.
+    gamma^2 = variance t (1 - t) (Albergo, Boffi & Vanden-Eijnden 2023, arXiv:2303.08797).
+    A variance of 2 makes it variance preserving, 0 would be `Linear`.
 
     Raises:
         InputError: for a variance that is not positive.

@@ -52,7 +52,7 @@ class Doob:
     """A diffusion under `schedule`, started at x_0 and known to end at the source.
 
     With w(t) = SNR(1)/SNR(t):  a = alpha(t)/alpha(1) w,  b = alpha(t) (1 - w),
-    c = sigma(t) (1 - w)^(1/2) (Zhou et al. 2023, arXiv:2309.16948, eq. 7). It stays Markov: the
+    c = sigma(t) (1 - w)^(1/2) (Zhou et al. 2023, arXiv:2309.16948). It stays Markov: the
     noise has the memory of log(b^2/c^2).
 
     Args:
@@ -120,7 +120,7 @@ class Curve(Protocol):
 class Root:
     """(variance t (1 - t))^(1/2): Brownian motion pinned at both ends.
 
-    BBDM (Li et al. 2022, arXiv:2205.07680, eq. 4) has variance 2 s.
+    BBDM (Li et al. 2022, arXiv:2205.07680) has variance 2 s.
     """
 
     variance: float = 1.0
@@ -163,7 +163,7 @@ class Sine:
 class Straight:
     """a = t, b = 1 - t, c = gamma(t): stochastic interpolants.
 
-    Albergo, Boffi & Vanden-Eijnden 2023, arXiv:2303.08797, section 4. The noise has the memory of a
+    Albergo, Boffi & Vanden-Eijnden 2023, arXiv:2303.08797. The noise has the memory of a
     Brownian bridge, (1 - t)/t, under which every gamma leaves a law for the noise of each step.
 
     Args:
@@ -273,7 +273,7 @@ class Level:
 class Residual:
     """a = A, b = 1 - A, c = B: a share of the residual, source - x_0, and noise beside it.
 
-    Liu et al. 2024, arXiv:2308.13712, eq. 7: x_t = x_0 + A (source - x_0) + B eps. The noise is
+    Liu et al. 2024, arXiv:2308.13712: x_t = x_0 + A (source - x_0) + B eps. The noise is
     added step by step, with the memory of a random walk, 1/B^2. Both curves may be exchanged after
     training, or moved against each other (`Rise` with `low` and `high`).
 

@@ -122,7 +122,7 @@ class Pinned(Sourced):
     k = c_s/c_t r^(1/2). For `Doob` this is the bridge of the diffusion itself.
 
     The velocity is that of the probability flow of x_t given the source; its Doob term is thereby
-    counted whole (Zhou et al. 2023, arXiv:2309.16948, eq. 9). Where c = 0, at both ends, the noise
+    counted whole (Zhou et al. 2023, arXiv:2309.16948). Where c = 0, at both ends, the noise
     is not seen in x_t and its expectation, 0, takes its place in velocity and score: a flow that
     begins at the source itself follows the mean, so that samplers have to draw their first step
     (`Ancestral`, `DBIM`, `BridgeHeun`).
@@ -317,7 +317,7 @@ def brownian_bridge(variance: float = 1.0) -> Pinned:
 def interpolant(gamma: Curve | None = None) -> Pinned:
     """Stochastic interpolant between paired ends; gamma(t) = (2 t (1 - t))^(1/2) unless told.
 
-    Albergo, Boffi & Vanden-Eijnden 2023, arXiv:2303.08797, table 4.
+    Albergo, Boffi & Vanden-Eijnden 2023, arXiv:2303.08797.
     """
     return Pinned(Straight(gamma or Root(2.0)))
 

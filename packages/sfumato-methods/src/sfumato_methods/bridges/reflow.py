@@ -69,7 +69,7 @@ def straightness(
 ) -> float:
     r"""How far paths bend: \int E|(x_1 - x_0) - dx/dt|^2 dt / E|x_1 - x_0|^2, 0 for straight ones.
 
-    Liu et al. 2022, arXiv:2209.03003, eq. 8, relative to the length of the paths; dx/dt is that of
+    Liu et al. 2022, arXiv:2209.03003, relative to the length of the paths; dx/dt is that of
     the steps of the sampler.
 
     Args:

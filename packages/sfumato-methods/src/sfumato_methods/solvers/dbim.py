@@ -78,9 +78,9 @@ class DBIM(Multistep):
         x_s = a_s source + b_s D + k (x_t - a_t source - b_t D) + om eps,
         om = eta c_s (1 - r)^(1/2),  k = (c_s^2 - om^2)^(1/2) / c_t
 
-    (Zheng et al. 2024, arXiv:2405.15885, eq. 11 and 14). eta = 1 is the ancestral step with a point
+    (Zheng et al. 2024, arXiv:2405.15885). eta = 1 is the ancestral step with a point
     estimate, eta = 0 follows the probability flow; it alone can be of higher order, D extrapolated
-    in log(b/c) and integrated exactly (their eq. 19). The step away from the source draws its noise
+    in log(b/c) and integrated exactly. The step away from the source draws its noise
     whatever eta is: there no flow is defined. Under an AFFINE process it is `DDIM` and
     `ExponentialAB`.
 
@@ -152,7 +152,7 @@ def boot_noise(process: Pinned, denoiser: Denoise, x: Any, t: Tensor) -> Any:
     """The noise that the first step of `DBIM`, from the source to time t, has to draw to reach x.
 
     (x - a source - b D(source, 1)) / c: what an item is encoded as, when the probability flow has
-    brought it up to time t (Zheng et al. 2024, arXiv:2405.15885, section 4.3).
+    brought it up to time t (Zheng et al. 2024, arXiv:2405.15885).
 
     Args:
         process: given its source.
