@@ -31,7 +31,7 @@ from sfumato_methods.bridges import (
 )
 from sfumato_methods.gaussian import EDM, VE, VP, Gaussian, Linear, linear
 from sfumato_methods.grids import booted, uniform
-from sfumato_methods.solvers import DBIM, DDIM, Euler, ExponentialAB
+from sfumato_methods.solvers import DBIM, DDIM, BridgeHeun, Euler, ExponentialAB, Heun
 
 FLOAT = torch.float64
 TIMES = torch.tensor([1e-3, 0.1, 0.37, 0.5, 0.8, 0.999], dtype=FLOAT)
@@ -216,6 +216,29 @@ def test_eta_one_is_the_ancestral_step_and_eta_zero_forgets_the_generator():
         for seed in (1, 2)
     ]
     assert torch.equal(walks[0][-1].after, walks[1][-1].after)
+
+
+def test_the_hybrid_calls_three_times_a_step_and_heun_is_its_second_part():
+    process = ddbm().given(source=normal(5, 2, name="source"))
+    grid, asked = booted(process, 5), []
+
+    def spy(x, t):
+        asked.append(float(t))
+        return guess(x, t)
+
+    frames = list(run(BridgeHeun(0.25), process, spy, normal(5, 2), grid, derive(3)))
+    assert len(asked) == 3 * 5 - 1
+    t, s = grid[1:3].tolist()
+    assert asked[3:6] == pytest.approx([t, t + 0.25 * (s - t), s])
+    generator, x = derive(3), normal(5, 2)
+    for step, frame in zip(zip(grid, grid[1:], strict=False), frames, strict=True):
+        middle = torch.lerp(*step, 0.25)
+        x = process.transition(guess(x, step[0]), x, step[0], middle).sample(generator)
+        (last,) = run(Heun(), process, guess, x, torch.stack([middle, step[1]]), generator)
+        assert torch.allclose(frame.after, last.after, atol=1e-12)
+        x = frame.after
+    with pytest.raises(InputError, match="between 0 and 1"):
+        BridgeHeun(1.0)
 
 
 def test_without_a_source_it_is_ddim():

@@ -95,7 +95,12 @@ _SAMPLERS = {
 _STOCHASTIC = {
     "dbim": (
         "dbim:DBIM",
-        "implicit bridge sampler, order 1 to 3, one call a step",
+        "implicit bridge sampler, first order, one call a step",
+        "Zheng et al. 2024, arXiv:2405.15885",
+    ),
+    "dbim-2": (
+        "named:dbim_2",
+        "the same of second order",
         "Zheng et al. 2024, arXiv:2405.15885",
     ),
     "bridge-heun": (
