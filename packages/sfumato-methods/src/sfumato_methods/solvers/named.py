@@ -14,8 +14,8 @@ from .unipc import UniPC
 
 __all__ = [
     "dbim_2", "deis_rhoab3", "deis_rhork", "deis_tab3", "dpmpp_2m", "dpmpp_2s", "dpmpp_3m",
-    "dpmpp_3s", "dpmsolver_2", "dpmsolver_3", "dpmsolver_adaptive", "exp_ab2", "exp_ab3", "exp_ab3_noise",
-    "exp_ab4", "ipndm", "unipc_2", "unipc_3", "unipc_bounded",
+    "dpmpp_3s", "dpmsolver_2", "dpmsolver_3", "dpmsolver_adaptive", "exp_ab2", "exp_ab3",
+    "exp_ab3_noise", "exp_ab4", "ipndm", "unipc_2", "unipc_3", "unipc_bounded",
 ]  # fmt: skip
 
 dpmpp_2m = partial(DPMSolverPP, order=2)
