@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from .paired import Pairs
 
-N = 10_000
+N = 5_000
 CALLS = (5, 10)
 BASELINE = 34
 """Steps of the hybrid sampler: 101 calls."""
 ROUND, FIRST = 100, 0.01
 """Steps and lowest time of the way up to the noise and back."""
-TRAINING = 400
+TRAINING = 300
 
 
 def coded(pairs: Pairs, steps: int) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from sfumato.survey import Claim, Measured, System, Trial
 
-TRAINING = 400
+TRAINING = 300
 STEPS, BASELINE = 2, 10
 PATH = 10
 """Steps in which the paths are compared."""
