@@ -116,16 +116,17 @@ class _Inner:
 class Pinned(Sourced):
     """x_t = a(t) source + b(t) x_0 + c(t) eps, eps ~ N(0, I), along a path (a, b, c).
 
-    With m the memory of the path and r = exp(m(t) - m(s)) the share of the variance of the noise
-    at s that is known at t, q(x_s | x_0, x_t, source) is the law of a s-sized step of x - a source
-    under (b, c):  N(b_s x_0 + k (x_t - a_t source - b_t x_0) + a_s source, c_s^2 (1 - r)) with
-    k = c_s/c_t r^(1/2). For `Doob` this is the bridge of the diffusion itself.
+    With m the memory of the path, r = exp(m(t) - m(s)) is the share of the variance of the noise at
+    s that is known at t, and the bridge q(x_s | x_0, x_t, source) is
 
-    The velocity is that of the probability flow of x_t given the source; its Doob term is thereby
-    counted whole (Zhou et al. 2023, arXiv:2309.16948). Where c = 0, at both ends, the noise
-    is not seen in x_t and its expectation, 0, takes its place in velocity and score: a flow that
-    begins at the source itself follows the mean, so that samplers have to draw their first step
-    (`Ancestral`, `DBIM`, `BridgeHeun`).
+        N(a_s source + b_s x_0 + k (x_t - a_t source - b_t x_0), c_s^2 (1 - r)),
+        k = c_s/c_t r^(1/2);
+
+    for `Doob` that of the diffusion itself. The velocity is that of the probability flow of x_t
+    given the source, in which the Doob term counts whole (Zhou et al. 2023, arXiv:2309.16948).
+    Where c = 0, at both ends, the noise is not seen in x_t, and its expectation, 0, stands for it in
+    velocity and score: a flow that begins at the source follows the mean. Samplers therefore draw
+    their first step (`Ancestral`, `DBIM`, `BridgeHeun`).
 
     Args:
         path: the coefficients.

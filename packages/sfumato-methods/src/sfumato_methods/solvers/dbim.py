@@ -78,11 +78,10 @@ class DBIM(Multistep):
         x_s = a_s source + b_s D + k (x_t - a_t source - b_t D) + om eps,
         om = eta c_s (1 - r)^(1/2),  k = (c_s^2 - om^2)^(1/2) / c_t
 
-    (Zheng et al. 2024, arXiv:2405.15885). eta = 1 is the ancestral step with a point
-    estimate, eta = 0 follows the probability flow; it alone can be of higher order, D extrapolated
-    in log(b/c) and integrated exactly. The step away from the source draws its noise
-    whatever eta is: there no flow is defined. Under an AFFINE process it is `DDIM` and
-    `ExponentialAB`.
+    (Zheng et al. 2024, arXiv:2405.15885). eta = 1 is the ancestral step with a point estimate,
+    eta = 0 follows the probability flow; it alone can be of higher order, D extrapolated in
+    log(b/c) and integrated exactly. The step away from the source draws its noise whatever eta is:
+    there no flow is defined. Under an AFFINE process it is `DDIM` and `ExponentialAB`.
 
     Grids should begin with a short step (`grids.booted`), so that D is asked again with noise.
 
