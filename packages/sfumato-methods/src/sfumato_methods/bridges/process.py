@@ -125,8 +125,8 @@ class Pinned(Sourced):
     for `Doob` that of the diffusion itself. The velocity is that of the probability flow of x_t
     given the source, in which the Doob term counts whole (Zhou et al. 2023, arXiv:2309.16948).
     Where c = 0, at both ends, the noise is not seen in x_t, and its expectation, 0, stands for it
-    in velocity and score: a flow that begins at the source follows the mean. Samplers therefore draw
-    their first step (`Ancestral`, `DBIM`, `BridgeHeun`).
+    in velocity and score: a flow that begins at the source follows the mean. Samplers therefore
+    draw their first step (`Ancestral`, `DBIM`, `BridgeHeun`).
 
     Args:
         path: the coefficients.
