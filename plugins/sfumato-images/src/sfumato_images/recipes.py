@@ -14,17 +14,21 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from sfumato import Batch, Dataset, Model, Preconditioned, registry
+from sfumato import Batch, Dataset, InputError, Model, Preconditioned, registry
 from sfumato.denoiser import Prediction
 from sfumato_data import groups_of
+from sfumato_nn.beside import Beside
 from sfumato_nn.sizes import SIZES
 from sfumato_train import Denoising, Recipe, Training
 from sfumato_train import times as laws
 from sfumato_train.linked import Linked
+from sfumato_train.pairing import is_paired
+from sfumato_train.pinning import SOURCE
 from sfumato_train.times import Times
 from sfumato_train.weights import named
 
 from . import captions as text
+from . import degrading, pairs
 from .fashion import CLOTHES
 from .fitting import Fit, parse_size
 
@@ -37,8 +41,13 @@ def _size(size: int | str | None) -> int | str | None:
     return height if height == width else f"{height}x{width}"
 
 
+def _degradations(text: str | None) -> str | None:
+    """One form for the same degradations, so that a run that goes on is told them as it began."""
+    return None if text is None else "+".join(map(str, degrading.parse(text)))
+
+
 class Folder(Recipe):
-    """A diffusion model of images, told their class and caption where they have them.
+    """A diffusion model of images, told their class, caption and source where they have them.
 
     The defaults are those of Karras et al. 2022 (arXiv:2206.00364): noise added to the data, a
     preconditioned network, log-normal noise levels; sampled by DPM-Solver++(2M).
@@ -65,6 +74,11 @@ class Folder(Recipe):
     )
     codec: Linked | None = Field(
         None, description="run of a codec such as images/kl, in whose latents the model works"
+    )
+    degrade: Annotated[str | None, AfterValidator(_degradations)] = Field(
+        None,
+        description="learn to restore: sources are made from the pictures by blur:1.5, mask:0.25, "
+        "down:2, jpeg:20, noise:0.2, or several with + between them",
     )
     flip: bool = Field(False, description="train on mirror images too")
     network: str = Field("unet", description="a registered network")
@@ -104,10 +118,19 @@ class Folder(Recipe):
             "captions": self.captions,
         }
 
+    def prepared(self, data: Dataset) -> Dataset:
+        return data if self.degrade is None else pairs.degrade(data, self.degrade, self.seed)
+
     def model(self, about: Mapping[str, Any]) -> Model:
         process = registry().load("process", self.process)()
         codec: Any = self.codec and self.codec.blank(about)
         channels: int = about["channels"]
+        paired = is_paired(about)
+        if SOURCE in process.context and not paired:
+            raise InputError(
+                f"process={self.process} begins at a source, but the data has no pairs; give a "
+                "folder that holds source and target, or a degradation such as degrade=blur:1.5"
+            )
         sides: list[int] = []
         for size in about.get("buckets", [about["size"]]):
             shape = (about["channels"], *size)
@@ -115,7 +138,8 @@ class Folder(Recipe):
             sides += own
         net = registry().load("network", self.network)(
             self.network_size,
-            channels=channels,
+            channels=2 * channels if paired else channels,
+            out=channels,
             classes=len(about["classes"]),
             vector=about["text"]["dimension"] if "text" in about else 0,
             **self._levels(sides),
@@ -127,7 +151,12 @@ class Folder(Recipe):
 
         return Model(
             process=process,
-            denoiser=Told(net, process, self.predict, sigma_data=self._scale(about)),
+            denoiser=Told(
+                Beside(net, channels) if paired else net,
+                process,
+                self.predict,
+                sigma_data=self._scale(about),
+            ),
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
@@ -259,7 +288,7 @@ class Told(Preconditioned):
 
 @dataclass(frozen=True, eq=False)
 class Flipped:
-    """A data set twice as long: after the images come their mirror images."""
+    """A data set twice as long: after the images come their mirror images, and their sources'."""
 
     source: Dataset
 
@@ -281,4 +310,8 @@ class Flipped:
         half = len(self.source)
         plain = self.source.batch([i % half for i in index])
         mirrored = torch.tensor([i >= half for i in index])[:, None, None, None]
-        return Batch(torch.where(mirrored, plain.x.flip(3), plain.x), plain.condition, plain.about)
+        condition = dict(plain.condition)
+        if SOURCE in condition:
+            x = condition[SOURCE]
+            condition[SOURCE] = torch.where(mirrored, x.flip(3), x)
+        return Batch(torch.where(mirrored, plain.x.flip(3), plain.x), condition, plain.about)
