@@ -1,4 +1,4 @@
-"""A network that sees another state beside its input, channel by channel."""
+"""Networks that are shown other states beside their own."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError
 
-from .embed import Condition
-
 
 class Beside(nn.Module):
-    """A network for pairs: its input and a source of the same size are joined by their channels.
+    """Runs a network on a state with its source beside it, as further channels.
 
-    As in image-to-image diffusion (Saharia et al. 2021, arXiv:2111.05826, section 2).
+    The condition ``source`` is joined to the state along dimension 1, the channels of images or the
+    numbers of vectors; all other conditions are those of the network, which is made for the
+    channels of both: ``Beside(unet("tiny", channels=2 * c, out=c))``.
+
+    Saharia et al., 2021, arXiv:2104.07636; Zhou et al., 2023, arXiv:2309.16948.
 
     Args:
-        net: takes the channels of the state and of the source together, such as
-            ``UNet(2 * channels, out=channels)``.
-        channels: of the source.
+        net: called as ``net(x, clock, **context)``.
     """
 
-    def __init__(self, net: nn.Module, channels: int) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        self.channels = channels
 
-    def encode(self, *, source: Tensor, **condition: Condition) -> dict[str, Any]:
-        """What `forward` takes: the source (B, channels, *space) and the context of the others."""
-        encode: Any = getattr(self.net, "encode", None)
-        others = encode(**condition) if condition and encode is not None else condition
-        return {"source": source, **others}
-
-    def forward(
-        self, x: Tensor, clock: Tensor, source: Tensor | None = None, **context: Any
-    ) -> Any:  # noqa: ANN401
-        """What the network makes of x (B, C, *space) and the source together.
+    def encode(self, **condition: Any) -> dict[str, Any]:  # noqa: ANN401
+        """The context: the source as it is, and what the network makes of the rest.
 
         Raises:
-            InputError: without a source, or for one of other channels, another size or number.
+            InputError: if there is no source.
         """
-        if source is None:
+        if "source" not in condition:
+            raise InputError("the network is shown a source beside each state, but none was given")
+        source = condition.pop("source")
+        encode = getattr(self.net, "encode", None)
+        rest = encode(**condition) if condition and encode is not None else condition
+        return {"source": source, **rest}
+
+    def forward(self, x: Tensor, clock: Tensor, source: Tensor, **context: Any) -> Tensor:  # noqa: ANN401
+        """Map x (B, C, ...), beside source (B, D, ...), to what the network says of both.
+
+        Raises:
+            InputError: if they agree in more or less than all but the channels.
+        """
+        if source.shape[:1] + source.shape[2:] != x.shape[:1] + x.shape[2:]:
             raise InputError(
-                "this network sees a source beside its input; give the condition 'source'"
+                f"a source of shape {tuple(source.shape)} does not lie beside a state of shape "
+                f"{tuple(x.shape)}"
             )
-        if source.shape != (len(x), self.channels, *x.shape[2:]):
-            raise InputError(
-                f"the states {tuple(x.shape)} need sources of shape "
-                f"{(len(x), self.channels, *x.shape[2:])}, but got {tuple(source.shape)}"
-            )
-        return self.net(torch.cat((x, source.to(x.dtype)), 1), clock, **context)
+        y: Tensor = self.net(torch.cat((x, source.to(x)), 1), clock, **context)
+        return y

@@ -161,7 +161,8 @@ def enlarged(x: Tensor, factor: int, way: Up = "bicubic") -> Tensor:
     size = [factor * side for side in x.shape[2:]]
     if way == "nearest":
         return F.interpolate(x, size, mode="nearest")
-    return F.interpolate(x, size, mode="bicubic").clamp(-1, 1)
+    # with antialias the kernel is that of Pillow (a = -0.5), which keeps ramps as they are
+    return F.interpolate(x, size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
 def _blur(x: Tensor, step: Degradation, streams: Streams) -> Tensor:

@@ -218,7 +218,6 @@ def _scale(
     path: Path, keys: Sequence[str], targets: Sequence[Header], sources: Sequence[Header]
 ) -> int:
     """By what all targets are larger than their sources."""
-
     first = targets[0].size[0] // sources[0].size[0]
     for key, (target, _), (source, _) in zip(keys, targets, sources, strict=True):
         scale = target[0] // source[0]

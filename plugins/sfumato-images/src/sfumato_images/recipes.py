@@ -152,7 +152,7 @@ class Folder(Recipe):
         return Model(
             process=process,
             denoiser=Told(
-                Beside(net, channels) if paired else net,
+                Beside(net) if paired else net,
                 process,
                 self.predict,
                 sigma_data=self._scale(about),
