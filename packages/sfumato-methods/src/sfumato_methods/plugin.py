@@ -17,6 +17,38 @@ _PROCESSES = {
     "cosine": ("cosine", "cosine alpha-bar", "Nichol & Dhariwal 2021, arXiv:2102.09672"),
     "edm": ("edm", "unit signal, sigma linear in time", "Karras et al. 2022, arXiv:2206.00364"),
 }
+_BRIDGES = {
+    "ddbm": (
+        "ddbm",
+        "denoising diffusion bridge to a paired source, variance preserving",
+        "Zhou et al. 2023, arXiv:2309.16948",
+    ),
+    "ddbm-ve": (
+        "ddbm_ve",
+        "denoising diffusion bridge to a paired source, variance exploding",
+        "Zhou et al. 2023, arXiv:2309.16948",
+    ),
+    "brownian-bridge": (
+        "brownian_bridge",
+        "Brownian motion pinned at the data and at a paired source",
+        "Li et al. 2022, arXiv:2205.07680",
+    ),
+    "interpolant": (
+        "interpolant",
+        "stochastic interpolant between the data and a paired source",
+        "Albergo et al. 2023, arXiv:2303.08797",
+    ),
+    "rddm": (
+        "rddm",
+        "the residual to a paired source, and noise beside it",
+        "Liu et al. 2024, arXiv:2308.13712",
+    ),
+    "transport": (
+        "Transport",
+        "straight line from data to a source of any law",
+        "Lipman et al. 2022, arXiv:2210.02747",
+    ),
+}
 _DPM = "Lu et al. 2022, arXiv:2206.00927"
 _DPMPP = "Lu et al. 2022, arXiv:2211.01095"
 _DEIS = "Zhang & Chen 2022, arXiv:2204.13902"
@@ -61,6 +93,16 @@ _SAMPLERS = {
     "dopri5": ("runge_kutta:Dopri5", "order 5, a step of its own for each item", _DOPRI),
 }
 _STOCHASTIC = {
+    "dbim": (
+        "dbim:DBIM",
+        "implicit bridge sampler, order 1 to 3, one call a step",
+        "Zheng et al. 2024, arXiv:2405.15885",
+    ),
+    "bridge-heun": (
+        "dbim:BridgeHeun",
+        "noise in the first part of each step, Heun in the rest, three calls",
+        "Zhou et al. 2023, arXiv:2309.16948",
+    ),
     "ersde": (
         "ersde:ERSDE",
         "extended reverse SDE, order 1 to 3, one call a step",
@@ -130,6 +172,10 @@ _GRIDS = {
         "shifted flow time down to a knee, then log-SNR: for few calls",
         "after Esser et al. 2024, arXiv:2403.03206",
     ),
+    "booted": (
+        "equal steps after a first one of a thousandth, for bridges",
+        "Zheng et al. 2024, arXiv:2405.15885",
+    ),
     "quadratic": ("equal steps in the root of time", "Song et al. 2020, arXiv:2010.02502"),
     "cosine": ("cosine of equal steps, for tokens", "Chang et al. 2022, arXiv:2202.04200"),
     "ays-sd": ("aligned for Stable Diffusion 1.5", "Sabour et al. 2024, arXiv:2404.14507"),
@@ -143,6 +189,9 @@ def sfumato_register(add: Callable[..., None]) -> None:
     """Announce the components of this package."""
     for name, (attr, summary, source) in _PROCESSES.items():
         target = f"sfumato_methods.gaussian:{attr}"
+        add("process", name, target, summary=summary, source=source)
+    for name, (attr, summary, source) in _BRIDGES.items():
+        target = f"sfumato_methods.bridges:{attr}"
         add("process", name, target, summary=summary, source=source)
     for name, (where, summary, source) in (_SAMPLERS | _STOCHASTIC).items():
         target = where if where.startswith("sfumato.") else f"sfumato_methods.solvers.{where}"

@@ -14,11 +14,20 @@ from __future__ import annotations
 from .book import checks_of, failures
 from .case import LAWS, Case, PluginCase, SolverCase
 from .decorator import checks
-from .targets import DiagonalMixture, Enumerated, Factorised, FullMixture, Target, Together
+from .targets import (
+    Corrupted,
+    DiagonalMixture,
+    Enumerated,
+    Factorised,
+    FullMixture,
+    Target,
+    Together,
+)
 
 __all__ = [
     "LAWS",
     "Case",
+    "Corrupted",
     "DiagonalMixture",
     "Enumerated",
     "Factorised",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+import torch
 from torch import Generator, Tensor
 
 from sfumato import Ancestral, InputError, Process, Sampler
 from sfumato.sampling import Denoise
-from sfumato.state import items
+from sfumato.state import items, select
 
 from .states import cast
 
@@ -57,11 +59,15 @@ class Case:
         x0: clean examples, at least two items, all different and of order 1. Keep them small (a
             dozen numbers in all): the statistical laws are tried on 10,000 copies. Floating values
             are taken to float64.
-        exact: exact denoiser of the data law, a function of (x, t). Point estimates are enough, but
-            only whole posteriors show that few-step sampling is right.
-        data: maps (n, generator) to n draws of the data law, all of one layout.
+        exact: exact denoiser of the data law, a function of (x, t); with a context a `Denoiser`,
+            which is given it. Point estimates are enough, but only whole posteriors show that
+            few-step sampling is right.
+        data: maps (n, generator) to n draws of the data law, all of one layout; with a context
+            draw i belongs to that of item i modulo the number of items.
         samplers: samplers to try on the process.
         frames: whether the process takes a time for each frame, (B, F).
+        context: what the process is pinned to, by name, for every item of `x0`; it goes wherever
+            the items go. The process of the case is the pinned one.
         name: begins the ids; by default the process without its numbers.
         laws: version of the laws to hold it to.
         expected_failures: number of a check ("C15") to the reason why it cannot hold here.
@@ -76,6 +82,7 @@ class Case:
     data: Callable[[int, Generator], Any] | None = None
     samplers: Sequence[Sampler] = (Ancestral(),)
     frames: bool = True
+    context: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     laws: int = LAWS
     expected_failures: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +93,26 @@ class Case:
             raise InputError("a Case needs at least two example items, to tell them apart")
         object.__setattr__(self, "x0", cast(self.x0))
         object.__setattr__(self, "name", self.name or _short(self.process))
+        self._pin({name: cast(value) for name, value in self.context.items()})
+
+    def _pin(self, context: Mapping[str, Any]) -> None:
+        if context:
+            object.__setattr__(self, "context", context)
+            object.__setattr__(self, "process", self.process.given(**context))
+            if self.exact is not None:
+                denoiser: Any = self.exact
+                object.__setattr__(self, "exact", denoiser.given(**context))
+
+    def among(self, index: Tensor) -> Self:
+        """The case of the items at `index` (long, repeats allowed), each with its context."""
+        case = copy.copy(self)
+        object.__setattr__(case, "x0", select(self.x0, index))
+        case._pin({name: select(value, index) for name, value in self.context.items()})
+        return case
+
+    def copies(self, count: int) -> Self:
+        """The case of all items over and over: item b of copy r stands at r B + b."""
+        return self.among(torch.arange(items(self.x0)).repeat(count))
 
 
 def _short(process: Process) -> str:

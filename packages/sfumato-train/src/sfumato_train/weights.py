@@ -120,10 +120,12 @@ def named(name: str) -> Weight:
 def matching(denoiser: Denoiser) -> Weight:
     """The weight that gives a `Preconditioned` network the loss of what it predicts.
 
-    For a score network that is `eps` (see `score`); for a denoiser of any other class `x0`.
+    For a score network that is `eps` (see `score`); for a denoiser of any other class its own
+    method `weight(process, t)`, or `x0` if it has none.
     """
     if not isinstance(denoiser, Preconditioned):
-        return x0
+        own: Weight = getattr(denoiser, "weight", x0)
+        return own
     if denoiser.predict == "edm":
         return partial(edm, sigma_data=denoiser.sigma_data)
     return named("eps" if denoiser.predict == "score" else denoiser.predict)

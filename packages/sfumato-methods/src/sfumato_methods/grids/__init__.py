@@ -8,12 +8,13 @@ tensor alone.
 from __future__ import annotations
 
 from .ays import align, klub
-from .fixed import cosine, explicit, karras, logsnr, pyramid, quadratic, uniform
+from .fixed import booted, cosine, explicit, karras, logsnr, pyramid, quadratic, uniform
 from .ld3 import learn, mean_square
 from .levels import Levels, Retimed, ays_sd, ays_sdxl, ays_svd
 from .twofold import twofold
 
 __all__ = [
-    "Levels", "Retimed", "align", "ays_sd", "ays_sdxl", "ays_svd", "cosine", "explicit", "karras",
-    "klub", "learn", "logsnr", "mean_square", "pyramid", "quadratic", "twofold", "uniform",
+    "Levels", "Retimed", "align", "ays_sd", "ays_sdxl", "ays_svd", "booted", "cosine", "explicit",
+    "karras", "klub", "learn", "logsnr", "mean_square", "pyramid", "quadratic", "twofold",
+    "uniform",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from sfumato import Can, InputError, Process, Unsupported
 from sfumato.process import check_time
 
 __all__ = [
-    "affine", "at_levels", "cosine", "counted", "explicit", "karras", "logsnr", "pyramid",
+    "affine", "at_levels", "booted", "cosine", "counted", "explicit", "karras", "logsnr", "pyramid",
     "quadratic", "span", "uniform",
 ]  # fmt: skip
 
@@ -36,6 +36,25 @@ def quadratic(process: Process, steps: int) -> Tensor:
     Song et al. 2020, arXiv:2010.02502, section D.2.
     """
     return uniform(process, steps).square()
+
+
+def booted(process: Process, steps: int, lag: float = 1e-3, rho: float = 1.0) -> Tensor:
+    """One step from 1 to 1 - lag, then steps to 0 that are equal in t^(1/rho): (steps + 1,).
+
+    A pinned process has to draw its noise on the way from the source: after a short first step the
+    denoiser is asked again with that noise in view. rho = 1 as by Zheng et al. 2024,
+    arXiv:2405.15885, appendix C; 7, short steps near the data, by Zhou et al. 2023,
+    arXiv:2309.16948. One step alone goes to 0 at once.
+
+    Raises:
+        InputError: for a lag outside (0, 1), or a rho below 1.
+    """
+    if not (0 < lag < 1 and rho >= 1):
+        raise InputError(f"booted takes 0 < lag < 1 and rho >= 1, not lag={lag} and rho={rho}")
+    if counted(steps) == 1:
+        return uniform(process, 1)
+    rest = (1 - lag) * torch.linspace(1, 0, steps, dtype=torch.float64) ** rho
+    return torch.cat([torch.ones(1, dtype=torch.float64), rest])
 
 
 def cosine(process: Process, steps: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .churn import ChurnHeun, RestartHeun
+from .dbim import DBIM, BridgeHeun
 from .ddim import DDIM
 from .deis import IPNDM, RhoAB, TimeAB
 from .dmcmc import LangevinGibbs
@@ -22,8 +23,9 @@ from .thresholding import Thresholded
 from .unipc import UniPC
 
 __all__ = [
-    "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "ChurnHeun", "DPMSolver", "DPMSolverAdaptive",
-    "DPMSolverPP", "Dopri5", "EVODiff", "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB",
-    "Heun", "LangevinGibbs", "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB", "RhoRK",
-    "SDEDPMSolverPP", "Thresholded", "TimeAB", "UniPC", "singlestep_grid", "singlestep_orders",
+    "DBIM", "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "BridgeHeun", "ChurnHeun", "DPMSolver",
+    "DPMSolverAdaptive", "DPMSolverPP", "Dopri5", "EVODiff", "EVODiffRelease", "Euler",
+    "EulerMaruyama", "ExponentialAB", "Heun", "LangevinGibbs", "PredictorCorrector", "RestartHeun",
+    "Rex", "RexSDE", "RhoAB", "RhoRK", "SDEDPMSolverPP", "Thresholded", "TimeAB", "UniPC",
+    "singlestep_grid", "singlestep_orders",
 ]  # fmt: skip

@@ -159,6 +159,10 @@ class ExponentialAB(Combination):
         return self.order
 
     def plan(self, process: Any, grid: Any) -> Sequence[Any]:
+        return rows(grid, *self.columns(process, grid))
+
+    def columns(self, process: Any, grid: Tensor) -> list[Tensor]:
+        """The columns of the plan: what the last states weigh, then the last posterior means."""
         keep, data = exponential(process, grid)
         steps = half_logsnr(process, grid)
         depth = steps.depth(self.order - 1)
@@ -167,8 +171,8 @@ class ExponentialAB(Combination):
         depth = bounded(depth, powers, nodes, self.bound)
         weights = corrections(powers, nodes, depth)
         if self.predict == "noise":
-            return rows(grid, *noise_columns(process, grid, keep, data, weights))
-        return rows(grid, keep, data + weights[0], *weights[1:])
+            return noise_columns(process, grid, keep, data, weights)
+        return [keep, data + weights[0], *weights[1:]]
 
 
 def front(process: Any, grid: Tensor, h: Tensor, predict: Predict) -> Tensor:

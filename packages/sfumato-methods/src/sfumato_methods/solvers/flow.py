@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from sfumato import Can, Frame, Multistep, Process, expand
+from sfumato import Can, Fields, Frame, Multistep, Process, expand
 from sfumato.process import by_step
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
 from sfumato.state import Time, axpy, where
 
-__all__ = ["Euler", "Heun"]
+__all__ = ["Euler", "Heun", "Trapezoid"]
 
 
 def _lengths(grid: Any) -> Sequence[Any]:
@@ -64,7 +65,10 @@ def _move(dt: Any, end: Any, x: Any, velocity: Any, q: Any) -> Any:
 
     At t = 0 the velocity has no value, so it must not reach what lands or rests there.
     """
-    after = axpy(dt, velocity, x)
+    if isinstance(dt, Mapping):  # field by field: then each is rounded as it is alone
+        after = Fields({k: axpy(dt[k], velocity[k], x[k]) for k in x})
+    else:
+        after = axpy(dt, velocity, x)
     if end is None:
         return after
     lands, rests = end
@@ -94,6 +98,32 @@ class Euler(Multistep):
         return _move(dt, end, x, process.velocity(q, x, t, coefficients), q)
 
 
+class Trapezoid:
+    """Heun steps along a grid, planned once; one ends at t = 0 after one call, with the mean.
+
+    Args:
+        process: needs VELOCITY.
+        grid: as for a sampler.
+    """
+
+    def __init__(self, process: Process, grid: Time) -> None:
+        self._process, self._clocks = process, times(grid)
+        self._rows = _velocities(process, grid)
+        self._lengths, self._landings = _lengths(grid), _landings(grid)
+
+    def step(self, i: int, denoiser: Denoise, x: Any) -> tuple[Any, Any]:
+        """(posterior at the start, state at the end) of step i."""
+        process, (t, s), rows = self._process, self._clocks[i : i + 2], self._rows
+        dt, end = self._lengths[i], self._landings[i]
+        q = denoiser(x, t)
+        if end is True:
+            return q, q.mean
+        here = process.velocity(q, x, t, rows[i])
+        guess = _move(dt, end, x, here, q)
+        there = process.velocity(denoiser(guess, s), guess, s, rows[i + 1])
+        return q, _move(dt, end, x, (here + there) * 0.5, q)
+
+
 @dataclass(frozen=True)
 class Heun:
     """The trapezoidal rule on the probability flow: two network calls a step, second order.
@@ -109,15 +139,7 @@ class Heun:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """Predict with Euler, correct with the mean of both velocities."""
-        clocks, rows = times(grid), _velocities(process, grid)
-        lengths, landings = _lengths(grid), _landings(grid)
-        for i, (dt, end) in enumerate(zip(lengths, landings, strict=True)):
-            t, s = clocks[i], clocks[i + 1]
-            q = denoiser(x, t)
-            if end is True:
-                x = yield Frame(t, s, x, q, q.mean)
-                continue
-            here = process.velocity(q, x, t, rows[i])
-            guess = _move(dt, end, x, here, q)
-            there = process.velocity(denoiser(guess, s), guess, s, rows[i + 1])
-            x = yield Frame(t, s, x, q, _move(dt, end, x, (here + there) * 0.5, q))
+        clocks, walk = times(grid), Trapezoid(process, grid)
+        for i, (t, s) in enumerate(pairwise(clocks)):
+            q, after = walk.step(i, denoiser, x)
+            x = yield Frame(t, s, x, q, after)

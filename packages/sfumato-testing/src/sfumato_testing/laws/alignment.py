@@ -74,7 +74,7 @@ def _permuted(case: Case) -> None:
         want = select(_apply(case, name, x0, t, s, streams, x), order)
         streams = Streams.derive(1, "C6", order.tolist())
         back = (select(x0, order), t[order], s[order], streams, select(x, order))
-        error = gap(_apply(case, name, *back), want)
+        error = gap(_apply(case.among(order), name, *back), want)
         assert error < _CLOSE, f"C6 {name}: permuted items differ by {error:.2g}"
 
 
@@ -108,8 +108,8 @@ def C7_reproducible(case: Case) -> None:
     by one: the first, a middle and the last item of a batch of 64 are drawn again alone, bit for
     bit with shared times and to 1e-12 with a time for each item. False alarms: none.
     """
-    process, index = case.process, torch.arange(64) % items(case.x0)
-    x0 = select(case.x0, index)
+    case = case.among(torch.arange(64) % items(case.x0))
+    process, x0 = case.process, case.x0
     t, s = shared(0.8), shared(0.3)
     x = process.marginal(x0, t).sample(Streams.derive(1, "C7 x", range(64)))
     for name, operation in operations(process, x0, x, t, s).items():
@@ -118,36 +118,37 @@ def C7_reproducible(case: Case) -> None:
         batch = operation(Streams.derive(1, "C7", range(64)))
         for i in (0, 37, 63):
             one = torch.tensor([i])
-            again = operations(process, select(x0, one), select(x, one), t, s)[name]
+            own = case.among(one)
+            again = operations(own.process, own.x0, select(x, one), t, s)[name]
             single = again(Streams.derive(1, "C7", [i]))
             assert same(single, select(batch, one)), (
                 f"C7 {name}: item {i} alone differs from itself in a batch of 64"
             )
     for sampler in case.samplers:
-        _trajectories(case, sampler, x0)
+        _trajectories(case, sampler)
 
 
-def _trajectories(case: Case, sampler: Any, x0: Any) -> None:
+def _trajectories(case: Case, sampler: Any) -> None:
     grid = uniform(6)
     ragged = torch.stack([grid**p for p in (1.0, 2.0)], 1)[:, torch.arange(64) % 2]
 
-    def draw(x: Any, times: Tensor, numbers: range | list[int]) -> Any:
+    def draw(case: Case, times: Tensor, numbers: range | list[int]) -> Any:
         return sample(
             case.process,
             blurry(case.process),
-            x,
+            case.x0,
             sampler=sampler,
             grid=times,
             generator=Streams.derive(1, "C7", numbers),
         )
 
     for kind, times, limit in (("shared", grid, 0.0), ("item", ragged, 1e-12)):
-        batch = draw(x0, times, range(64))
-        assert same(batch, draw(x0, times, range(64))), f"C7 {sampler}: a second run differs"
+        batch = draw(case, times, range(64))
+        assert same(batch, draw(case, times, range(64))), f"C7 {sampler}: a second run differs"
         for i in (0, 37, 63):
             one = torch.tensor([i])
             own = times if times.ndim == 1 else times[:, one]
-            single, whole = draw(select(x0, one), own, [i]), select(batch, one)
+            single, whole = draw(case.among(one), own, [i]), select(batch, one)
             assert same(single, whole) or gap(single, whole) < limit, (
                 f"C7 {sampler}, {kind} times: item {i} alone differs from itself in a batch of 64 "
                 f"by {gap(single, whole):.2g}"

@@ -11,7 +11,7 @@ from sfumato.state import expand, where
 
 from ..book import law
 from ..case import Case
-from ..states import gap, half, lookup, patterns, repeat, same, stack, still, tensors
+from ..states import gap, half, lookup, patterns, same, stack, still, tensors
 from ..statistics import compare
 from ..toys import blurry, operations, shared, stubborn, uniform
 
@@ -78,7 +78,8 @@ def _check_clock(clock: Any, end: float) -> None:
 
 
 def _keeps_to_marginal(case: Case, sampler: Any) -> None:
-    process, x0 = case.process, repeat(case.x0, _COPIES)
+    case = case.copies(_COPIES)
+    process, x0 = case.process, case.x0
     generator = derive(1, "C3 law", case.name)
     x = process.prior(x0).sample(generator)
     frames = run(sampler, process, stubborn(process, x0), x, uniform(_STEPS), generator)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sfumato import Can, Known, run
 from sfumato.random import derive
-from sfumato.state import apply, items, select
+from sfumato.state import apply
 
 from ..book import law
 from ..case import Case, SolverCase
@@ -111,12 +111,11 @@ def C18_interleaved(case: Case) -> None:
 
     They differ in their items and their grids. False alarms: none.
     """
-    process, count = case.process, items(case.x0)
-    runs = [(select(case.x0, torch.arange(n)), uniform(steps)) for n, steps in ((count, 5), (1, 4))]
+    runs = [(case, uniform(5)), (case.among(torch.arange(1)), uniform(4))]
 
-    def start(sampler: Any, x0: Any, grid: Tensor) -> Any:
-        generator = derive(1, "C18", len(grid))
-        x = process.prior(x0).sample(generator)
+    def start(sampler: Any, case: Case, grid: Tensor) -> Any:
+        process, generator = case.process, derive(1, "C18", len(grid))
+        x = process.prior(case.x0).sample(generator)
         return run(sampler, process, blurry(process), x, grid, generator)
 
     for sampler in case.samplers:

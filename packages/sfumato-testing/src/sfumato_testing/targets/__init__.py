@@ -7,7 +7,16 @@ processes by their contract alone: alpha and sigma, or the density of their marg
 from __future__ import annotations
 
 from .base import Target
+from .corrupted import Corrupted
 from .finite import Enumerated, Factorised, Together
 from .gaussian import DiagonalMixture, FullMixture
 
-__all__ = ["DiagonalMixture", "Enumerated", "Factorised", "FullMixture", "Target", "Together"]
+__all__ = [
+    "Corrupted",
+    "DiagonalMixture",
+    "Enumerated",
+    "Factorised",
+    "FullMixture",
+    "Target",
+    "Together",
+]
