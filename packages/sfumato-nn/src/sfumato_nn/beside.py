@@ -29,25 +29,26 @@ class Beside(nn.Module):
         super().__init__()
         self.net = net
 
-    def encode(self, **condition: Any) -> dict[str, Any]:  # noqa: ANN401
-        """The context: the source as it is, and what the network makes of the rest.
-
-        Raises:
-            InputError: if there is no source.
-        """
-        if "source" not in condition:
-            raise InputError("the network is shown a source beside each state, but none was given")
-        source = condition.pop("source")
+    def encode(self, source: Tensor | None = None, **condition: Any) -> dict[str, Any]:  # noqa: ANN401
+        """The context: the source as it is, and what the network makes of the rest."""
         encode = getattr(self.net, "encode", None)
         rest = encode(**condition) if condition and encode is not None else condition
         return {"source": source, **rest}
 
-    def forward(self, x: Tensor, clock: Tensor, source: Tensor, **context: Any) -> Tensor:  # noqa: ANN401
+    def forward(
+        self,
+        x: Tensor,
+        clock: Tensor,
+        source: Tensor | None = None,
+        **context: Any,  # noqa: ANN401
+    ) -> Tensor:
         """Map x (B, C, ...), beside source (B, D, ...), to what the network says of both.
 
         Raises:
-            InputError: if they agree in more or less than all but the channels.
+            InputError: if there is no source, or they differ in more than the channels.
         """
+        if source is None:
+            raise InputError("the network is shown a source beside each state, but none was given")
         if source.shape[:1] + source.shape[2:] != x.shape[:1] + x.shape[2:]:
             raise InputError(
                 f"a source of shape {tuple(source.shape)} does not lie beside a state of shape "
