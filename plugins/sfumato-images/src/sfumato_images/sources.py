@@ -84,8 +84,12 @@ def read(
             suffix; see `data.read`, `pairs.read` and `degrading.parse`.
     """
     cut = "patch" in options  # the size is that of patches, to which pictures are not brought
-    fitting = {name: None if cut else options.get(name) for name in ("size", "buckets")}
-    fitting |= {"fit": options.get("fit", "cut"), "channels": about["channels"]}
+    fitting: dict[str, Any] = {
+        "size": None if cut else options.get("size"),
+        "buckets": None if cut else options.get("buckets"),
+        "fit": options.get("fit", "cut"),
+        "channels": about["channels"],
+    }
     smaller = about[SOURCE]["scale"] if degrade is None else 1
     origin: Dataset
     if pairs.holds(path):
