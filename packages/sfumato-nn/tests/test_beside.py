@@ -1,39 +1,50 @@
-"""Networks that are shown a source beside their input."""
+"""A network that is shown a source beside its state."""
+
+from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from sfumato import InputError
 from sfumato_nn.beside import Beside
-from sfumato_nn.dit import DiT
-from sfumato_nn.unet import UNet
+from sfumato_nn.sizes import unet
 
 
-def nets():
-    return [
-        Beside(UNet(3, out=2, widths=(8, 16), blocks=1, classes=3)),
-        Beside(DiT(3, out=2, width=24, depth=1, heads=2, classes=3)),
-    ]
+class Split(nn.Module):
+    """Says how the two halves of its input differ."""
+
+    def forward(self, x, clock, **context):
+        a, b = x.chunk(2, 1)
+        return a - 2 * b
 
 
-@pytest.mark.parametrize("kind", [0, 1], ids=["unet", "dit"])
-def test_the_source_is_further_channels_of_the_input(kind, noise, awake):
-    net = awake(nets()[kind])
-    x, source, clock = noise(2, 2, 6, 6), noise(2, 1, 6, 6, seed=1), torch.zeros(2)
+def test_the_source_stands_behind_the_state():
+    net, x, source = Beside(Split()), torch.ones(2, 3, 4), torch.full((2, 3, 4), 0.25).double()
+    context = net.encode(source=source)
+    assert torch.equal(net(x, torch.zeros(2), **context), x / 2)
+
+
+def test_other_conditions_are_those_of_the_network():
+    net = Beside(unet("tiny", channels=2, out=1, blocks=1, classes=3))
+    x, source = torch.randn(2, 1, 8, 8), torch.randn(2, 1, 8, 8)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.05)
     label = torch.tensor([0, 2])
-    y = net(x, clock, **net.encode(source=source, label=label))
-    inner = net.net(torch.cat([x, source], 1), clock, **net.net.encode(label=label))
-    assert y.shape == x.shape and torch.equal(y, inner)
-    assert torch.equal(net(x, clock, **net.encode(source=source)), net(x, clock, source))
-    assert not torch.allclose(y, net(x, clock, **net.encode(source=source.flip(0), label=label)))
+    context = net.encode(source=source, label=label)
+    assert set(context) == {"source", "context"}
+    told = net(x, torch.zeros(2), **context)
+    assert told.shape == x.shape
+    assert not torch.equal(told, net(x, torch.zeros(2), **net.encode(source=source)))
+    assert not torch.equal(told, net(x, torch.zeros(2), **net.encode(source=x, label=label)))
 
 
-def test_it_does_not_go_without_a_source_or_with_another_size(noise):
-    net, x = nets()[0], noise(2, 2, 6, 6)
+def test_a_source_that_is_missing_or_does_not_fit_is_told():
+    net, x = Beside(Split()), torch.ones(2, 3, 4)
     with pytest.raises(InputError, match="none was given"):
-        net(x, torch.zeros(2), **net.encode(label=torch.tensor([0, 1])))
+        net.encode(label=torch.tensor([1, 2]))
     with pytest.raises(InputError, match="none was given"):
         net(x, torch.zeros(2))
-    for shape in ((2, 1, 6, 5), (1, 1, 6, 6)):
+    for wrong in (x[:1], x[..., :2]):
         with pytest.raises(InputError, match="does not lie beside"):
-            net(x, torch.zeros(2), noise(*shape))
+            net(x, torch.zeros(2), source=wrong)

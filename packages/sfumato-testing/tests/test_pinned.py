@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from sfumato_methods.bridges import (
     Doob,
     Level,
     Missing,
+    OneSided,
     Pinned,
     Shares,
     Sine,
@@ -25,9 +27,17 @@ from sfumato_methods.bridges import (
     interpolant,
     rddm,
 )
-from sfumato_methods.gaussian import EDM, VP
-from sfumato_methods.solvers import DBIM, BridgeHeun
-from sfumato_testing import Case, Corrupted, DiagonalMixture, checks, failures
+from sfumato_methods.gaussian import EDM, VP, Gaussian
+from sfumato_methods.solvers import DBIM, BridgeHeun, Heun
+from sfumato_testing import (
+    Case,
+    Corrupted,
+    DiagonalMixture,
+    FullMixture,
+    SolverCase,
+    checks,
+    failures,
+)
 
 X0 = torch.tensor([[0.5, -1.2, 0.3], [-0.7, 0.1, 1.5]], dtype=torch.float64)
 SOURCE = torch.tensor([[-0.4, 0.9, 1.1], [0.6, -0.3, -1.3]], dtype=torch.float64)
@@ -73,6 +83,7 @@ LOOSE = {"C12": "what x_t tells about x_0 beside x_s is lost: no Markov chain, a
     paired(ddbm(), MODES, name="ddbm-mixture"),
     paired(ddbm(), MODES, 0.8, name="ddbm-coupled"),
     Case(Transport(), X0, context={"source": SOURCE}, name="transport"),
+    Case(Gaussian(OneSided()), X0, exact=DATA.denoiser(Gaussian(OneSided())), data=DATA.sample),
 )
 def test_pinned(case, check):
     check(case)
@@ -92,6 +103,52 @@ PLACES = Padded(torch.linspace(-1, 1.2, 12, dtype=torch.float64).reshape(2, 3, 2
     )
 )
 def test_padded(case, check):
+    check(case)
+
+
+class PinnedFlow:
+    """A correlated normal whose sources tell nothing, with its flow around them."""
+
+    law = FullMixture(
+        torch.tensor([[0.5, -1.0]]), torch.tensor([[[0.6, 0.3], [0.3, 0.4]]], dtype=torch.float64)
+    )
+    source = torch.linspace(-2, 2, 512, dtype=torch.float64).reshape(256, 2)
+
+    def sample(self, n, generator):
+        return self.law.sample(n, generator)
+
+    def denoiser(self, process):
+        return Corrupted(self.law).denoiser(process).given(source=self.source)
+
+    def flow(self, process, x, t, s):
+        before, after = (process.shares(u).source for u in (t, s))
+        around = SimpleNamespace(
+            alpha=lambda u: process.shares(u).data, sigma=lambda u: process.shares(u).noise
+        )
+        moved = self.law.flow(around, x - before * self.source, t, s)
+        return moved + after * self.source
+
+
+@checks(
+    *(
+        SolverCase(
+            DBIM(order=order),
+            order,
+            process.given(source=PinnedFlow.source),
+            PinnedFlow(),
+            (0.7, 0.3),
+            halvings=12 if order > 2 else 0,
+            name=f"{name}-{order}",
+        )
+        for name, process in (("ddbm", ddbm()), ("interpolant", interpolant()))
+        for order in (1, 2, 3)
+    ),
+    *(
+        SolverCase(Heun(), 2, p.given(source=PinnedFlow.source), PinnedFlow(), (0.7, 0.3), name=n)
+        for n, p in (("ddbm-heun", ddbm()), ("rddm-heun", rddm()))
+    ),
+)
+def test_orders(case, check):
     check(case)
 
 

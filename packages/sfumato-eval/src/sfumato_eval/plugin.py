@@ -18,6 +18,16 @@ def sfumato_register(add: Add) -> None:
             "Yu 2025, arXiv:2512.07201",
         ),
         (
+            "dbim",
+            "Diffusion Bridge Implicit Models",
+            "Zheng, He, Chen, Bao & Zhu 2024, arXiv:2405.15885",
+        ),
+        (
+            "ddbm",
+            "Denoising Diffusion Bridge Models",
+            "Zhou, Lou, Khanna & Ermon 2023, arXiv:2309.16948",
+        ),
+        (
             "deis",
             "Fast Sampling of Diffusion Models with Exponential Integrator",
             "Zhang & Chen 2022, arXiv:2204.13902",
@@ -53,6 +63,11 @@ def sfumato_register(add: Add) -> None:
             "overview",
             "An overview of diffusion models for generative artificial intelligence",
             "Gallon, Jentzen & von Wurstemberger 2024, arXiv:2412.01371",
+        ),
+        (
+            "rddm",
+            "Residual Denoising Diffusion Models",
+            "Liu, Wang, Fan, Wang, Tang & Qu 2024, arXiv:2308.13712",
         ),
         (
             "rex",

@@ -173,7 +173,7 @@ _GRIDS = {
         "after Esser et al. 2024, arXiv:2403.03206",
     ),
     "booted": (
-        "equal steps after a first one of a thousandth, for bridges",
+        "a short first step, then equal ones in t^(2/3), for bridges",
         "Zheng et al. 2024, arXiv:2405.15885",
     ),
     "quadratic": ("equal steps in the root of time", "Song et al. 2020, arXiv:2010.02502"),

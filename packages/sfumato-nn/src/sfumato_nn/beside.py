@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError
 
+_NONE = "the network is shown a source beside each state, but none was given"
+
 
 class Beside(nn.Module):
     """Runs a network on a state with its source beside it, as further channels.
@@ -29,8 +31,15 @@ class Beside(nn.Module):
         super().__init__()
         self.net = net
 
-    def encode(self, source: Tensor | None = None, **condition: Any) -> dict[str, Any]:  # noqa: ANN401
-        """The context: the source as it is, and what the network makes of the rest."""
+    def encode(self, **condition: Any) -> dict[str, Any]:  # noqa: ANN401
+        """The context: the source as it is, and what the network makes of the rest.
+
+        Raises:
+            InputError: if there is no source.
+        """
+        if "source" not in condition:
+            raise InputError(_NONE)
+        source = condition.pop("source")
         encode = getattr(self.net, "encode", None)
         rest = encode(**condition) if condition and encode is not None else condition
         return {"source": source, **rest}
@@ -47,8 +56,8 @@ class Beside(nn.Module):
         Raises:
             InputError: if there is no source, or they differ in more than the channels.
         """
-        if source is None:
-            raise InputError("the network is shown a source beside each state, but none was given")
+        if source is None:  # nothing at all was asked for, so that there was nothing to encode
+            raise InputError(_NONE)
         if source.shape[:1] + source.shape[2:] != x.shape[:1] + x.shape[2:]:
             raise InputError(
                 f"a source of shape {tuple(source.shape)} does not lie beside a state of shape "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .checkpoint import Keep as Keep
+    from .coupled import Coupled as Coupled
     from .drawing import draw as draw
     from .ema import EMA as EMA
     from .loop import Diverged as Diverged
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "checkpoint": ("Keep",),
+    "coupled": ("Coupled",),
     "drawing": ("draw",),
     "ema": ("EMA",),
     "loop": ("Diverged", "Watch", "fit"),
@@ -42,8 +44,8 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "EMA", "Denoising", "Diverged", "Keep", "Loss", "Objective", "Recipe", "Run", "Settings",
-    "Training", "Watch", "draw", "evaluate", "fit", "open_run", "parse_words", "start",
+    "EMA", "Coupled", "Denoising", "Diverged", "Keep", "Loss", "Objective", "Recipe", "Run",
+    "Settings", "Training", "Watch", "draw", "evaluate", "fit", "open_run", "parse_words", "start",
 ]  # fmt: skip
 
 

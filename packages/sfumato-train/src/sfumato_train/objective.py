@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from sfumato import Batch, Codec, Denoiser, InputError, Maybe, Process, random, state
+from sfumato import Batch, Codec, Denoiser, InputError, Maybe, Noised, Process, random, state
 
 from . import times, weights
 from .pinning import lasting, pinned, spaced
@@ -106,6 +106,10 @@ class Denoising(Objective):
     def players(self) -> dict[str, nn.Module]:
         return {"denoiser": nn.ModuleDict({"denoiser": self.denoiser, "process": self.process})}
 
+    def noised(self, process: Process, x0: Any, t: Any, generator: Generator) -> Noised:
+        """The noisy states that the denoiser is trained on, and what it has to learn from them."""
+        return process.draw(x0, t, generator)
+
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
         x0 = batch.x
         if self.codec is not None:
@@ -114,7 +118,7 @@ class Denoising(Objective):
         condition = spaced(self.process, batch.condition, self.codec, generator)
         process, denoiser = pinned(self.process, condition), self.denoiser
         t = self.times(process, stratified(state.items(x0), generator))
-        x, target = process.draw(x0, t, generator)
+        x, target = self.noised(process, x0, t, generator)
         if condition:
             kept = {name: condition.pop(name) for name in lasting(process, condition)}
             denoiser = denoiser.given(**kept, **drop(condition, self.dropout, generator))

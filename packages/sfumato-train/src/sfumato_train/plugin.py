@@ -20,6 +20,13 @@ def sfumato_register(add: Add) -> None:
     )
     add(
         "objective",
+        "coupled",
+        "sfumato_train.coupled:Coupled",
+        summary="denoising with sources, or noise, matched to the items by optimal transport",
+        source="Pooladian et al. 2023, arXiv:2304.14772; Tong et al. 2023, arXiv:2302.00482",
+    )
+    add(
+        "objective",
         "autoencoding",
         "sfumato_train.coding:Autoencoding",
         summary="reconstruction by a codec that is learned, on demand with features and a critic",

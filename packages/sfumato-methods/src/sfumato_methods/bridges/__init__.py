@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .denoisers import Bridging
+from .couplings import Coupling, Sinkhorn, assignment, costs
+from .denoisers import Blind, Bridging, Residuals
+from .onesided import OneSided
 from .paths import (
     Arch,
     Curve,
@@ -20,6 +22,7 @@ from .paths import (
 )
 from .process import (
     Pinned,
+    ResidualDiffusion,
     Restored,
     Sourced,
     Transport,
@@ -29,9 +32,12 @@ from .process import (
     interpolant,
     rddm,
 )
+from .reflow import rectified, straightness
 
 __all__ = [
-    "Arch", "Bridging", "Curve", "Doob", "Level", "Missing", "Path", "Pinned", "Residual", "Rest",
-    "Restored", "Rise", "Root", "Shares", "Sine", "Sourced", "Straight", "Transport",
-    "brownian_bridge", "ddbm", "ddbm_ve", "interpolant", "rddm",
+    "Arch", "Blind", "Bridging", "Coupling", "Curve", "Doob", "Level", "Missing", "OneSided",
+    "Path", "Pinned", "Residual", "ResidualDiffusion", "Residuals", "Rest", "Restored", "Rise",
+    "Root", "Shares", "Sine", "Sinkhorn", "Sourced", "Straight", "Transport", "assignment",
+    "brownian_bridge", "costs", "ddbm", "ddbm_ve", "interpolant", "rddm", "rectified",
+    "straightness",
 ]  # fmt: skip

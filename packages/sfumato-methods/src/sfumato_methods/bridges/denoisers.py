@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from sfumato import Dirac, InputError, Process
+from sfumato import Denoiser, Dirac, InputError, Posterior, Process
 from sfumato.denoiser import NetworkDenoiser
 from sfumato.process import CLOCK_LIMIT
 from sfumato.state import Time, expand, leaf, to
 
-from .process import Pinned
+from .process import Pinned, ResidualDiffusion, Restored
 
-__all__ = ["Bridging"]
+__all__ = ["Blind", "Bridging", "Residuals"]
 
 
 class Bridging(NetworkDenoiser):
@@ -85,3 +86,89 @@ class Bridging(NetworkDenoiser):
         """1/c_out^2: the loss of what the network predicts; bounded where c_out is 0."""
         _, _, gain = self._coefficients(t)
         return gain.clamp_min(self.sigma_data * math.exp(-CLOCK_LIMIT)).square().reciprocal()
+
+
+class Blind(Denoiser):
+    """A denoiser that is not told the source: what it learns moves one law to another.
+
+    Args:
+        denoiser: takes all conditions but `source`.
+    """
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def given(self, **condition: Any) -> Self:
+        condition.pop("source", None)
+        view = copy.copy(self)
+        view._modules = dict(self._modules)  # the copy shares this dictionary
+        view.denoiser = self.denoiser.given(**condition) if condition else self.denoiser
+        return view
+
+    def forward(self, x: Any, t: Time) -> Posterior:
+        posterior: Posterior = self.denoiser(x, t)
+        return posterior
+
+
+class Residuals(NetworkDenoiser):
+    """A network that predicts the residual, the noise, or both, for `ResidualDiffusion`.
+
+    With A, B the coefficients of x_t = x_0 + A res + B eps and F the output, the clean state is
+
+    - res: source - F.
+    - eps: (x - A source - B F)/(1 - A); the source itself where A = 1, as F then tells nothing.
+    - both, F = (res, eps) along dimension 1: x - A res - B eps, together with res (`Restored`).
+
+    (Liu et al. 2024, arXiv:2308.13712, section 3.) The network is told A and B apart, so that both
+    may follow other schedules after training: B by the clock of the process, A by one more channel
+    of the state.
+
+    Args:
+        net: called as `net(x, clock, **context)`, x with one channel more than the state.
+        process: residual diffusion.
+        predict: what the network returns.
+        autocast: dtype for the network's own arithmetic (None: that of its weights).
+
+    Raises:
+        InputError: for another prediction.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        process: ResidualDiffusion,
+        predict: Literal["res", "eps", "both"] = "res",
+        *,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(net, process, autocast=autocast)
+        if predict not in ("res", "eps", "both"):
+            raise InputError(f"Residuals predict res, eps or both, not {predict!r}")
+        self.path = process.path
+        self.predict = predict
+        self._source: Any = None
+
+    def given(self, **condition: Any) -> Self:
+        view = super().given(**condition)
+        view._source = condition.get("source")
+        return view
+
+    def forward(self, x: Any, t: Time) -> Dirac:
+        if not isinstance(x, Tensor) or not isinstance(t, Tensor):
+            raise InputError("Residuals take a tensor of channels and one clock")
+        if self._source is None:
+            raise InputError("Residuals need the source: say denoiser.given(source=x1) first")
+        a, _, c = self.path.shares(t.double())
+        share, level = expand(x, a), expand(x, c)
+        shown = torch.cat([x, share.expand_as(x)[:, :1]], 1)
+        out = to(self.output(shown, t), x.dtype)
+        source = self._source.to(x)
+        if self.predict == "res":
+            return Dirac(source - out)
+        if self.predict == "both":
+            residual, noise = out.chunk(2, 1)
+            return Restored(x - residual * share - noise * level, residual, source)
+        left = expand(x, torch.where(1 - a > 1e-6, 1 - a, torch.inf))
+        clean = (x - source * share - out * level) / left
+        return Dirac(torch.where(left.isinf(), source, clean))

@@ -19,8 +19,8 @@ from ..gaussian.process import Step
 from .paths import Curve, Doob, Path, Residual, Rest, Rise, Root, Shares, Straight
 
 __all__ = [
-    "Pinned", "Restored", "Sourced", "Transport", "brownian_bridge", "ddbm", "ddbm_ve",
-    "interpolant", "rddm",
+    "Pinned", "ResidualDiffusion", "Restored", "Sourced", "Transport", "brownian_bridge", "ddbm",
+    "ddbm_ve", "interpolant", "rddm",
 ]  # fmt: skip
 
 
@@ -284,6 +284,21 @@ class Transport(Sourced):
         return self._line.velocity(q, x, t, row)
 
 
+class ResidualDiffusion(Pinned):
+    """`Pinned` along a `Residual` path; its clock is the noise alone.
+
+    How much of the residual is in a state is told apart (`Residuals`), so that both curves may be
+    exchanged after training.
+    """
+
+    def __init__(self, path: Residual, space: Space | None = None) -> None:
+        super().__init__(path, space)
+
+    def clock(self, t: Time) -> Tensor:
+        """Log B, clamped."""
+        return self.shares(t).noise.log().clamp(-CLOCK_LIMIT, CLOCK_LIMIT)
+
+
 def ddbm(beta_min: float = 0.1, beta_max: float = 2.1) -> Pinned:
     """Denoising diffusion bridge of `VP`; the betas of Zhou et al. 2023, arXiv:2309.16948."""
     return Pinned(Doob(VP(beta_min, beta_max)))
@@ -307,10 +322,10 @@ def interpolant(gamma: Curve | None = None) -> Pinned:
     return Pinned(Straight(gamma or Root(2.0)))
 
 
-def rddm(share: Curve | None = None, noise: Curve | None = None) -> Pinned:
+def rddm(share: Curve | None = None, noise: Curve | None = None) -> ResidualDiffusion:
     """Residual diffusion: 1 - (1 - t)^2 of the residual and noise 0.1 t unless told.
 
     Liu et al. 2024, arXiv:2308.13712: their schedules for restoration, and the small noise at the
     source that goes with them (B(1)^2 = 0.01).
     """
-    return Pinned(Residual(share or Rest(), noise or Rise(top=0.1)))
+    return ResidualDiffusion(Residual(share or Rest(), noise or Rise(top=0.1)))

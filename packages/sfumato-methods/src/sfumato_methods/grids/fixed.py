@@ -38,13 +38,13 @@ def quadratic(process: Process, steps: int) -> Tensor:
     return uniform(process, steps).square()
 
 
-def booted(process: Process, steps: int, lag: float = 1e-3, rho: float = 1.0) -> Tensor:
+def booted(process: Process, steps: int, lag: float = 1e-3, rho: float = 1.5) -> Tensor:
     """One step from 1 to 1 - lag, then steps to 0 that are equal in t^(1/rho): (steps + 1,).
 
     A pinned process has to draw its noise on the way from the source: after a short first step the
-    denoiser is asked again with that noise in view. rho = 1 as by Zheng et al. 2024,
-    arXiv:2405.15885, appendix C; 7, short steps near the data, by Zhou et al. 2023,
-    arXiv:2309.16948. One step alone goes to 0 at once.
+    denoiser is asked again with that noise in view. Zheng et al. 2024, arXiv:2405.15885, take
+    rho = 1; 1.5 came nearer to the data in 5 and 10 calls, on mixtures with an exact denoiser and
+    on digits with a small network. One step alone goes to 0 at once.
 
     Raises:
         InputError: for a lag outside (0, 1), or a rho below 1.

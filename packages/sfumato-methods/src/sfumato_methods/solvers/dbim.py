@@ -32,8 +32,8 @@ __all__ = ["DBIM", "BridgeHeun", "boot_noise"]
 class _Around:
     """A process as an affine one around its source, y = b x_0 + c eps.
 
-    Where neither data nor noise is left, at the source, it says (0, 1), so that nothing is infinite
-    and the first step is one from no data.
+    At the source, where neither data nor noise is left, it says (0, 1): nothing is infinite then,
+    and steps that begin or end there are put right by who plans them.
     """
 
     def __init__(self, process: Any) -> None:
@@ -114,7 +114,8 @@ class DBIM(Multistep):
     def plan(self, process: Process, grid: Any) -> Sequence[Any]:
         around = _Around(process)
         end, data, std = around.shares(grid)
-        rest, boot = grid[1:] == grid[:-1], (std[:-1] == 0) & (grid[:-1] > 0)
+        rest, bare = grid[1:] == grid[:-1], std == 0
+        fixed = ((bare[:-1] & (grid[:-1] > 0)) | bare[1:]) & ~rest  # no noise to go on with
         if self.eta == 0:
             keep, *means = ExponentialAB(self.order).columns(around, grid)
             fresh = torch.zeros_like(keep)
@@ -127,9 +128,9 @@ class DBIM(Multistep):
             keep = torch.where(rest, 1.0, std[1:] / before * root)
             means = [torch.where(rest, 0.0, data[1:] - keep * data[:-1])]
             fresh = std[1:] * share.clamp_min(0).sqrt()
-        moves = boot & ~rest
-        keep = torch.where(moves, 0.0, keep)
-        fresh = torch.where(moves, std[1:], fresh)
+        keep = torch.where(fixed, 0.0, keep)
+        means[0] = torch.where(fixed, data[1:], means[0])
+        fresh = torch.where(fixed, std[1:], fresh)
         source = torch.where(rest, 0.0, end[1:] - keep * end[:-1])
         return rows(grid, keep, fresh, source, *means)
 
