@@ -203,6 +203,21 @@ def test_other_processes_see_the_source_beside_the_noisy_image(tmp_path):
         draw(model, 2)
 
 
+def test_a_latent_bridge_restores_and_its_codec_is_no_run_of_pairs(place, tmp_path, plain):
+    words = ["steps=2", "batch=4", "save=2", "factor=2"]
+    codec = start("images/kl", words, place / "pairs", tmp_path / "codec")
+    assert run("report", codec, "-n", 2, "--out", tmp_path / "r.html").exit_code == 0
+    assert "psnr of the source" not in (tmp_path / "r.html").read_text()
+    words = [f"codec={codec}", "process=ddbm", "steps=2", "batch=4", "save=2", "sampling_steps=2"]
+    opened = open_run(start("images/folder", words, place / "pairs", tmp_path / "run"))
+    done = run("sample", tmp_path / "run", "--data", place / "pairs", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    model, pairs = opened.model(), opened.data()[1].batch([0, 1])
+    made = draw(model, 2, condition=pairs.condition)
+    assert made.x.shape == pairs.x.shape and not torch.allclose(made.x[0], made.x[1], atol=1e-2)
+    assert model.denoiser.net.net.channels == 2 * model.codec.layout(pairs.x).shape[1]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -166,7 +166,7 @@ class Material:
     @property
     def paired(self) -> bool:
         """Whether the samples were made of the sources of pairs."""
-        return is_paired(self.run.about)
+        return not self.run.codes and is_paired(self.run.about)
 
     @property
     def restored(self) -> Batch:
