@@ -43,6 +43,8 @@ def test_a_source_that_is_missing_or_does_not_fit_is_told():
     net, x = Beside(Split()), torch.ones(2, 3, 4)
     with pytest.raises(InputError, match="none was given"):
         net.encode(label=torch.tensor([1, 2]))
+    with pytest.raises(InputError, match="none was given"):
+        net(x, torch.zeros(2))
     for wrong in (x[:1], x[..., :2]):
         with pytest.raises(InputError, match="does not lie beside"):
             net(x, torch.zeros(2), source=wrong)

@@ -22,9 +22,11 @@ from sfumato import (
     random,
     state,
 )
+from sfumato_data import Tensors, subset
+from sfumato_methods.gaussian import linear
 from sfumato_methods.grids import uniform
 from sfumato_methods.guidance import CFG
-from sfumato_train import Denoising, draw
+from sfumato_train import Denoising, draw, pairing
 from sfumato_train.drawing import asked_of, calls
 
 
@@ -148,3 +150,30 @@ def test_a_codec_brings_the_source_to_the_space_of_the_process():
 def test_a_missing_source_is_told(condition):
     with pytest.raises(InputError, match=r"needs the condition 'source' of every item"):
         draw(_model(), 3, condition=condition)
+
+
+def test_a_source_lasts_under_any_process():
+    model = Model(
+        linear(), Echo(), Ancestral(), uniform, 2, lambda n, generator: torch.zeros(n, 2), Tenth()
+    )
+    label, x0 = torch.arange(3.0), 10 * SOURCE
+    objective = Denoising(model.process, model.denoiser, Tenth(), dropout=1.0)
+    batch = Batch(x0, {"source": SOURCE, "label": label})
+    objective.loss("denoiser", batch, random.derive(1))
+    (told,) = model.denoiser.told
+    assert torch.equal(told["source"], SOURCE / 10)  # in the space of the process, never dropped
+    assert not told["label"].present.any()
+    guided = asked_of(model, {"source": SOURCE, "label": label}, 3.0)
+    assert torch.allclose(guided(SOURCE, torch.tensor(0.5)).mean, 10 * SOURCE + 3 * label[:, None])
+    with pytest.raises(InputError, match="missing for some"):
+        draw(model, 3, condition={"source": Maybe(SOURCE, torch.tensor([1, 0, 1]) > 0)})
+
+
+def test_pairs_asked_for_are_spread_over_those_held_out():
+    train, held = (Tensors(torch.arange(float(n))[:, None]) for n in (9, 5))
+    assert pairing.asked(train, held, 2).x[:, 0].tolist() == [0, 2]
+    assert pairing.asked(train, held, 7).x[:, 0].tolist() == [0, 1, 2, 3, 4, 0, 1]
+    assert len(pairing.asked(train, subset(held, []), 9).x) == 9
+    pairs = pairing.asked(train, held, 5)
+    shown = pairing.restored(Batch(-pairs.x, {}, {"number": [0, 1, 2, 3, 4]}), pairs)
+    assert torch.equal(torch.stack(shown.about["target"]), pairs.x) and "number" in shown.about

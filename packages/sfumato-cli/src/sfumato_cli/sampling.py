@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from sfumato_train import Run, Watch
     from sfumato_train.jobs import Asked
 
+SAMPLES = 16
+"""Samples that are drawn unless told."""
+
 PART = 32
 """Samples drawn between two looks at the clock, where there is a time limit."""
 
@@ -45,7 +48,14 @@ def sample(
         list[str] | None,
         typer.Argument(metavar="condition=value", help="What to sample, as the data has it."),
     ] = None,
-    n: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 16,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", help="How many, by default 16; with --data of each source, 1.", min=1),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Sources for a run of pairs; by default some that were held out."),
+    ] = None,
     sampler: Sampler = None,
     grid: Grid = None,
     steps: Steps = None,
@@ -73,24 +83,32 @@ def sample(
 ) -> None:
     """Draw samples from a run: a folder of files and, beside it, one picture of them.
 
-    More than 1,000 are written in shards, into a folder that the same command goes on with.
+    More than 1,000 are written in shards, into a folder that the same command goes on with. Of a
+    run of pairs, what it makes of sources is written in files of the names of these.
     """
     from sfumato_train import open_run
     from sfumato_train.jobs import Asked
     from sfumato_train.jobs.shards import JOB, SHARD
+    from sfumato_train.pairing import is_paired
     from sfumato_train.places import place
 
+    from .restoring import restore
     from .writing import is_file
 
     opened = open_run(run)
     out = out or run / "samples"
+    n = n or (SAMPLES if data is None else 1)
     asked = Asked(
         n=n, shard=shard, batch=batch, sampler=sampler, grid=grid, steps=steps, seed=seed,
         guidance=guidance, condition=conditions(words or ()), precision=precision, device=device,
         weights=weights,
     )  # fmt: skip
     several = workers > 1 or backend != "queue" or place() is not None
-    if several or shard is not None or n > SHARD or (out / JOB).is_file():
+    if data is not None or is_paired(opened.about):
+        if several or shard is not None:
+            raise InputError("what a run of pairs makes of sources is drawn by one process, whole")
+        restore(opened, data, out, asked, minutes)
+    elif several or shard is not None or n > SHARD or (out / JOB).is_file():
         if is_file(opened.domain, out):
             raise InputError(
                 f"{out} is one file; more than {SHARD:,} samples, and those of several processes, "

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .memorisation import Memorisation as Memorisation
     from .memorisation import Nearest as Nearest
     from .memorisation import nearest as nearest
+    from .pairwise import apart as apart
     from .prdc import PRDC as PRDC
     from .recognised import Hits as Hits
     from .recognised import Recognised as Recognised
@@ -54,6 +55,7 @@ _HOME = {
     "frechet": ("Frechet", "Moments", "frechet_distance"),
     "kernels": ("KID", "MMD", "unbiased_mmd"),
     "memorisation": ("Memorisation", "Nearest", "nearest"),
+    "pairwise": ("apart",),
     "prdc": ("PRDC",),
     "recognised": ("Hits", "Recognised"),
     "score": ("Metric", "Score", "measure", "measure_all"),
@@ -67,9 +69,9 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "C2ST", "KID", "MMD", "MOST", "PRDC", "Features", "Frechet", "Hits", "Memorisation", "Metric",
     "Moments", "Nearest", "Recognised", "Score", "SlicedWasserstein", "Source", "Summary",
-    "Vectors", "bits_per_dim", "dequantise", "efficientnet_lite0", "frechet_distance", "measure",
-    "measure_all", "nearest", "pixels", "remembered", "render", "subsample", "summarise", "table",
-    "unbiased_mmd", "wasserstein", "write",
+    "Vectors", "apart", "bits_per_dim", "dequantise", "efficientnet_lite0", "frechet_distance",
+    "measure", "measure_all", "nearest", "pixels", "remembered", "render", "subsample", "summarise",
+    "table", "unbiased_mmd", "wasserstein", "write",
 ]  # fmt: skip
 
 

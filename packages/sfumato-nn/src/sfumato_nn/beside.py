@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from sfumato.errors import InputError
 
+_NONE = "the network is shown a source beside each state, but none was given"
+
 
 class Beside(nn.Module):
     """Runs a network on a state with its source beside it, as further channels.
@@ -36,18 +38,26 @@ class Beside(nn.Module):
             InputError: if there is no source.
         """
         if "source" not in condition:
-            raise InputError("the network is shown a source beside each state, but none was given")
+            raise InputError(_NONE)
         source = condition.pop("source")
         encode = getattr(self.net, "encode", None)
         rest = encode(**condition) if condition and encode is not None else condition
         return {"source": source, **rest}
 
-    def forward(self, x: Tensor, clock: Tensor, source: Tensor, **context: Any) -> Tensor:  # noqa: ANN401
+    def forward(
+        self,
+        x: Tensor,
+        clock: Tensor,
+        source: Tensor | None = None,
+        **context: Any,  # noqa: ANN401
+    ) -> Tensor:
         """Map x (B, C, ...), beside source (B, D, ...), to what the network says of both.
 
         Raises:
-            InputError: if they agree in more or less than all but the channels.
+            InputError: if there is no source, or they differ in more than the channels.
         """
+        if source is None:  # nothing at all was asked for, so that there was nothing to encode
+            raise InputError(_NONE)
         if source.shape[:1] + source.shape[2:] != x.shape[:1] + x.shape[2:]:
             raise InputError(
                 f"a source of shape {tuple(source.shape)} does not lie beside a state of shape "

@@ -48,7 +48,7 @@ from sfumato_methods.grids import Levels
 
 from .devices import fitting_batch
 from .guards import Watch, throttled
-from .pinning import pinned, spaced
+from .pinning import lasting, pinned, spaced
 from .runs import Run
 
 MOST = 256
@@ -199,7 +199,7 @@ def _last(grid: Time, share: float) -> Time:
 def conditions(
     model: Model, condition: Mapping[str, Any], seed: int, numbers: list[int]
 ) -> dict[str, Any]:
-    """Conditions where the model is, those that its process depends on in its space."""
+    """Conditions where the model is, the lasting ones in the space of its process."""
     moved = move(Batch(torch.empty(0), condition), device_of(model)).condition
     return spaced(model.process, moved, model.codec, Streams.derive(seed, "context", numbers))
 
@@ -310,8 +310,8 @@ def _seen(model: Model, condition: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _doubled(model: Model, condition: Mapping[str, Any], guidance: float | None) -> bool:
-    """Whether guidance has anything to strengthen; what the process depends on stays as it is."""
-    chosen = _seen(model, condition).keys() - set(model.process.context)
+    """Whether guidance has anything to strengthen; lasting conditions stay as they are."""
+    chosen = _seen(model, condition).keys() - set(lasting(model.process, condition))
     return guidance not in (None, 1) and bool(chosen)
 
 
@@ -325,7 +325,7 @@ def asked_of(model: Model, condition: Mapping[str, Any], guidance: float | None)
         return told
     from sfumato_methods.guidance import CFG
 
-    kept = {name: seen[name] for name in model.process.context}
+    kept = {name: seen[name] for name in lasting(model.process, seen)}
     return CFG(told, model.denoiser.given(**kept), float(guidance))
 
 

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from sfumato import Batch, Codec, Denoiser, InputError, Maybe, Noised, Process, random, state
 
 from . import times, weights
-from .pinning import pinned, spaced
+from .pinning import lasting, pinned, spaced
 from .times import Times, stratified
 from .weights import Weight
 
@@ -76,8 +76,8 @@ class Denoising(Objective):
             (`weights.matching`).
         times: law of t, see `sfumato_train.times`.
         dropout: share of items that are trained without their conditions, which makes
-            classifier-free guidance possible (Ho & Salimans 2022, arXiv:2207.12598). What the
-            process itself depends on, its `context`, is never left out.
+            classifier-free guidance possible (Ho & Salimans 2022, arXiv:2207.12598). The source of
+            a pair, and what the process depends on, are never left out (`pinning.lasting`).
 
     Raises:
         InputError: if `dropout` lies outside [0, 1].
@@ -120,7 +120,7 @@ class Denoising(Objective):
         t = self.times(process, stratified(state.items(x0), generator))
         x, target = self.noised(process, x0, t, generator)
         if condition:
-            kept = {name: condition.pop(name) for name in process.context}
+            kept = {name: condition.pop(name) for name in lasting(process, condition)}
             denoiser = denoiser.given(**kept, **drop(condition, self.dropout, generator))
         error = denoiser(x, t).loss(target)
         clock = process.clock(t)

@@ -1,8 +1,12 @@
-"""Conditions that a process depends on: a bridge ends at a source that every item brings along."""
+"""Conditions that stay: what a process depends on, and the source of an item of a pair.
+
+A bridge ends at a source that every item brings along; other processes may be told it as well, and
+then it is a state like the target that a network sees beside its input.
+"""
 
 from __future__ import annotations
 
-__all__ = ["pinned", "spaced"]
+__all__ = ["SOURCE", "lasting", "pinned", "spaced"]
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +16,23 @@ import torch
 from sfumato import Codec, InputError, Maybe, Process
 from sfumato.random import Source
 
+SOURCE = "source"
+"""The condition that a target is made from: a state like the target."""
+
+
+def lasting(process: Process, condition: Mapping[str, Any]) -> tuple[str, ...]:
+    """The conditions that no item is ever without, and that guidance leaves as they are."""
+    return tuple(name for name in condition if name in process.context or name == SOURCE)
+
 
 @torch.no_grad()
 def spaced(
     process: Process, condition: Mapping[str, Any], codec: Codec | None, generator: Source
 ) -> dict[str, Any]:
-    """The conditions, those of the context of the process brought to its space.
+    """The conditions, the lasting ones brought to the space of the process.
 
     Args:
-        process: whose `context` names them.
+        process: whose `context` names those that it depends on.
         condition: by name, of any number of items.
         codec: from data to the space of the process; None: it works on the data.
         generator: of the codec's draws.
@@ -29,7 +41,7 @@ def spaced(
         InputError: if one that the process needs is missing, for some item or for all.
     """
     found = dict(condition)
-    for name in process.context:
+    for name in dict.fromkeys((*process.context, *lasting(process, condition))):
         value = found.get(name)
         if value is None or (isinstance(value, Maybe) and not bool(value.present.all())):
             raise InputError(

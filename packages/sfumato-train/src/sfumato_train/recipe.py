@@ -108,6 +108,10 @@ class Recipe(Settings):
         """Options for the `read` of the domain, such as a size to bring images to."""
         return {}
 
+    def prepared(self, data: Dataset) -> Dataset:
+        """The data as it is trained on, such as with a source for each item; by default as read."""
+        return data
+
     def model(self, about: Mapping[str, Any]) -> Model:
         """The model, its weights fresh, for data with these facts (`Dataset.about`)."""
         raise NotImplementedError(f"{type(self).__name__} has no model")

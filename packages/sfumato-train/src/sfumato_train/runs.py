@@ -255,6 +255,7 @@ def read(domain: Domain, recipe: Recipe, path: Path | None) -> Dataset:
                 f"{recipe.known}` does it, or name data of your own with --data"
             )
     data = domain.demo() if path is None else domain.read(path, **recipe.reading())
+    data = recipe.prepared(data)
     return _Plain(data, json.loads(json.dumps(dict(data.about))))
 
 

@@ -14,6 +14,7 @@ from .coding import reconstruct
 from .drawing import Grid, draw
 from .guards import Watch
 from .jobs.shards import job_batches
+from .pairing import is_paired
 from .runs import Run, read
 from .yardstick import yardstick
 
@@ -44,7 +45,8 @@ def evaluate(
     samples and, for the floor, with the other half, whose conditions the samples are asked for
     with. Of data with groups, such as sizes, those are compared that samples are of unless asked.
     Of a codec, that half is compared with what the codec makes of it, also one by one where the
-    domain can (`yardstick.Compares`).
+    domain can (`yardstick.Compares`). Of pairs, samples are made of the sources of the other half,
+    and compared with its targets one by one as well (`Yardstick.restoration`).
 
     Args:
         run: the run; its last checkpoint, averaged weights.
@@ -66,7 +68,7 @@ def evaluate(
     Raises:
         InputError: if half of the held-out items are fewer than n, or the facts of other data
             (sizes, classes) are not those that the run was trained for, or a codec is asked for
-            something that only samples have.
+            something that only samples have, or samples in files are those of pairs.
     """
     from sfumato_eval import table
 
@@ -81,6 +83,12 @@ def evaluate(
         codec = run.codec(weights, device=device)
         made = reconstruct(codec, gather(measure.real), seed, batch=batch, watch=watch)
         return table({**measure.fidelity(made), **measure.scores(made)})
+    paired = is_paired(run.about)
+    if paired and samples is not None:
+        raise InputError(
+            f"{run.path} is a run of pairs, whose restorations are measured one by one against "
+            "their targets; leave out samples"
+        )
     if samples is not None:
         return table(measure.scores(job_batches(run, Path(samples))))
     drawn = draw(
@@ -98,7 +106,8 @@ def evaluate(
         weights=weights,
         watch=watch,
     )
-    return table(measure.scores(drawn))
+    close = measure.restoration(drawn) if paired else {}
+    return table({**close, **measure.scores(drawn)})
 
 
 def _other(run: Run, path: Path) -> Dataset:
@@ -107,6 +116,7 @@ def _other(run: Run, path: Path) -> Dataset:
     keys = sorted(run.about.keys() | data.about.keys())
     for key in keys:
         there, here = data.about.get(key), run.about.get(key)
-        if there != here:
+        measured = isinstance(there, float) and isinstance(here, float)  # a moment of the values
+        if there != here and not measured:
             raise InputError(f"{path} has {key} {there}, but {run.path} was trained for {here}")
     return data

@@ -25,6 +25,7 @@ from .ema import Trained, parts
 from .guards import Watch, evaluating, own_rng
 from .linked import kept
 from .loop import check_shares, fit, spread
+from .pairing import asked, is_paired, restored
 from .parallel import Layout
 from .processes import World, joined
 from .recipe import Recipe, Training
@@ -241,11 +242,16 @@ def _agreed(name: str, world: World) -> Path:
 def _preview(run: Run, step: int, model: Trained, held: Dataset, world: World) -> None:
     """Draw a few samples, the same noise every time, and let the domain show them.
 
-    Of a codec, held-out items are shown, each before what becomes of it. All processes draw, since
-    the weights may be spread over them; the first one shows.
+    Of a codec, held-out items are shown, each before what becomes of it; of a model of pairs, what
+    it makes of held-out sources. All processes draw, since the weights may be spread over them; the
+    first one shows.
     """
     with evaluating(parts(model)):
-        if isinstance(model, Model):
+        if isinstance(model, Model) and is_paired(run.about):
+            pairs = asked(held, held, PREVIEW_ITEMS)
+            made = draw(model, PREVIEW_ITEMS, condition=pairs.condition, batch=PREVIEW_ITEMS)
+            samples = restored(made, pairs)
+        elif isinstance(model, Model):
             condition = run.domain.condition({}, PREVIEW_ITEMS, run.about)
             samples = draw(model, PREVIEW_ITEMS, condition=condition, batch=PREVIEW_ITEMS)
         else:

@@ -24,6 +24,7 @@ from sfumato_methods.grids import Levels, align, klub, learn, mean_square
 from .drawing import asked_of, blank, component, device_of, told
 from .files import make_folder, read_json, write_json
 from .guards import Watch
+from .pairing import asked, is_paired
 from .runs import Run
 
 FORMAT = 1
@@ -176,8 +177,12 @@ class _Solver:
         seed: int,
     ) -> None:
         self.model, self.walk, self.guidance, self.seed = model, walk, guidance, seed
-        self.asked = Batch(torch.empty(count, 0), run.domain.condition({}, count, run.about))
         numbers = list(range(count))
+        if is_paired(run.about):
+            condition = asked(*run.data(), count).condition
+        else:
+            condition = run.domain.condition({}, count, run.about)
+        self.asked = Batch(torch.empty(count, 0), condition)
         like = blank(model, seed, numbers, self.asked.condition)
         layout = model.codec.layout(like) if model.codec else like
         self.noise = model.process.prior(layout).sample(Streams.derive(seed, "tune", numbers))

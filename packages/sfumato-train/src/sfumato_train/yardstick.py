@@ -11,7 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from sfumato import Batch, Dataset, Domain, InputError, random
 from sfumato_data import gather, subset
-from sfumato_eval import Metric, Score, Source, measure, measure_all
+from sfumato_eval import Memorisation, Metric, Score, Source, apart, measure, measure_all
+
+from .pinning import SOURCE
 
 MOST = 5000
 """Items on each side, unless more are asked for."""
@@ -55,7 +57,12 @@ class Yardstick:
         They are independent of the items that the samples are compared with, and a model without
         fault would be as far from those as `other` is, which is the floor.
         """
-        return gather(self.other).condition
+        return self.pairs.condition
+
+    @cached_property
+    def pairs(self) -> Batch:
+        """The items of `other` with their conditions, which samples are asked for with."""
+        return gather(self.other)
 
     @cached_property
     def metrics(self) -> Sequence[Metric[Any]]:
@@ -72,6 +79,25 @@ class Yardstick:
         if not isinstance(self.domain, Compares):
             return {}
         return self.domain.fidelity(gather(self.real), made)
+
+    def restoration(self, made: Batch) -> Mapping[str, Score]:
+        """How close what was made of the sources of pairs is to their targets, one by one.
+
+        Below each score stands that of the sources themselves, as if nothing had been done: what
+        the domain tells (`Compares`), and the distance in the features of its metrics.
+        """
+        pairs, found = self.pairs, dict[str, Score]()
+        both = {name: self._close(pairs, one) for name, one in {
+            "": made, " of the source": Batch(pairs.condition[SOURCE], pairs.condition)
+        }.items()}  # fmt: skip
+        for name in both[""]:
+            found |= {f"{name}{of}": scores[name] for of, scores in both.items()}
+        return found
+
+    def _close(self, pairs: Batch, made: Batch) -> Mapping[str, Score]:
+        found = self.domain.fidelity(pairs, made) if isinstance(self.domain, Compares) else {}
+        seen = next((m.features for m in self.metrics if isinstance(m, Memorisation)), None)
+        return found if seen is None else {**found, "feature-distance": apart(seen, pairs, made)}
 
     def scores(self, samples: Source) -> dict[str, Score]:
         """All metrics, by name, in one pass over n samples."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Images", "demo", "images", "read", "write"]
+__all__ = [
+    "Images", "check_options", "demo", "images", "picker", "pictures_of", "read", "write",
+]  # fmt: skip
 
 import csv
 import os
@@ -19,7 +21,7 @@ from sfumato import Batch, InputError
 
 from . import arrays, buckets, idx
 from .arrays import Pick
-from .files import SUFFIXES, File, decode, header, pictures, save
+from .files import SUFFIXES, File, Header, decode, header, pictures, save
 from .fitting import FITS, Fit, Size, parse_size, told
 from .folder import Found, in_archive, in_folder
 from .labels import LABELS, ordered
@@ -135,40 +137,55 @@ def read(
     Raises:
         InputError: if there is nothing there that can be read; names the file.
     """
-    if channels not in (None, 1, 3, 4):
-        raise InputError(f"channels={channels}: accepted are 1 (grey), 3 (colour), 4 (with alpha)")
-    if fit not in FITS:
-        raise InputError(f"fit={fit}: accepted are {', '.join(FITS)}")
-    if size is not None and buckets is not None:
-        raise InputError(f"size={size} and buckets={buckets} exclude each other; give one")
-    wanted = None if size is None else parse_size(size)
+    check_options(size, channels, fit, buckets)
     name = path.suffix.lower()
     if not path.exists():
         raise InputError(f"{path} does not exist; give {_KINDS}")
     if path.is_dir() or name == ".zip":
         found = in_folder(path) if path.is_dir() else in_archive(path)
         if found.files:
-            return _pictures(found, wanted, channels, fit, buckets)
+            heads = [header(file) for file in found.files]
+            depth = channels or (1 if all(one.grey for one in heads) else 3)
+            return pictures_of(found, heads, size, depth, fit, buckets)[0]
     parts = idx.pairs(path) if path.is_dir() else [path]
     if not parts or name == ".zip":
         raise InputError(f"there is no picture in {path}; accepted are {', '.join(SUFFIXES)}")
     if not path.is_dir() and name not in (".npy", ".npz") and not idx.is_idx(path):
         raise InputError(f"{path} is not {_KINDS}")
     whole = images(*arrays.read(parts))
-    _check_array(path, whole.about, wanted, channels, buckets)
+    _check_array(path, whole.about, size, channels, buckets)
     return whole
+
+
+def check_options(
+    size: int | str | None, channels: int | None, fit: Fit, buckets: int | None
+) -> None:
+    """Make sure that options of `read` are in range and go together; raises `InputError`."""
+    if channels not in (None, 1, 3, 4):
+        raise InputError(f"channels={channels}: accepted are 1 (grey), 3 (colour), 4 (with alpha)")
+    if fit not in FITS:
+        raise InputError(f"fit={fit}: accepted are {', '.join(FITS)}")
+    if size is not None and buckets is not None:
+        raise InputError(f"size={size} and buckets={buckets} exclude each other; give one")
+    if size is not None:
+        parse_size(size)
 
 
 _KINDS = "a folder or .zip of pictures, or an .npy, .npz or IDX file"
 
 
 def _check_array(
-    path: Path, about: Mapping[str, Any], size: Size | None, channels: int | None, side: int | None
+    path: Path,
+    about: Mapping[str, Any],
+    size: int | str | None,
+    channels: int | None,
+    side: int | None,
 ) -> None:
     """Arrays are taken as they are; only pictures are resized."""
     height, width = about["size"]
-    if side is not None or size not in (None, (height, width)):
-        asked = f"size={told(size)}" if size else f"buckets={side}"
+    wanted = None if size is None else parse_size(size)
+    if side is not None or wanted not in (None, (height, width)):
+        asked = f"size={told(wanted)}" if wanted else f"buckets={side}"
         raise InputError(
             f"{path} holds images of {told((height, width))}; {asked} resizes files of pictures "
             "only, so resize the array itself"
@@ -180,13 +197,25 @@ def _check_array(
         )
 
 
-def _pictures(
-    found: Found, size: Size | None, channels: int | None, fit: Fit, side: int | None
-) -> Images:
-    files, count = found.files, len(found.files)
-    headers = [header(file) for file in files]
-    depth = channels or (1 if all(one.grey for one in headers) else 3)
-    own = [one.size for one in headers]
+def pictures_of(
+    found: Found,
+    heads: Sequence[Header],
+    size: int | str | None,
+    depth: int,
+    fit: Fit,
+    side: int | None,
+) -> tuple[Images, Sequence[Size]]:
+    """Picture files as images, and the size that each gets.
+
+    Args:
+        found: the files.
+        heads: the header of each.
+        size: see `read`, like `fit`.
+        depth: channels.
+        fit: see there.
+        side: `buckets` of `read`.
+    """
+    own = [one.size for one in heads]
     bucket = None
     if side is not None:
         grid = buckets.sizes(side)
@@ -194,27 +223,48 @@ def _pictures(
         common = [one for one, _ in Counter(sizes).most_common()]
         bucket = [common.index(one) for one in sizes]
     elif size is not None:
-        sizes = [size] * count
+        sizes = [parse_size(size)] * len(own)
     else:
         sizes = own
-        _check_sizes(files, sizes)
+        _check_sizes(found.files, sizes)
+    pick = picker(found.files, depth, None if sizes is own else sizes, fit, own)
+    made = images(len(own), pick, found.names, found.keys, bucket)
+    return made if side is None else replace(made, about={**made.about, "buckets": grid}), sizes
+
+
+def picker(
+    files: Sequence[File],
+    depth: int,
+    sizes: Sequence[Size] | None,
+    fit: Fit,
+    own: Sequence[Size],
+) -> Pick:
+    """Reads picture files: all at once if that takes at most `MEMORY`, else those asked for.
+
+    Args:
+        files: the files.
+        depth: channels.
+        sizes: what each is brought to; None: they stay as they are.
+        fit: how.
+        own: the size of each.
+    """
+    shapes = own if sizes is None else sizes
 
     def one(i: int) -> Tensor:
-        x = decode(files[i], depth, None if sizes is own else sizes[i], fit)
-        if x.shape[1:] != sizes[i]:
+        x = decode(files[i], depth, None if sizes is None else sizes[i], fit)
+        if x.shape[1:] != shapes[i]:
             raise InputError(f"{files[i]} has changed its size since it was first read")
         return x
 
-    small = sum(4 * depth * height * width for height, width in sizes) <= MEMORY
-    whole = [one(i) for i in range(count)] if small else None
+    small = sum(4 * depth * height * width for height, width in shapes) <= MEMORY
+    whole = [one(i) for i in range(len(files))] if small else None
 
     def pick(index: Sequence[int]) -> Tensor:
-        if len({sizes[i] for i in index}) > 1:
+        if len({shapes[i] for i in index}) > 1:
             raise InputError("images of different sizes were asked for as one batch")
         return torch.stack([one(i) if whole is None else whole[i] for i in index])
 
-    made = images(count, pick, found.names, found.keys, bucket)
-    return made if side is None else replace(made, about={**made.about, "buckets": grid})
+    return pick
 
 
 def _check_sizes(files: Sequence[File], sizes: Sequence[Size]) -> None:
@@ -232,7 +282,8 @@ def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
 
     Args:
         batch: images in [-1, 1]; the condition `label`, if there, is the class of each, and the
-            fact `number` the number that its file is called by, if it is not its place.
+            fact `number` the number that its file is called by, if it is not its place. The fact
+            `name`, if there, is what its file is called by instead, without a suffix.
         path: the folder, made where it is missing.
         about: the facts of the data, for the names of the classes.
 
@@ -241,19 +292,21 @@ def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
     """
     path.mkdir(parents=True, exist_ok=True)
     numbers = batch.about.get("number", range(len(batch.x)))
-    files = [
-        save(picture, path / f"{number:09}.png")
-        for number, picture in zip(numbers, pictures(batch.x), strict=True)
-    ]
+    names = batch.about.get("name", [f"{number:09}" for number in numbers])
+    files = [path / f"{name}.png" for name in names]
+    for file, picture in zip(files, pictures(batch.x), strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save(picture, file)
     if "label" not in batch.condition:
         return files
-    names = [about["classes"][i] for i in batch.condition["label"].tolist()]
+    classes = [about["classes"][i] for i in batch.condition["label"].tolist()]
     beside = path / f".{LABELS}.{os.getpid()}"
     try:
         with beside.open("w", encoding="utf-8", newline="") as lines:
             table = csv.writer(lines)
             table.writerow(("file", "class"))
-            table.writerows(zip((file.name for file in files), names, strict=True))
+            places = (file.relative_to(path).as_posix() for file in files)
+            table.writerows(zip(places, classes, strict=True))
         os.replace(beside, path / LABELS)
     finally:
         beside.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["ImageDomain", "domain"]
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from sfumato import Batch, Dataset, InputError
 from sfumato.components import close_matches
 from sfumato_eval import Score
 
-from . import captions, data, metrics, reading
+from . import captions, data, metrics, reading, sources
 from .fidelity import fidelity
 from .files import SUFFIXES
 from .fitting import parse_size
@@ -37,6 +38,18 @@ class ImageDomain:
         """1,797 handwritten digits."""
         return data.demo()
 
+    def sources(
+        self, path: Path, values: Mapping[str, str], about: Mapping[str, Any], **options: Any
+    ) -> Dataset:
+        """Sources at `path` for a run of pairs; `degrade=blur:1.5` makes them from what is there.
+
+        All other values are conditions, which go through the sources in turn.
+        """
+        words = dict(values)
+        found = sources.read(Path(path), about, words.pop("degrade", None), **options)
+        condition = self.condition(words, len(found), about) if words else {}
+        return replace(found, condition=condition)
+
     def write(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
         """One PNG file for each image, and tables of their labels and captions."""
         files = data.write(batch, Path(path), about)
@@ -47,7 +60,7 @@ class ImageDomain:
         return [*files, captions.write(Path(path), names, texts)]
 
     def preview(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
-        """A grid of images."""
+        """A grid of images; of pairs with their sources and, where they are known, targets."""
         return preview(batch, Path(path), about)
 
     def metrics(self, train: Dataset) -> Sequence[Any]:

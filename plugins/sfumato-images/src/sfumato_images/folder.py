@@ -43,14 +43,18 @@ def in_folder(root: Path) -> Found:
     return _found(dict(zip(keys, files, strict=True)), root / labels.LABELS)
 
 
-def in_archive(path: Path) -> Found:
-    """The pictures in a zip.
+def in_archive(path: Path, under: str = "") -> Found:
+    """The pictures in a zip, or in a folder of it whose name `under` ends with a slash.
 
     Raises:
         InputError: if the archive is refused (see `archive.entries`), or the table of classes is
             wrong.
     """
-    inside = entries(path)
+    inside = {
+        name.removeprefix(under): entry
+        for name, entry in entries(path).items()
+        if name.startswith(under)
+    }
     files: dict[str, File] = {name: inside[name] for name in inside if _is_picture(name)}
     return _found(files, inside.get(labels.LABELS))
 

@@ -1,4 +1,7 @@
-"""One picture that shows many images: a grid, with a row for each class or prompt that repeats."""
+"""One picture that shows many images: a grid, with a row for each class or prompt that repeats.
+
+Of pairs it shows strips: the sources, what was made of them, and the targets where they are known.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from sfumato import Batch
+from sfumato_train.pinning import SOURCE
 
 from .captions import CAPTION, unpack
 from .files import pictures, save
@@ -33,7 +37,8 @@ def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
 
     With at least two classes among them, each class has a row of up to ten, its name beside it, and
     so has each caption where there are captions; otherwise up to a hundred stand in rows of equal
-    length.
+    length. With the condition `source` up to ten stand above one another with their source and the
+    fact `target`, if it is there.
 
     Args:
         batch: images in [-1, 1].
@@ -43,7 +48,11 @@ def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
     height, width = batch.x.shape[2:]
     factor = max(1, _CELL // max(height, width))
     cell = (width * factor + _GAP, height * factor + _GAP)
-    rows = _rows(batch, about, max(1, _SIDE // cell[0]), max(1, _SIDE // cell[1]))
+    across, down = max(1, _SIDE // cell[0]), max(1, _SIDE // cell[1])
+    if SOURCE in batch.condition:
+        batch, rows = _strips(batch, min(across, _ACROSS), down)
+    else:
+        rows = _rows(batch, about, across, down)
     path.parent.mkdir(parents=True, exist_ok=True)
     return save(_drawn(batch, rows, cell, factor), path)
 
@@ -65,6 +74,21 @@ def _rows(batch: Batch, about: Mapping[str, Any], across: int, down: int) -> Row
         )
         for label in labels.unique().tolist()[:down]
     ]
+
+
+def _strips(batch: Batch, across: int, down: int) -> tuple[Batch, Rows]:
+    """Sources, outputs and targets as one batch, and its rows in bands of these."""
+    parts = {"source": batch.condition[SOURCE], "output": batch.x}
+    if "target" in batch.about:
+        parts["target"] = torch.stack(batch.about["target"])
+    count = len(batch.x)
+    shown = min(count, across * max(1, down // len(parts)), _MOST)
+    rows = [
+        (name, range(place * count + first, place * count + min(first + across, shown)))
+        for first in range(0, shown, across)
+        for place, name in enumerate(parts)
+    ]
+    return Batch(torch.cat(list(parts.values()))), rows
 
 
 def _captioned(texts: Sequence[str], across: int, down: int) -> Rows:

@@ -1,4 +1,4 @@
-"""What lies at a path: pictures, pairs of IDX files, a font of emoji, photographs to cut up."""
+"""What lies at a path: pictures, pairs, IDX files, a font of emoji, photographs to cut up."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sfumato import Dataset
+from sfumato import Dataset, InputError
 from sfumato_data import keys_of
 
 from . import captions as text
-from . import data, emoji, fashion, photos
+from . import data, emoji, fashion, pairs, photos
 from .fitting import square
 
 
@@ -25,10 +25,10 @@ def read(
     stride: int | None = None,
     **options: Any,
 ) -> Dataset:
-    """Images at `path`, with captions where there are some.
+    """Images at `path`, with captions and sources where there are some.
 
     Args:
-        path: a folder or a file.
+        path: a folder or a file; pairs where it holds folders `source` and `target`, see `pairs`.
         captions: whether captions are a condition, where pictures have them.
         classes: names of the classes of IDX files, in the order of the labels.
         patch: cut photographs into patches of this many pixels a side; see `photos.read`.
@@ -39,6 +39,13 @@ def read(
         InputError: if there is nothing that can be read; names the file.
     """
     size, channels = options.get("size"), options.get("channels")
+    if pairs.holds(path):
+        if patch is not None:
+            raise InputError(
+                f"{path} holds pairs, which are not cut into patches; take images/folder"
+            )
+        found = pairs.read(path, **options)
+        return _captioned(found, path / pairs.TARGET) if captions else found
     if patch is not None:
         return photos.read(path, square(patch), stride, channels)
     if classes is not None and fashion.holds(path):
@@ -47,8 +54,11 @@ def read(
         drawn, names = emoji.read(font, square(size or 32), channels)
         return text.captioned(drawn, names) if captions else drawn
     pictures = data.read(path, **options)
-    if not captions or not path.is_dir():
-        return pictures
-    files = keys_of(pictures)
+    return _captioned(pictures, path) if captions else pictures
+
+
+def _captioned(pictures: Dataset, path: Path) -> Dataset:
+    """Pictures with the captions in their folder, if there are any."""
+    files = keys_of(pictures) if path.is_dir() else None
     told = None if files is None else text.find(path, files)
     return pictures if told is None else text.captioned(pictures, told)

@@ -11,20 +11,25 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 
-from sfumato import Batch, Dataset, Model, Preconditioned, registry
-from sfumato.denoiser import Prediction
+from sfumato import Batch, Dataset, Denoiser, InputError, Model, Preconditioned, Process, registry
+from sfumato.denoiser import NetworkDenoiser, Prediction
 from sfumato_data import groups_of
+from sfumato_methods.bridges import Bridging, Pinned
+from sfumato_nn.beside import Beside
 from sfumato_nn.sizes import SIZES
 from sfumato_train import Denoising, Recipe, Training
 from sfumato_train import times as laws
 from sfumato_train.linked import Linked
+from sfumato_train.pairing import is_paired
+from sfumato_train.pinning import SOURCE
 from sfumato_train.times import Times
 from sfumato_train.weights import named
 
 from . import captions as text
+from . import degrading, pairs
 from .fashion import CLOTHES
 from .fitting import Fit, parse_size
 
@@ -37,8 +42,17 @@ def _size(size: int | str | None) -> int | str | None:
     return height if height == width else f"{height}x{width}"
 
 
+_BRIDGE = {"sampler": "dbim", "grid": "booted", "times": "uniform"}
+_CORRELATION = 0.999  # at most, so that the network has something to add to what it is given
+
+
+def _degradations(text: str | None) -> str | None:
+    """One form for the same degradations, so that a run that goes on is told them as it began."""
+    return None if text is None else "+".join(map(str, degrading.parse(text)))
+
+
 class Folder(Recipe):
-    """A diffusion model of images, told their class and caption where they have them.
+    """A diffusion model of images, told their class, caption and source where they have them.
 
     The defaults are those of Karras et al. 2022 (arXiv:2206.00364): noise added to the data, a
     preconditioned network, log-normal noise levels; sampled by DPM-Solver++(2M).
@@ -66,16 +80,27 @@ class Folder(Recipe):
     codec: Linked | None = Field(
         None, description="run of a codec such as images/kl, in whose latents the model works"
     )
+    degrade: Annotated[str | None, AfterValidator(_degradations)] = Field(
+        None,
+        description="learn to restore: sources are made from the pictures by blur:1.5, mask:0.25, "
+        "down:2, jpeg:20, noise:0.2, or several with + between them",
+    )
     flip: bool = Field(False, description="train on mirror images too")
     network: str = Field("unet", description="a registered network")
     network_size: str = Field("tiny", description="one of its sizes, such as tiny, small, base")
-    process: str = Field("edm", description="a registered process: edm, linear, vp, cosine, ve")
+    process: str = Field(
+        "edm",
+        description="a registered process: edm, linear, vp, cosine, ve; of pairs also those that "
+        "begin at the source: ddbm, brownian-bridge, interpolant, rddm",
+    )
     predict: Prediction = Field("edm", description="what the network predicts")
     weight: str | None = Field(
         None, description="of the loss: x0, eps, v, flow, edm, min-snr, sigmoid; else as predict"
     )
     times: Literal["lognormal", "uniform"] = Field(
-        "lognormal", description="law of the noise levels, or of the time, in training"
+        "lognormal",
+        description="law of the noise levels, or of the time, in training; uniform where the "
+        "process begins at the source",
     )
     noise_mean: float = Field(
         -0.5, description="lognormal: mean of log(sigma / alpha) over the scale of the data"
@@ -85,15 +110,33 @@ class Folder(Recipe):
         0.1, ge=0, le=1, description="share trained without conditions, which guidance needs"
     )
     sampler: str = Field(
-        "dpmpp-2m", description="a registered sampler; a command may ask for another"
+        "dpmpp-2m",
+        description="a registered sampler, dbim where the process begins at the source; a command "
+        "may ask for another",
     )
-    grid: str = Field("karras", description="a registered grid; a command may ask for another")
+    grid: str = Field(
+        "karras",
+        description="a registered grid, booted where the process begins at the source; a command "
+        "may ask for another",
+    )
     sampling_steps: int = Field(20, ge=1, description="steps of the sampler")
     guidance: float | None = Field(
         None, description="classifier-free guidance where a class or a prompt is asked for"
     )
 
     batch: int = Field(64, ge=1, description="images in each step")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suited(cls, values: Any) -> Any:
+        """What goes with a process that begins at a source, where nothing else is asked for."""
+        if not isinstance(values, Mapping):
+            return values
+        name = values.get("process", cls.model_fields["process"].default)
+        known = any(one.name == name for one in registry().list("process"))
+        if not known or SOURCE not in registry().load("process", name)().context:
+            return values
+        return {**_BRIDGE, **values}
 
     def reading(self) -> Mapping[str, Any]:
         return {
@@ -104,10 +147,19 @@ class Folder(Recipe):
             "captions": self.captions,
         }
 
+    def prepared(self, data: Dataset) -> Dataset:
+        return data if self.degrade is None else pairs.degrade(data, self.degrade, self.seed)
+
     def model(self, about: Mapping[str, Any]) -> Model:
         process = registry().load("process", self.process)()
         codec: Any = self.codec and self.codec.blank(about)
         channels: int = about["channels"]
+        paired = is_paired(about)
+        if SOURCE in process.context and not paired:
+            raise InputError(
+                f"process={self.process} begins at a source, but the data has no pairs; give a "
+                "folder that holds source and target, or a degradation such as degrade=blur:1.5"
+            )
         sides: list[int] = []
         for size in about.get("buckets", [about["size"]]):
             shape = (about["channels"], *size)
@@ -115,7 +167,8 @@ class Folder(Recipe):
             sides += own
         net = registry().load("network", self.network)(
             self.network_size,
-            channels=channels,
+            channels=2 * channels if paired else channels,
+            out=channels,
             classes=len(about["classes"]),
             vector=about["text"]["dimension"] if "text" in about else 0,
             **self._levels(sides),
@@ -127,7 +180,7 @@ class Folder(Recipe):
 
         return Model(
             process=process,
-            denoiser=Told(net, process, self.predict, sigma_data=self._scale(about)),
+            denoiser=self._denoiser(Beside(net) if paired else net, process, about),
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
@@ -136,6 +189,23 @@ class Folder(Recipe):
             guidance=self.guidance,
             sizing=("size",) if "buckets" in about else (),
         )
+
+    def _denoiser(self, net: nn.Module, process: Process, about: Mapping[str, Any]) -> Denoiser:
+        """The network in the preconditioning that goes with the process."""
+        scale = self._scale(about)
+        if not isinstance(process, Pinned):
+            return Told(net, process, self.predict, sigma_data=scale)
+        if self.predict != "edm":
+            raise InputError(
+                f"predict={self.predict}: the network of a bridge such as process={self.process} "
+                "predicts by its own preconditioning; leave predict out"
+            )
+        if self.codec:  # latents are standardised, and how theirs go together is not known
+            return Bridged(net, process, sigma_data=scale, sigma_source=scale)
+        source = float(about["sigma_source"])
+        bound = _CORRELATION * scale * source
+        both = max(-bound, min(float(about["cross"]), bound))
+        return Bridged(net, process, sigma_data=scale, sigma_source=source, covariance=both)
 
     def _scale(self, about: Mapping[str, Any]) -> float:
         """Scale of the data; latents are standardised."""
@@ -249,7 +319,7 @@ class Photos(Folder):
         return {"patch": self.size, "stride": self.stride, "channels": self.channels}
 
 
-class Told(Preconditioned):
+class _Told(NetworkDenoiser):
     """A denoiser whose network is not told the text of a caption: that is for people."""
 
     def given(self, **condition: Any) -> Self:
@@ -257,9 +327,17 @@ class Told(Preconditioned):
         return super().given(**condition)
 
 
+class Told(_Told, Preconditioned):
+    """`Preconditioned`, not told the text of a caption."""
+
+
+class Bridged(_Told, Bridging):
+    """`Bridging`, not told the text of a caption."""
+
+
 @dataclass(frozen=True, eq=False)
 class Flipped:
-    """A data set twice as long: after the images come their mirror images."""
+    """A data set twice as long: after the images come their mirror images, and their sources'."""
 
     source: Dataset
 
@@ -281,4 +359,8 @@ class Flipped:
         half = len(self.source)
         plain = self.source.batch([i % half for i in index])
         mirrored = torch.tensor([i >= half for i in index])[:, None, None, None]
-        return Batch(torch.where(mirrored, plain.x.flip(3), plain.x), plain.condition, plain.about)
+        condition = dict(plain.condition)
+        if SOURCE in condition:
+            x = condition[SOURCE]
+            condition[SOURCE] = torch.where(mirrored, x.flip(3), x)
+        return Batch(torch.where(mirrored, plain.x.flip(3), plain.x), condition, plain.about)

@@ -24,6 +24,8 @@ from ..coding import reconstruct
 from ..drawing import draw
 from ..ema import Trained
 from ..guards import Watch
+from ..pairing import asked, is_paired, restored
+from ..pinning import SOURCE
 from ..runs import Run
 from ..yardstick import Yardstick, yardstick
 
@@ -128,13 +130,15 @@ class Material:
         try:
             return self.yardstick.condition
         except Exception:  # told where the data itself is needed
+            if is_paired(self.run.about):
+                return asked(*self.data, self.n).condition
             return self.run.domain.condition({}, self.n, self.run.about)
 
     @property
     def guidance(self) -> float | None:
         """The guidance asked for or the model's own, where there is something to strengthen."""
         own = self.model.guidance if self.asked is None else self.asked
-        return own if self.condition else None
+        return own if self.condition.keys() - {SOURCE} else None
 
     @cached_property
     def samples(self) -> Batch:
@@ -158,6 +162,16 @@ class Material:
         self.speed[steps] = self.n / max(time.monotonic() - began, 1e-9)
         self._drawn = before + self.n
         return found
+
+    @property
+    def paired(self) -> bool:
+        """Whether the samples were made of the sources of pairs."""
+        return not self.run.codes and is_paired(self.run.about)
+
+    @property
+    def restored(self) -> Batch:
+        """The samples of a model of pairs, with the targets of their sources."""
+        return restored(self.samples, self.yardstick.pairs)
 
     def tell(self, done: int, rate: float | None = None) -> None:
         """Tell the watch how many samples are done; all that follows counts as one more draw."""

@@ -31,6 +31,15 @@ def table(material: Material) -> Sequence[Block]:
         notes += material.attempt(f"The metric {metric.name}", score)
     if isinstance(material, CodecMaterial):
         found = {**yardstick.fidelity(samples), **found}
+    if material.paired:
+        close: dict[str, Score] = {}
+
+        def restoration() -> Sequence[Block]:
+            close.update(yardstick.restoration(samples))
+            return ()
+
+        notes += material.attempt("How close restorations are to their targets", restoration)
+        found = {**close, **found}
     if not found and not notes:
         return [Note(f"The domain {material.run.domain.name} has no metrics.")]
     return [*([scores(rows(found))] if found else []), *notes]

@@ -40,7 +40,7 @@ from sfumato_eval.report import (
 )  # fmt: skip
 
 from ..drawing import asked_of, blank, conditions, device_of
-from ..pinning import pinned
+from ..pinning import SOURCE, pinned
 from .material import Material
 
 SHOWN = 64
@@ -54,9 +54,13 @@ CLOSEST = 8
 
 
 def samples(material: Material) -> Sequence[Block]:
-    """A picture of samples beside one of as many real items."""
+    """A picture of samples beside one of as many real items; of pairs with source and target."""
     count = min(material.n, SHOWN)
     index = torch.arange(count) * material.n // count
+    if material.paired:
+        picture = material.picture(select(material.restored, index), f"{count} restorations")
+        told = f"{count} sources, what the model makes of them, and their targets"
+        return [Figures([Figure(picture, told)])]
     made = material.picture(select(material.samples, index), f"{count} samples")
     real, which = _real(material, index)
     return [
@@ -94,6 +98,11 @@ def _real(material: Material, index: Tensor) -> tuple[Batch, str]:
     return gather(train, spread.tolist()), "real items, trained on: none were held out"
 
 
+def _alone(x: Any, batch: Batch) -> Batch:
+    """States with the conditions of a batch, to be shown without their sources."""
+    return Batch(x, {name: v for name, v in batch.condition.items() if name != SOURCE})
+
+
 class _Moment(NamedTuple):
     """A state on its way, and what the model takes it to become."""
 
@@ -111,9 +120,7 @@ def denoising(material: Material) -> Sequence[Block]:
     def pictures(item: int, values: Sequence[Any], what: str) -> list[Picture | None]:
         one = torch.tensor([item])
         return [
-            material.picture(
-                select(Batch(state.to(x, "cpu"), asked.condition), one), f"{what}, t = {name}"
-            )
+            material.picture(select(_alone(state.to(x, "cpu"), asked), one), f"{what}, t = {name}")
             for (name, *_), x in zip(moments, values, strict=False)
         ]
 
@@ -213,7 +220,8 @@ def _pairs(
     originals = gather(train, items.tolist())
 
     def pictures(batch: Batch, index: Sequence[int], alt: str) -> list[Picture | None]:
-        return [material.picture(select(batch, torch.tensor([i])), alt) for i in index]
+        shown = _alone(batch.x, batch)
+        return [material.picture(select(shown, torch.tensor([i])), alt) for i in index]
 
     return Strip(
         [f"{value:.3g}" for value in distance.tolist()],
