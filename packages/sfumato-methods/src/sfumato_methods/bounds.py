@@ -25,7 +25,7 @@ from torch import Tensor
 from sfumato import Can, Dirac, InputError, Posterior, Process, Unsupported, kl
 from sfumato.random import Source
 from sfumato.sampling import Denoise
-from sfumato.state import Time, items
+from sfumato.state import Time
 
 
 class Terms(NamedTuple):
@@ -171,7 +171,7 @@ def _reconstruction(
     process: Process, denoiser: Denoise, x0: Any, start: float, generator: Source
 ) -> Tensor:
     """(B,) -log p(x_0 | x_start), at a draw of x_start."""
-    t = torch.full((items(x0),), start, dtype=torch.float64)
+    t = torch.tensor(start, dtype=torch.float64)
     x = process.marginal(x0, t).sample(generator)
     law = process.transition(Decoded(denoiser, process, start)(x, t), x, t, torch.zeros_like(t))
     return law.nll(x0)

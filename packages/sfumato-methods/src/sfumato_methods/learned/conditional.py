@@ -13,6 +13,7 @@ from torch import Tensor
 from sfumato import (
     Can,
     Dirac,
+    Fields,
     Implicit,
     InputError,
     Law,
@@ -44,7 +45,7 @@ class Conditional(Process):
     with rho = exp(-1/2 int_s^t g^2/tau^2). A model follows the same laws with its guess of x_0 in
     the place of x_0. For mu = alpha x_0, tau = sigma all this is `Gaussian`.
 
-    Subclasses write `mean`, and `log_width` where tau is not sigma. A posterior over x_0 must be
+    Subclasses write `moments`. A posterior over x_0 must be
     points (`Dirac`, or a `Mixture` of them), since mu is not linear; from others `transition` draws.
 
     Args:
@@ -59,13 +60,9 @@ class Conditional(Process):
         self.base = Gaussian(schedule)
         """The process before anything is learned: what a `Preconditioned` denoiser is built on."""
 
-    def mean(self, x0: Any, t: Tensor) -> Any:
-        """mu(x_0, t), a state like x_0; alpha(0) x_0 at t = 0."""
+    def moments(self, x0: Any, t: Tensor) -> Fields:
+        """`mean`, mu(x_0, t), and where tau is not sigma `width`, log(tau/sigma); like x_0 each."""
         raise NotImplementedError
-
-    def log_width(self, x0: Any, t: Tensor) -> Any:
-        """log(tau/sigma), a state like x_0; None: tau = sigma."""
-        return None
 
     def clock(self, t: Time) -> Tensor:
         return self.base.clock(t)
@@ -75,10 +72,9 @@ class Conditional(Process):
 
     def marginal(self, x0: Any, t: Time) -> Normal:
         u = _one_clock(t)
-        sigma, wider = expand(x0, self.base.sigma(u)), self.log_width(x0, u)
-        return Normal(
-            self.mean(x0, u), sigma if wider is None else apply(wider, torch.exp) * sigma
-        )
+        found, sigma = self.moments(x0, u), expand(x0, self.base.sigma(u))
+        wide = apply(found["width"], torch.exp) * sigma if "width" in found else sigma
+        return Normal(found["mean"], wide)
 
     def plan(self, grid: Time) -> Sequence[Any]:
         return self.base.plan(grid)
@@ -86,7 +82,7 @@ class Conditional(Process):
     def bridge(self, x0: Any, x: Any, t: Time, s: Time, row: Step | None = None) -> Normal:
         t, s = _one_clock(t), _one_clock(s)
         step = row or self.base.plan(torch.stack([t, s]))[0]
-        start, end = self.mean(x0, t), self.mean(x0, s)
+        start, end = self.moments(x0, t)["mean"], self.moments(x0, s)["mean"]
         std = step.std if isinstance(step.std, float) else expand(x, step.std)
         return Normal(axpy(step.keep, x, end - scale(step.keep, start)), std)
 
@@ -102,13 +98,12 @@ class Conditional(Process):
     def _motion(self, x0: Any, x: Any, t: Tensor) -> tuple[Any, Any]:
         """(f, (x - mu) sigma^2/tau^2): the flow at fixed noise, and the pull towards mu."""
         _, sigma_rate = self.base.schedule.rates(t)
-        mean, mean_rate = motion(lambda u: self.mean(x0, u), t)
-        away = x - mean
-        flow = mean_rate + scale(sigma_rate / self.base.sigma(t), away)
-        if self.log_width(x0, t) is None:
-            return flow, away
-        wider, wider_rate = motion(lambda u: self.log_width(x0, u), t)
-        return flow + wider_rate * away, apply(wider, lambda v: (-2 * v).exp()) * away
+        now, rate = motion(lambda u: self.moments(x0, u), t)
+        away = x - now["mean"]
+        flow = rate["mean"] + scale(sigma_rate / self.base.sigma(t), away)
+        if "width" in rate:
+            flow = flow + rate["width"] * away
+        return flow, _narrowed(now, away)
 
     def plan_velocity(self, grid: Time) -> Sequence[Tensor]:
         return list(_one_clock(grid).unbind(0))  # what is planned is where to look
@@ -121,8 +116,8 @@ class Conditional(Process):
         u = _one_clock(t)
 
         def pull(point: Any) -> Any:
-            away, wider = x - self.mean(point, u), self.log_width(point, u)
-            return away if wider is None else apply(wider, lambda v: (-2 * v).exp()) * away
+            found = self.moments(point, u)
+            return _narrowed(found, x - found["mean"])
 
         return scale(-1 / self.base.sigma(u).square(), _averaged(q, pull))
 
@@ -145,6 +140,13 @@ class Conditional(Process):
     def decode(self, q: Any, t: Tensor) -> Normal:
         """A density of x_0 from a point estimate at a small t: as wide as the noise, sigma/alpha."""
         return self.base.decode(q, t)
+
+
+def _narrowed(found: Fields, away: Any) -> Any:
+    """x - mu over (tau/sigma)^2."""
+    if "width" not in found:
+        return away
+    return apply(found["width"], lambda v: (-2 * v).exp()) * away
 
 
 def _averaged(q: Any, f: Callable[[Any], Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sfumato import expand
+from sfumato import Fields, expand
 
 from ..gaussian import VP, Schedule
 from .conditional import Conditional
@@ -41,8 +41,8 @@ class NDM(Conditional):
         """F(x_0, t), a state like x_0."""
         return x0 + ask(self.net, self, x0, t) * expand(x0, t)
 
-    def mean(self, x0: Any, t: Tensor) -> Any:
-        return self.transform(x0, t) * expand(x0, self.base.alpha(t))
+    def moments(self, x0: Any, t: Tensor) -> Fields:
+        return Fields(mean=self.transform(x0, t) * expand(x0, self.base.alpha(t)))
 
 
 def ndm(width: int = 16) -> NDM:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sfumato import Normal, Process, expand
+from sfumato import Fields, Normal, Process, expand
 from sfumato.sampling import Denoise
 from sfumato.state import Time, apply, item_sum, scale, where
 
@@ -50,13 +50,14 @@ class NFDM(Conditional):
         nets = [type(net).__name__ for net in (self.net, self.width) if net is not None]
         return f"{self.base.schedule!r}, {', '.join(nets)}"
 
-    def mean(self, x0: Any, t: Tensor) -> Any:
+    def moments(self, x0: Any, t: Tensor) -> Fields:
         bent = ask(self.net, self, x0, t) * expand(x0, t * (1 - t))
-        return x0 * expand(x0, self.base.alpha(t)) + bent
+        mean = x0 * expand(x0, self.base.alpha(t)) + bent
+        return Fields(mean=mean) if self.width is None else Fields(mean=mean, width=self._wide(x0, t))
 
-    def log_width(self, x0: Any, t: Tensor) -> Any:
-        if self.width is None:
-            return None
+    def _wide(self, x0: Any, t: Tensor) -> Any:
+        """log(tau/sigma), a state like x_0."""
+        assert self.width is not None
         return ask(self.width, self, x0, t) * expand(x0, t * (1 - t))
 
     def bridge(self, x0: Any, x: Any, t: Time, s: Time, row: Any = None) -> Normal:
@@ -67,11 +68,12 @@ class NFDM(Conditional):
         rest = s == t
         sigma_t, sigma_s = self.base.sigma(t), self.base.sigma(s)
         ratio = torch.where(rest, 1.0, sigma_s / torch.where(sigma_t > 0, sigma_t, 1.0))
-        before, after = self.log_width(x0, t), self.log_width(x0, s)
+        before, after = self.moments(x0, t), self.moments(x0, s)
         decay, spread = self._decay(x0, t, s)
-        keep = apply(after - before, torch.exp) * decay * expand(x, ratio)
-        std = apply(after, torch.exp) * spread * expand(x, sigma_s)
-        return Normal(x * keep + (self.mean(x0, s) - self.mean(x0, t) * keep), std)
+        wider = apply(after["width"] - before["width"], torch.exp)
+        keep = wider * decay * expand(x, ratio)
+        std = apply(after["width"], torch.exp) * spread * expand(x, sigma_s)
+        return Normal(x * keep + (after["mean"] - before["mean"] * keep), std)
 
     def _decay(self, x0: Any, t: Tensor, s: Tensor) -> tuple[Any, Any]:
         """(rho, (1 - rho^2)^(1/2)), states like x_0; (1, 0) where time stands still."""
@@ -82,7 +84,7 @@ class NFDM(Conditional):
         total: Any = 0.0
         for place, share in zip(_PLACES.tolist(), _SHARES.tolist(), strict=True):
             u = self.base.time((high + low) / 2 + place * (high - low))
-            total = apply(self.log_width(x0, u), lambda v: (-2 * v).exp()) * share + total
+            total = apply(self._wide(x0, u), lambda v: (-2 * v).exp()) * share + total
         log_rho = total * expand(x0, 0.5 * (low - high))
         moves = expand(x0, plain)
         zero, one = apply(x0, torch.zeros_like), apply(x0, torch.ones_like)
