@@ -17,6 +17,18 @@ _PROCESSES = {
     "cosine": ("cosine", "cosine alpha-bar", "Nichol & Dhariwal 2021, arXiv:2102.09672"),
     "edm": ("edm", "unit signal, sigma linear in time", "Karras et al. 2022, arXiv:2206.00364"),
 }
+_LEARNED = {
+    "ndm": (
+        "ndm",
+        "learned: a small network bends the data before it is noised",
+        "Bartosh et al. 2023, arXiv:2310.08337",
+    ),
+    "nfdm": (
+        "nfdm",
+        "learned: mean and width of the noised data are small networks",
+        "Bartosh et al. 2024, arXiv:2404.12940",
+    ),
+}
 _DPM = "Lu et al. 2022, arXiv:2206.00927"
 _DPMPP = "Lu et al. 2022, arXiv:2211.01095"
 _DEIS = "Zhang & Chen 2022, arXiv:2204.13902"
@@ -143,6 +155,9 @@ def sfumato_register(add: Callable[..., None]) -> None:
     """Announce the components of this package."""
     for name, (attr, summary, source) in _PROCESSES.items():
         target = f"sfumato_methods.gaussian:{attr}"
+        add("process", name, target, summary=summary, source=source)
+    for name, (attr, summary, source) in _LEARNED.items():
+        target = f"sfumato_methods.learned:{attr}"
         add("process", name, target, summary=summary, source=source)
     for name, (where, summary, source) in (_SAMPLERS | _STOCHASTIC).items():
         target = where if where.startswith("sfumato.") else f"sfumato_methods.solvers.{where}"

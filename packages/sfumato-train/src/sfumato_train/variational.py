@@ -1,0 +1,85 @@
+"""The variational objective: a bound on the likelihood trains a process and its denoiser together."""
+
+from __future__ import annotations
+
+__all__ = ["Variational"]
+
+import torch
+from torch import Generator, nn
+
+from sfumato import Batch, Can, Codec, Denoiser, InputError, Process, Unsupported, random, state
+from sfumato_methods.bounds import Bound, Continuous
+from sfumato_methods.learned import bend
+
+from .objective import Loss, Objective, drop
+from .times import inside, stratified
+
+
+class Variational(Objective):
+    """Minimise a bound on -log p(x_0), in nats per number of an item.
+
+    Gradients reach the denoiser and whatever is learnable in the process, through the clean data
+    and through what the denoiser says of it (Bartosh et al. 2023, arXiv:2310.08337, eq. 15).
+
+    Args:
+        process: noises the data; its parameters are trained too.
+        denoiser: what is trained with it.
+        codec: brings data to the space of the process; it is not trained.
+        bound: `Continuous` or `Stepwise` of `sfumato_methods.bounds`.
+        dropout: share of items that are trained without their conditions, see `Denoising`.
+        straight: weight of the curvature of trajectories (NFDM-OT, `bend`); needs VELOCITY.
+
+    Raises:
+        InputError: if `dropout` lies outside [0, 1] or `straight` is negative.
+        Unsupported: if trajectories are to be straightened that the process does not have.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        denoiser: Denoiser,
+        codec: Codec | None = None,
+        *,
+        bound: Bound | None = None,
+        dropout: float = 0.1,
+        straight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout <= 1:
+            raise InputError(f"dropout is a share of the items, in [0, 1], but is {dropout}")
+        if straight < 0:
+            raise InputError(f"straight is a weight, 0 or more, but is {straight}")
+        if straight and Can.VELOCITY not in process.can:
+            raise Unsupported(
+                f"trajectories need VELOCITY; {process} can {process.can.names()}. Use straight=0"
+            )
+        self.process = process
+        self.denoiser = denoiser
+        self.codec = codec
+        self.bound = Continuous() if bound is None else bound
+        self.dropout = dropout
+        self.straight = straight
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"denoiser": nn.ModuleDict({"denoiser": self.denoiser, "process": self.process})}
+
+    def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
+        x0 = batch.x
+        if self.codec is not None:
+            with torch.no_grad():
+                x0 = self.codec.encode(x0, generator)
+        denoiser = self.denoiser
+        if batch.condition:
+            denoiser = denoiser.given(**drop(batch.condition, self.dropout, generator))
+        u = stratified(state.items(x0), generator)
+        terms = self.bound(self.process, denoiser, x0, u, generator)
+        numbers = state.item_count(x0).clamp_min(1)
+        each = terms.total / numbers
+        parts = {name: (term / numbers).detach() for name, term in terms._asdict().items()}
+        if self.straight:
+            t = inside(self.process, random.uniform((state.items(x0),), generator))
+            x = self.process.marginal(x0, t).sample(generator)
+            parts["bend"] = bend(self.process, denoiser, x, t)
+            each = each + self.straight * parts["bend"]
+            parts["bend"] = parts["bend"].detach()
+        return Loss(each, parts)
