@@ -246,6 +246,17 @@ def test_a_straight_flow_does_not_bend():
         assert torch.allclose(bend(bent, half, x, t), want, rtol=1e-5)
 
 
+def test_curvature_is_measured_without_gradients_too():
+    class Smooth(nn.Module):
+        def forward(self, x, clock):
+            return nn.functional.silu(x * clock[:, None])
+
+    process, t = NDM(VP(), Smooth()), at([0.3, 0.8])
+    with torch.no_grad():
+        found = bend(process, half, X0, t)
+    assert not found.requires_grad and torch.allclose(found, bend(process, half, X0, t))
+
+
 def test_rates_and_velocities_need_points():
     process, x, t = BENT[0], X0 * 0.5, at(0.5)
     with pytest.raises(Unsupported, match="need points.*Normal.*Ancestral"):

@@ -110,9 +110,12 @@ def bend(process: Process, denoiser: Denoise, x: Any, t: Tensor) -> Tensor:
         moved: Tensor = process.velocity(denoiser(state, time), state, time)
         return moved
 
-    here = flow(x, t).detach()
-    _, turn = torch.func.jvp(flow, (x, t), (here, torch.ones_like(t)))
-    return item_sum(turn * turn) / max(1, x[0].numel())
+    wanted = torch.is_grad_enabled()
+    with torch.enable_grad():  # without, torch lacks second derivatives of some activations
+        here = flow(x, t).detach()
+        _, turn = torch.func.jvp(flow, (x, t), (here, torch.ones_like(t)))
+        bent = item_sum(turn * turn) / max(1, x[0].numel())
+    return bent if wanted else bent.detach()
 
 
 def nfdm(width: int = 16) -> NFDM:
