@@ -27,10 +27,7 @@ def test_the_process_is_bent_and_the_denoiser_is_that_of_what_is_bent():
 
 
 def test_a_run_trains_both_and_is_sampled_by_two_samplers(tmp_path):
-    words = [
-        "steps=3", "batch=8", "network_size=tiny", "save=3", "log=1", "warmup=1", "straight=0.1",
-        "forward=nfdm", "sampling_steps=2",
-    ]  # fmt: skip
+    words = ["steps=2", "batch=4", "save=2", "log=1", "warmup=1", "sampling_steps=2"]
     start("images/learned", words, out=tmp_path / "run")
     run = open_run(tmp_path / "run")
     model = run.model("model")

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from sfumato_testing import FullMixture
 
-STEPS, BATCH, HELD = 3000, 256, 20_000
-WIDTH, DEPTH = 96, 2
+STEPS, BATCH, HELD = 500, 256, 20_000
+WIDTH, DEPTH = 64, 2
 CONDITION = 30.0
 """Ratio of the variances along and across."""
 START = 1e-3
-PATHS, LEGS = 2000, 60
+PATHS, LEGS = 1000, 30
 
 
 def target(seed: int) -> FullMixture:
@@ -93,7 +93,8 @@ def trial(given: Trial) -> Mapping[str, Measured]:
             lambda generator: law.sample(BATCH, generator).float(),
             steps,
             random.derive(given.seed, "training"),
-            faster=5.0,
+            lr=4e-3,
+            faster=10.0,
         )
         source = random.derive(given.seed, "measure")
         nats[name] = bound_of(process, denoiser, bound, held.float(), source)

@@ -57,7 +57,7 @@ def trial(given: Trial) -> Mapping[str, Measured]:
         denoiser = Preconditioned(net, base, "edm", sigma_data=float(train.std()))
         fitted(process, denoiser, bound, batches, steps, random.derive(given.seed, "training"))
         source = random.derive(given.seed, "measure")
-        nats = bound_of(process, denoiser, bound, held, source, times=64)
+        nats = bound_of(process, denoiser, bound, held, source, times=16)
         bits[name] = float(bits_per_dim(nats, 64, LEVEL).mean())
     cost = time.monotonic() - began
     return {
