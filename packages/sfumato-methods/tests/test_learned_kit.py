@@ -182,4 +182,3 @@ def test_a_broken_process_is_caught(broken, original, telling):
     with pytest.raises(AssertionError, match=f"^{telling} "):
         check(broken)
     check(original)
-

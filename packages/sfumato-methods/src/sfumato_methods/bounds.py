@@ -116,7 +116,7 @@ class Continuous:
     def __call__(
         self, process: Any, denoiser: Denoise, x0: Any, u: Tensor, generator: Source
     ) -> Terms:
-        if not isinstance(process, Rated):
+        if not hasattr(process, "rate"):
             raise Unsupported(f"{process} has no bound in continuous time; use Stepwise")
         t, weight = self.time(u)
         x = process.marginal(x0, t).sample(generator)

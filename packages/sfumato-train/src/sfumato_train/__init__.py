@@ -45,7 +45,8 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "EMA", "Denoising", "Diverged", "Keep", "Loss", "Objective", "Recipe", "Run", "Settings",
-    "Training", "Variational", "Watch", "draw", "evaluate", "fit", "open_run", "parse_words", "start",
+    "Training", "Variational", "Watch", "draw", "evaluate", "fit", "open_run", "parse_words",
+    "start",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The variational objective: a bound on the likelihood trains a process and its denoiser together."""
+"""The variational objective: a bound on the likelihood, for process and denoiser together."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def fitted(
             x = process.marginal(few, t).sample(generator)
             loss = loss + straight * bend(process, denoiser, x, t).mean()
         adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(learned, 5.0)
         adam.step()
         schedule.step()
@@ -132,7 +132,7 @@ def bound_of(
     """(B,) nats of each item: the mean of so many draws of the bound, stratified in time."""
     with torch.no_grad():
         found = []
-        for x in x0.split(DRAWS):
+        for x in torch.split(x0, DRAWS):
             place = random.permutation(len(x), generator) + random.uniform((1,), generator)
             first = place / len(x)
             each = [

@@ -18,7 +18,7 @@ from typing import Any
 
 from sfumato.survey import Claim, Measured, System, Trial
 
-STEPS, BATCH, HELD = 1500, 128, 500
+STEPS, BATCH = 1000, 128
 WIDTH, DEPTH = 256, 3
 BEND_WIDTH, BEND_DEPTH = 128, 1
 START = 1e-3

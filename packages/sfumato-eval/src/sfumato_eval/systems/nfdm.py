@@ -84,7 +84,7 @@ def flow_nll(process: Any, denoiser: Any, x: Tensor, start: float) -> Tensor:
         each, velocity = [], x
         with torch.enable_grad():  # without, torch lacks second derivatives of the activation
             for axis in torch.eye(2):
-                velocity, turn = torch.func.jvp(flow, (y,), (axis.expand_as(y),))
+                velocity, turn = torch.func.jvp(flow, (y,), (axis.expand_as(y),))[:2]
                 each.append((turn * axis).sum(1))
         return velocity.detach(), sum(each, start=torch.zeros(len(y))).detach()
 

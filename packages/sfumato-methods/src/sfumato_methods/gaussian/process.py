@@ -144,7 +144,7 @@ class Gaussian(Process):
         return item_sum(scale(weight, gap * gap))
 
     def decode(self, q: Any, t: Time) -> Normal:
-        """A density of x_0 from a point estimate at a small t: as wide as the noise, sigma/alpha."""
+        """A density of x_0 from a point estimate at a small t, as wide as sigma/alpha."""
         return Normal(q.mean, expand(q.mean, self.sigma(t) / self.alpha(t)), self.space)
 
 

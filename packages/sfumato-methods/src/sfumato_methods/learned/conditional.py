@@ -45,8 +45,8 @@ class Conditional(Process):
     with rho = exp(-1/2 int_s^t g^2/tau^2). A model follows the same laws with its guess of x_0 in
     the place of x_0. For mu = alpha x_0, tau = sigma all this is `Gaussian`.
 
-    Subclasses write `moments`. A posterior over x_0 must be
-    points (`Dirac`, or a `Mixture` of them), since mu is not linear; from others `transition` draws.
+    Subclasses write `moments`. A posterior over x_0 must be points (`Dirac`, or a `Mixture` of
+    them), since mu is not linear; from others `transition` draws.
 
     Args:
         schedule: alpha and sigma before anything is learned, and g.
@@ -138,12 +138,12 @@ class Conditional(Process):
         return item_sum(gap * gap)
 
     def decode(self, q: Any, t: Tensor) -> Normal:
-        """A density of x_0 from a point estimate at a small t: as wide as the noise, sigma/alpha."""
+        """A density of x_0 from a point estimate at a small t, as wide as sigma/alpha."""
         return self.base.decode(q, t)
 
 
 def _narrowed(found: Fields, away: Any) -> Any:
-    """x - mu over (tau/sigma)^2."""
+    """X - mu over (tau/sigma)^2."""
     if "width" not in found:
         return away
     return apply(found["width"], lambda v: (-2 * v).exp()) * away

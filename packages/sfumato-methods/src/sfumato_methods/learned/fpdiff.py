@@ -48,9 +48,7 @@ class FPDiff(Process):
     can = Can.STEP | Can.BRIDGE | Can.VELOCITY | Can.SCORE | Can.LIKELIHOOD
     accepts: ClassVar[tuple[type[Law], ...]] = (Dirac, Normal, FullNormal, Mixture, Implicit)
 
-    def __init__(
-        self, dimensions: int, schedule: VP | Table | None = None, rank: int = 1
-    ) -> None:
+    def __init__(self, dimensions: int, schedule: VP | Table | None = None, rank: int = 1) -> None:
         super().__init__()
         if not 0 <= rank <= dimensions:
             raise InputError(

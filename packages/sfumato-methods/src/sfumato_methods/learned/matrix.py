@@ -50,7 +50,7 @@ class FullNormal(Posterior):
         return out
 
     def log_volume(self) -> Tensor:
-        """log |det factor|."""
+        """Log |det factor|."""
         out: Tensor = torch.linalg.slogdet(self.factor)[1]
         return out
 
@@ -69,4 +69,5 @@ def _(p: FullNormal, q: object) -> Tensor:
     between = torch.linalg.solve(q.factor, p.factor)
     spread = between.square().sum((-1, -2)) - between.shape[-1]
     volume = q.log_volume() - p.log_volume()
-    return 0.5 * (q.white(p.mean).square().sum(1) + spread) + volume
+    total: Tensor = 0.5 * (q.white(p.mean).square().sum(1) + spread) + volume
+    return total

@@ -63,8 +63,14 @@ def motion(f: Callable[[Tensor], Any], t: Tensor) -> tuple[Any, Any]:
 
     def flat(u: Tensor) -> tuple[Tensor, ...]:
         nonlocal shape
-        shape, values = f(u), []
-        apply(shape, lambda v: values.append(v) or v)
+        values: list[Tensor] = []
+        shape = f(u)
+
+        def keep(v: Tensor) -> Tensor:
+            values.append(v)
+            return v
+
+        apply(shape, keep)
         return tuple(values)
 
     found = torch.func.jvp(flat, (t,), (torch.ones_like(t),))

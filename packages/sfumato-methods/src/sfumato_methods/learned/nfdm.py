@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sfumato import Fields, Normal, Process, expand
 from sfumato.sampling import Denoise
-from sfumato.state import Time, apply, item_sum, scale, where
+from sfumato.state import Time, apply, item_sum, where
 
 from ..gaussian import Linear, Schedule
 from .conditional import Conditional
@@ -39,9 +39,7 @@ class NFDM(Conditional):
         width: w, likewise; None: tau = sigma.
     """
 
-    def __init__(
-        self, schedule: Schedule, net: nn.Module, width: nn.Module | None = None
-    ) -> None:
+    def __init__(self, schedule: Schedule, net: nn.Module, width: nn.Module | None = None) -> None:
         super().__init__(schedule)
         self.net = net
         self.width = width
@@ -53,7 +51,9 @@ class NFDM(Conditional):
     def moments(self, x0: Any, t: Tensor) -> Fields:
         bent = ask(self.net, self, x0, t) * expand(x0, t * (1 - t))
         mean = x0 * expand(x0, self.base.alpha(t)) + bent
-        return Fields(mean=mean) if self.width is None else Fields(mean=mean, width=self._wide(x0, t))
+        return (
+            Fields(mean=mean) if self.width is None else Fields(mean=mean, width=self._wide(x0, t))
+        )
 
     def _wide(self, x0: Any, t: Tensor) -> Any:
         """log(tau/sigma), a state like x_0."""
@@ -113,8 +113,8 @@ def bend(process: Process, denoiser: Denoise, x: Any, t: Tensor) -> Tensor:
     wanted = torch.is_grad_enabled()
     with torch.enable_grad():  # without, torch lacks second derivatives of some activations
         here = flow(x, t).detach()
-        _, turn = torch.func.jvp(flow, (x, t), (here, torch.ones_like(t)))
-        bent = item_sum(turn * turn) / max(1, x[0].numel())
+        turn = torch.func.jvp(flow, (x, t), (here, torch.ones_like(t)))[1]
+        bent: Tensor = item_sum(turn * turn) / max(1, x[0].numel())
     return bent if wanted else bent.detach()
 
 
