@@ -49,7 +49,8 @@ class Learned(Folder):
 
     @model_validator(mode="after")
     def _without_weights(self) -> Self:
-        if given := [name for name in _OF_DENOISING if name in self.model_fields_set]:
+        fields = type(self).model_fields
+        if given := [n for n in _OF_DENOISING if getattr(self, n) != fields[n].default]:
             raise ValueError(
                 f"a bound on the likelihood has its own weight and times; take out "
                 f"{', '.join(given)}"
