@@ -30,7 +30,7 @@ def test_a_run_trains_both_and_is_sampled_by_two_samplers(tmp_path):
     words = ["steps=2", "batch=4", "save=2", "log=1", "warmup=1", "sampling_steps=2"]
     start("images/learned", words, out=tmp_path / "run")
     run = open_run(tmp_path / "run")
-    model = run.model("model")
+    model = run.model("live")
     weights = [p for p in model.process.parameters() if p.ndim > 1]
     assert any(bool(p.any()) for p in weights)
     last = model.process.net.state_dict()
