@@ -80,12 +80,7 @@ class Decoded:
         q: Posterior = self.denoiser(x, t)
         if not isinstance(q, Dirac) or not isinstance(t, Tensor) or bool((t > self.start).any()):
             return q
-        if not isinstance(self.process, Rated):
-            raise Unsupported(
-                f"{self.process} cannot give a point estimate a density; let the denoiser return "
-                "a law that has one"
-            )
-        law: Posterior = self.process.decode(q, t)
+        law: Posterior = _rated(self.process).decode(q, t)
         return law
 
 
@@ -116,11 +111,10 @@ class Continuous:
     def __call__(
         self, process: Any, denoiser: Denoise, x0: Any, u: Tensor, generator: Source
     ) -> Terms:
-        if not hasattr(process, "rate"):
-            raise Unsupported(f"{process} has no bound in continuous time; use Stepwise")
+        limit = _rated(process)
         t, weight = self.time(u)
         x = process.marginal(x0, t).sample(generator)
-        rate = process.rate(x0, denoiser(x, t), x, t).double()
+        rate = limit.rate(x0, denoiser(x, t), x, t).double()
         return Terms(
             _prior(process, x0),
             rate * weight.to(rate.device),
@@ -161,6 +155,15 @@ class Stepwise:
             step,
             _reconstruction(process, denoiser, x0, start, generator),
         )
+
+
+def _rated(process: Process) -> Rated:
+    if not isinstance(process, Rated):
+        raise Unsupported(
+            f"{process} has neither a bound in continuous time nor a density for point estimates; "
+            "use Stepwise with a denoiser that returns whole posteriors"
+        )
+    return process
 
 
 def _prior(process: Process, x0: Any) -> Tensor:

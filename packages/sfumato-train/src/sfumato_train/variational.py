@@ -4,18 +4,17 @@ from __future__ import annotations
 
 __all__ = ["Variational"]
 
-import torch
-from torch import Generator, nn
+from torch import Generator
 
 from sfumato import Batch, Can, Codec, Denoiser, InputError, Process, Unsupported, random, state
 from sfumato_methods.bounds import Bound, Continuous
 from sfumato_methods.learned import bend
 
-from .objective import Loss, Objective, drop
+from .objective import Loss, Noising
 from .times import inside, stratified
 
 
-class Variational(Objective):
+class Variational(Noising):
     """Minimise a bound on -log p(x_0), in nats per number of an item.
 
     Gradients reach the denoiser and whatever is learnable in the process, through the clean data
@@ -44,33 +43,19 @@ class Variational(Objective):
         dropout: float = 0.1,
         straight: float = 0.0,
     ) -> None:
-        super().__init__()
-        if not 0 <= dropout <= 1:
-            raise InputError(f"dropout is a share of the items, in [0, 1], but is {dropout}")
+        super().__init__(process, denoiser, codec, dropout)
         if straight < 0:
             raise InputError(f"straight is a weight, 0 or more, but is {straight}")
         if straight and Can.VELOCITY not in process.can:
             raise Unsupported(
                 f"trajectories need VELOCITY; {process} can {process.can.names()}. Use straight=0"
             )
-        self.process = process
-        self.denoiser = denoiser
-        self.codec = codec
         self.bound = Continuous() if bound is None else bound
-        self.dropout = dropout
         self.straight = straight
 
-    def players(self) -> dict[str, nn.Module]:
-        return {"denoiser": nn.ModuleDict({"denoiser": self.denoiser, "process": self.process})}
-
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
-        x0 = batch.x
-        if self.codec is not None:
-            with torch.no_grad():
-                x0 = self.codec.encode(x0, generator)
-        denoiser = self.denoiser
-        if batch.condition:
-            denoiser = denoiser.given(**drop(batch.condition, self.dropout, generator))
+        x0 = self.clean(batch, generator)
+        denoiser = self.told(batch, generator)
         u = stratified(state.items(x0), generator)
         terms = self.bound(self.process, denoiser, x0, u, generator)
         numbers = state.item_count(x0).clamp_min(1)
