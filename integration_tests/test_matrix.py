@@ -89,7 +89,7 @@ def test_each_pair_runs_or_names_what_is_missing(name, sampler):
     except Unsupported as error:
         solver = SAMPLERS[sampler]()
         liftable = isinstance(solver, Multistep)  # only these can serve the parts of a product
-        expected = ("uniform", "absorbing", "joint", "molecules")
+        expected = ("uniform", "absorbing", "joint", "molecules", "ndm", "nfdm")
         assert name in expected or pinned or (name == "points" and not liftable), error
         served = process.part("kind") if name == "molecules" and liftable else process
         missing = solver.needs & ~served.can

@@ -53,6 +53,7 @@ def sfumato_register(add: Add) -> None:
             "EVODiff: Entropy-aware Variance Optimized Diffusion Inference",
             "Li, Chen & Zeng 2025, arXiv:2509.26096",
         ),
+        ("fpdiff", "A Flexible Diffusion Model", "Du et al. 2022, arXiv:2206.10365"),
         (
             "gauge",
             "On gauge freedom, conservativity and intrinsic dimensionality estimation in diffusion "
@@ -69,6 +70,13 @@ def sfumato_register(add: Add) -> None:
             "Unleashing High-Quality Image Generation in Diffusion Sampling Using Second-Order "
             "Levenberg-Marquardt-Langevin",
             "Wang et al. 2025, arXiv:2505.24222",
+        ),
+        ("ndm", "Neural Diffusion Models", "Bartosh et al. 2023, arXiv:2310.08337"),
+        (
+            "nfdm",
+            "Neural Flow Diffusion Models: Learnable Forward Process for Improved Diffusion "
+            "Modelling",
+            "Bartosh et al. 2024, arXiv:2404.12940",
         ),
         (
             "overview",

@@ -47,6 +47,16 @@ _BRIDGES = {
         "Transport",
         "straight line from data to a source of any law",
         "Lipman et al. 2022, arXiv:2210.02747",
+_LEARNED = {
+    "ndm": (
+        "ndm",
+        "learned: a small network bends the data before it is noised",
+        "Bartosh et al. 2023, arXiv:2310.08337",
+    ),
+    "nfdm": (
+        "nfdm",
+        "learned: mean and width of the noised data are small networks",
+        "Bartosh et al. 2024, arXiv:2404.12940",
     ),
 }
 _DPM = "Lu et al. 2022, arXiv:2206.00927"
@@ -202,6 +212,8 @@ def sfumato_register(add: Callable[..., None]) -> None:
         add("process", name, target, summary=summary, source=source)
     for name, (attr, summary, source) in _BRIDGES.items():
         target = f"sfumato_methods.bridges:{attr}"
+    for name, (attr, summary, source) in _LEARNED.items():
+        target = f"sfumato_methods.learned:{attr}"
         add("process", name, target, summary=summary, source=source)
     for name, (where, summary, source) in (_SAMPLERS | _STOCHASTIC).items():
         target = where if where.startswith("sfumato.") else f"sfumato_methods.solvers.{where}"

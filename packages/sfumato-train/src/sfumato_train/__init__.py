@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .runs import open_run as open_run
     from .scoring import evaluate as evaluate
     from .starting import start as start
+    from .variational import Variational as Variational
     from .words import parse_words as parse_words
 
 _HOME = {
@@ -39,13 +40,15 @@ _HOME = {
     "runs": ("Run", "open_run"),
     "scoring": ("evaluate",),
     "starting": ("start",),
+    "variational": ("Variational",),
     "words": ("parse_words",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "EMA", "Coupled", "Denoising", "Diverged", "Keep", "Loss", "Objective", "Recipe", "Run",
-    "Settings", "Training", "Watch", "draw", "evaluate", "fit", "open_run", "parse_words", "start",
+    "Settings", "Training", "Variational", "Watch", "draw", "evaluate", "fit", "open_run",
+    "parse_words", "start",
 ]  # fmt: skip
 
 

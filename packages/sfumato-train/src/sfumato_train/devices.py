@@ -92,8 +92,13 @@ def fitting_batch(
     def keep(value: Tensor) -> Tensor:
         nonlocal kept
         storage = value.untyped_storage()
-        if storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
+        try:
+            place = storage.data_ptr()
+        except RuntimeError:  # of a forward-mode derivative, which has no storage to be told by
+            kept += value.numel() * value.element_size()
+            return value
+        if place not in seen:
+            seen.add(place)
             kept += storage.nbytes()
         return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Denoising", "Loss", "Objective", "drop"]
+__all__ = ["Denoising", "Loss", "Noising", "Objective", "drop"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +65,55 @@ class Objective(nn.Module):
         return self.loss(next(iter(self.players())), batch, generator)
 
 
-class Denoising(Objective):
+class Noising(Objective):
+    """Base of objectives that noise data by a process and train it and a denoiser as one player.
+
+    Args:
+        process: noises the data; whatever is learnable in it is trained.
+        denoiser: what is trained.
+        codec: brings data to the space of the process; it is not trained.
+        dropout: share of items that are trained without their conditions.
+
+    Raises:
+        InputError: if `dropout` lies outside [0, 1].
+    """
+
+    def __init__(
+        self, process: Process, denoiser: Denoiser, codec: Codec | None, dropout: float
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout <= 1:
+            raise InputError(f"dropout is a share of the items, in [0, 1], but is {dropout}")
+        self.process = process
+        self.denoiser = denoiser
+        self.codec = codec
+        self.dropout = dropout
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"denoiser": nn.ModuleDict({"denoiser": self.denoiser, "process": self.process})}
+
+    def clean(self, batch: Batch, generator: Generator) -> Any:
+        """The data of a batch in the space of the process."""
+        if self.codec is None:
+            return batch.x
+        with torch.no_grad():
+            return self.codec.encode(batch.x, generator)
+
+    def placed(self, batch: Batch, generator: Generator) -> tuple[Process, dict[str, Any]]:
+        """The process as it is for the items of a batch, and their conditions in its space."""
+        condition = spaced(self.process, batch.condition, self.codec, generator)
+        return pinned(self.process, condition), condition
+
+    def told(self, condition: Mapping[str, Any], generator: Generator) -> Denoiser:
+        """The denoiser, told the conditions that last and those that are not dropped."""
+        if not condition:
+            return self.denoiser
+        kept = {name: condition[name] for name in lasting(self.process, condition)}
+        rest = {name: value for name, value in condition.items() if name not in kept}
+        return self.denoiser.given(**kept, **drop(rest, self.dropout, generator))
+
+
+class Denoising(Noising):
     """The one line for all domains: weight(t) * denoiser(x_t, t).loss(target).
 
     Args:
@@ -93,36 +141,20 @@ class Denoising(Objective):
         times: Times = times.uniform,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        if not 0 <= dropout <= 1:
-            raise InputError(f"dropout is a share of the items, in [0, 1], but is {dropout}")
-        self.process = process
-        self.denoiser = denoiser
-        self.codec = codec
+        super().__init__(process, denoiser, codec, dropout)
         self.weight = weights.matching(denoiser) if weight is None else weight
         self.times = times
-        self.dropout = dropout
-
-    def players(self) -> dict[str, nn.Module]:
-        return {"denoiser": nn.ModuleDict({"denoiser": self.denoiser, "process": self.process})}
 
     def noised(self, process: Process, x0: Any, t: Any, generator: Generator) -> Noised:
         """The noisy states that the denoiser is trained on, and what it has to learn from them."""
         return process.draw(x0, t, generator)
 
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
-        x0 = batch.x
-        if self.codec is not None:
-            with torch.no_grad():
-                x0 = self.codec.encode(x0, generator)
-        condition = spaced(self.process, batch.condition, self.codec, generator)
-        process, denoiser = pinned(self.process, condition), self.denoiser
+        x0 = self.clean(batch, generator)
+        process, condition = self.placed(batch, generator)
         t = self.times(process, stratified(state.items(x0), generator))
         x, target = self.noised(process, x0, t, generator)
-        if condition:
-            kept = {name: condition.pop(name) for name in lasting(process, condition)}
-            denoiser = denoiser.given(**kept, **drop(condition, self.dropout, generator))
-        error = denoiser(x, t).loss(target)
+        error = self.told(condition, generator)(x, t).loss(target)
         clock = process.clock(t)
         return Loss(
             error * self.weight(process, t),

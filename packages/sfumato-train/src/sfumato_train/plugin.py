@@ -33,6 +33,13 @@ def sfumato_register(add: Add) -> None:
         source="Rombach et al. 2021, arXiv:2112.10752",
     )
     add(
+        "objective",
+        "variational",
+        "sfumato_train.variational:Variational",
+        summary="a bound on the likelihood, for process and denoiser together",
+        source="Kingma et al. 2021, arXiv:2107.00630; Bartosh et al. 2023, arXiv:2310.08337",
+    )
+    add(
         "tool",
         "average",
         "sfumato_train.tools:average",

@@ -33,6 +33,13 @@ def sfumato_register(add: Add) -> None:
     )
     add(
         "recipe",
+        "images/learned",
+        "sfumato_images.learned:Learned",
+        summary="your own images, the noising process learned with the denoiser by a bound",
+        source="Bartosh et al. 2023, arXiv:2310.08337",
+    )
+    add(
+        "recipe",
         "images/fashion",
         "sfumato_images.recipes:Fashion",
         summary="class-conditional clothes, 28 x 28; `sfumato data get fashion-mnist` first",

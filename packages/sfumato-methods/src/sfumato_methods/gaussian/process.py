@@ -11,7 +11,7 @@ from torch import Tensor
 from sfumato import Can, Dirac, Implicit, InputError, Law, Mixture, Normal, Process, expand
 from sfumato.laws import Space, filled
 from sfumato.process import CLOCK_LIMIT, rows
-from sfumato.state import Time, apply, axpy, scale
+from sfumato.state import Time, apply, axpy, item_sum, scale
 
 from .schedules import EDM, VE, VP, Cosine, Linear, Schedule
 
@@ -130,6 +130,22 @@ class Gaussian(Process):
     def score(self, q: Any, x: Any, t: Time) -> Any:
         precision = 1 / self.sigma(t).square()
         return scale(self.alpha(t) * precision, q.mean) - scale(precision, x)
+
+    def rate(self, x0: Any, q: Any, x: Any, t: Time) -> Tensor:
+        """(B,) nats of the bound per unit of time: -SNR'(t)/2 |x_0 - E[x_0]|^2.
+
+        Kingma et al. 2021, arXiv:2107.00630, eq. 15; see `sfumato_methods.bounds`.
+        """
+        u = _one_clock(t)
+        alpha, sigma = self.alpha(u), self.sigma(u)
+        alpha_rate, sigma_rate = self.schedule.rates(u)
+        weight = alpha * (alpha * sigma_rate - alpha_rate * sigma) / sigma**3
+        gap = x0 - q.mean
+        return item_sum(scale(weight, gap * gap))
+
+    def decode(self, q: Any, t: Time) -> Normal:
+        """A density of x_0 from a point estimate at a small t, as wide as sigma/alpha."""
+        return Normal(q.mean, expand(q.mean, self.sigma(t) / self.alpha(t)), self.space)
 
 
 def _one_clock(t: Time) -> Tensor:
