@@ -13,9 +13,9 @@ from sfumato.laws import Space, filled
 from sfumato.process import CLOCK_LIMIT, rows
 from sfumato.state import Time, apply, axpy, scale
 
-from .schedules import EDM, VE, VP, Cosine, Linear, Schedule
+from .schedules import EDM, VE, VP, Cosine, Linear, Schedule, SubVP
 
-__all__ = ["Gaussian", "Step", "cosine", "edm", "linear", "ve", "vp"]
+__all__ = ["Gaussian", "Step", "cosine", "edm", "linear", "subvp", "ve", "vp"]
 
 
 class Step(NamedTuple):
@@ -141,6 +141,11 @@ def _one_clock(t: Time) -> Tensor:
 def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Gaussian:
     """`Gaussian(VP(...))`."""
     return Gaussian(VP(beta_min, beta_max))
+
+
+def subvp(beta_min: float = 0.1, beta_max: float = 20.0) -> Gaussian:
+    """`Gaussian(SubVP(...))`."""
+    return Gaussian(SubVP(beta_min, beta_max))
 
 
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Gaussian:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import Can, Frame, Multistep, Process, expand
+from sfumato import Can, Fields, Frame, Multistep, Process, expand
 from sfumato.process import by_step
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
@@ -68,7 +68,16 @@ def _move(dt: Any, end: Any, x: Any, velocity: Any, q: Any) -> Any:
     if end is None:
         return after
     lands, rests = end
-    return where(expand(x, rests), x, where(expand(x, lands), q.mean, after))
+    return where(expand(x, rests), x, where(expand(x, lands), _landed(q.mean, x), after))
+
+
+def _landed(mean: Any, x: Any) -> Any:
+    """The state with the posterior mean in it: helper variables, which follow the data, stay."""
+    if not isinstance(x, Fields):
+        return mean
+    if isinstance(mean, Fields):
+        return Fields({k: _landed(mean[k], v) for k, v in x.items()})
+    return Fields({**x, next(iter(x)): mean})
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ class Euler(Multistep):
         coefficients, dt, end = row
         t, x, q = past[-1]
         if end is True:
-            return q.mean
+            return _landed(q.mean, x)
         return _move(dt, end, x, process.velocity(q, x, t, coefficients), q)
 
 
@@ -115,7 +124,7 @@ class Heun:
             t, s = clocks[i], clocks[i + 1]
             q = denoiser(x, t)
             if end is True:
-                x = yield Frame(t, s, x, q, q.mean)
+                x = yield Frame(t, s, x, q, _landed(q.mean, x))
                 continue
             here = process.velocity(q, x, t, rows[i])
             guess = _move(dt, end, x, here, q)
