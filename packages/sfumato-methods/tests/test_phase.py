@@ -31,11 +31,14 @@ from sfumato_methods.gaussian import (
     MatrixDiffusion,
     Observing,
     TimeVarying,
+    agm,
     alda,
     cld,
     malda,
     vp,
 )
+from sfumato_methods.gaussian import pfgmpp, blurring, Frequencies, InBands, VP
+from sfumato_methods.gaussian.bands import dct, aligned
 from sfumato_methods.solvers import DPMSolverPP, Euler, Heun
 from sfumato_testing import Case, DiagonalMixture, checks, checks_of, failures
 from sfumato_testing.book import number
@@ -59,8 +62,8 @@ def observing(process, target):
 
 
 def known(process, target=ONE, x0=X0, **options):
-    exact = observing(process, target)
-    return Case(process, x0, exact=exact, data=target.sample, **options)
+    exact = observing(process, target) if target else None
+    return Case(process, x0, exact=exact, data=target and target.sample, **options)
 
 
 ALL = (Ancestral(), Euler(), Heun())
@@ -72,4 +75,21 @@ ALL = (Ancestral(), Euler(), Heun())
     known(malda(), samplers=ALL, name="malda"),
 )
 def test_families(case, check):
+    check(case)
+
+
+IMAGES = torch.tensor([[0.5, -1.2, 0.3, 0.8], [-0.7, 0.1, 1.5, -0.2]], dtype=FLOAT).reshape(2, 1, 2, 2)
+
+
+def in_bands(process, std=0.6):
+    """Exact posterior of independent normals, whose cosine transform is such normals again."""
+    def exact(x, t):
+        target = DiagonalMixture(IMAGES[:1], [0.0], [std])
+        y = dct(x)
+        return InBands(target.denoiser(process.bands(x))(y, aligned(x, t)))
+    return Case(process, IMAGES, exact=exact, data=DiagonalMixture(IMAGES[:1], [0.0], [std]).sample, samplers=ALL)
+
+
+@checks(known(agm(), samplers=ALL, name="agm"), known(pfgmpp(4.0), target=None), in_bands(blurring()), in_bands(Frequencies(VP(), colour=-1.0)))
+def test_relatives(case, check):
     check(case)

@@ -5,7 +5,10 @@ Coupled copies of the data (`Phase`: matrix diffusions) are linear in x_0 too.
 
 from __future__ import annotations
 
+from .agm import AGM, agm
+from .bands import Banded, Bands, Frequencies, InBands, blurring
 from .coupled import Coupled
+from .heavy import HeavyTailed, StudentT, pfgmpp
 from .matrix import LinearSDE, MatrixDiffusion, TimeVarying, alda, cld, malda
 from .phase import Observed, Observing, Phase
 from .process import Gaussian, cosine, edm, linear, subvp, ve, vp
@@ -13,13 +16,19 @@ from .schedules import EDM, VE, VP, Cosine, Linear, Schedule, SubVP, Table
 from .spaces import Centred
 
 __all__ = [
+    "AGM",
     "EDM",
     "VE",
     "VP",
+    "Banded",
+    "Bands",
     "Centred",
     "Cosine",
     "Coupled",
+    "Frequencies",
     "Gaussian",
+    "InBands",
+    "HeavyTailed",
     "Linear",
     "LinearSDE",
     "MatrixDiffusion",
@@ -27,15 +36,19 @@ __all__ = [
     "Observing",
     "Phase",
     "Schedule",
+    "StudentT",
     "SubVP",
     "Table",
     "TimeVarying",
+    "agm",
     "alda",
+    "blurring",
     "cld",
     "cosine",
     "edm",
     "linear",
     "malda",
+    "pfgmpp",
     "subvp",
     "ve",
     "vp",

@@ -25,7 +25,7 @@ from sfumato.laws import Space
 
 from .phase import Phase
 
-__all__ = ["LinearSDE", "MatrixDiffusion", "TimeVarying", "alda", "cld", "malda"]
+__all__ = ["LinearSDE", "MatrixDiffusion", "TimeVarying", "alda", "cld", "combined", "malda", "right_solve"]
 
 
 class LinearSDE(Phase):
@@ -63,7 +63,7 @@ class LinearSDE(Phase):
         clean = t == 0
         phi, v = self.between(torch.zeros_like(t), torch.where(clean, 0.5, t))
         spread = phi[..., 1:] @ self._diagonal(0.5)
-        factor = _combined(spread, _factor(self, v))
+        factor = combined(spread, _factor(self, v))
         a = phi[..., 0]
         first = torch.zeros_like(a)
         first[..., 0] = 1.0
@@ -96,7 +96,7 @@ class LinearSDE(Phase):
         second = torch.linalg.solve_triangular(noise, phi, upper=False)
         root = _information_factor(torch.cat([first, second], -2))
         covariance = root @ root.mT
-        keep = _right_solve(covariance @ second.mT, noise)
+        keep = right_solve(covariance @ second.mT, noise)
         data = covariance @ (first.mT @ (first @ a[..., None]))
         return data[..., 0], keep, root
 
@@ -113,7 +113,7 @@ class LinearSDE(Phase):
         seen = torch.linalg.solve_triangular(noise, phi[..., 1:], upper=False)
         own = self._diagonal(-0.5).expand(*t.shape, size - 1, size - 1)
         root = _information_factor(torch.cat([own, seen], -2))
-        gain = _right_solve(root @ root.mT @ seen.mT, noise)
+        gain = right_solve(root @ root.mT @ seen.mT, noise)
         data[..., 1:] = -(gain @ phi[..., :1])[..., 0]
         keep[..., 1:, :] = gain
         factor[..., 1:, 1:] = root
@@ -123,7 +123,7 @@ class LinearSDE(Phase):
         t = t.to(self.start.device)
         drift, noise = self.coefficients(t)
         a, factor = self.moments(t)
-        pull = 0.5 * _right_solve(_right_solve(noise, factor.mT, upper=True), factor)
+        pull = 0.5 * right_solve(right_solve(noise, factor.mT, upper=True), factor)
         return -(pull @ a[..., None])[..., 0], drift + pull
 
 
@@ -301,7 +301,7 @@ def _factor(process: LinearSDE, v: Tensor) -> Tensor:
     return factor * some[..., None]
 
 
-def _combined(first: Tensor, second: Tensor) -> Tensor:
+def combined(first: Tensor, second: Tensor) -> Tensor:
     """The lower factor of first first^T + second second^T."""
     return _triangle(torch.cat([first, second], -1).mT).mT
 
@@ -320,7 +320,7 @@ def _triangle(rows: Tensor) -> Tensor:
     return upper * torch.where(sign < 0, -1.0, 1.0)[..., None]
 
 
-def _right_solve(x: Tensor, factor: Tensor, upper: bool = False) -> Tensor:
+def right_solve(x: Tensor, factor: Tensor, upper: bool = False) -> Tensor:
     """x factor^-1."""
     return torch.linalg.solve_triangular(factor, x, upper=upper, left=False)
 

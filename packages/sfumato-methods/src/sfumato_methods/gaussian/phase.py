@@ -6,10 +6,11 @@ fields element by element with one K x K matrix a time:
     q(u_t | x_0) = N(a_t x_0, L_t L_t^T),     q(u_s | x_0, u_t) = N(c x_0 + P u_t, G G^T).
 
 The velocities at t = 0 are integrated out. Since the noise is the same for all elements,
-y = a^T S^-1 u / a^T S^-1 a with S = L L^T is sufficient for x_0: y = x_0 + sigma(t) eps with
-sigma = (a^T S^-1 a)^(-1/2). So E[x_0 | u_t] is a function of y alone, and a network needs to see
-no more than the data's own shape: `observed` is that process, `observe` makes y, and `Observing`
-turns a denoiser of the one into a denoiser of the other.
+y = w^T u with w along S^-1 a, S = L L^T, is sufficient for x_0. Scaled to unit variance it is
+y = alpha x_0 + sigma eps with alpha^2 + sigma^2 = 1 and alpha^2 / sigma^2 = a^T S^-1 a. So
+E[x_0 | u_t] is a function of y alone, and a network needs to see no more than the data's own shape:
+`observed` is the process of y, `observe` makes y, and `Observing` turns a denoiser of y into a
+denoiser of u.
 """
 
 from __future__ import annotations
@@ -83,27 +84,32 @@ class Phase(Process):
         """(..., K) c and (..., K, K) F of the probability flow du/dt = c x_0 + F u."""
         raise NotImplementedError
 
+    def direction(self, t: Tensor) -> Tensor:
+        """(..., K) along a, and never zero."""
+        return self.moments(t)[0]
+
     @property
     def observed(self) -> Gaussian:
-        """y = x_0 + sigma(t) eps, the process of what `observe` returns."""
+        """y = alpha(t) x_0 + sigma(t) eps, the process of what `observe` returns."""
         return Gaussian(Observed(self), self.space)
 
     def observe(self, u: Fields, t: Time) -> Any:
-        """y, like the data: all that u_t says about x_0; for t > 0."""
+        """y, like the data: all that u_t says about x_0; x_0 itself at t = 0."""
         weights = self._weights(_one_clock(t)).unbind(-1)
         terms = [scale(w, part) for w, part in zip(weights, self._parts(u), strict=True)]
         return sum(terms[1:], start=terms[0])
 
-    def precision(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """S^-1 a, (..., K), and a^T S^-1 a."""
-        a, factor = self.moments(t)
-        white = _solve(factor, a)
-        row = torch.linalg.solve_triangular(factor.mT, white[..., None], upper=True)[..., 0]
-        return row, white.square().sum(-1)
-
     def _weights(self, t: Tensor) -> Tensor:
-        row, total = self.precision(t)
-        return row / total[..., None]
+        clean = t == 0
+        at = torch.where(clean, 0.5, t)
+        a, factor = self.moments(at)
+        white = _solve(factor, self.direction(at).to(factor))
+        snr = _solve(factor, a).square().sum(-1)
+        row = torch.linalg.solve_triangular(factor.mT, white[..., None], upper=True)[..., 0]
+        size = white.square().sum(-1) * (1 + snr)
+        data = torch.zeros_like(row)
+        data[..., 0] = 1.0
+        return torch.where(clean[..., None].to(row.device), data, row / size.sqrt()[..., None])
 
     def clock(self, t: Time) -> Tensor:
         return self.observed.clock(t)
@@ -188,7 +194,9 @@ class Phase(Process):
 
     def score(self, q: Any, x: Any, t: Time) -> Fields:
         a, factor = self.moments(_one_clock(t))
-        inverse = torch.cholesky_inverse(factor)
+        eye = torch.eye(len(self.names)).to(factor).expand_as(factor)
+        root = torch.linalg.solve_triangular(factor, eye, upper=False)
+        inverse = root.mT @ root
         pull = (inverse @ a[..., None])[..., 0]
         parts, mean = self._parts(x), q.mean
         return Fields(
@@ -200,15 +208,15 @@ class Phase(Process):
 
 
 class Observed:
-    """The schedule of what a `Phase` process shows of its data: alpha = 1, sigma as in the module.
+    """The schedule of what a `Phase` process shows of its data, see the module.
 
     Args:
         process: the process that is observed.
     """
 
     knots: ClassVar[int] = 512
-    low: ClassVar[float] = 1e-7
-    """Smallest time of the table that the inverse starts from; below it goes on straight."""
+    reach: ClassVar[float] = 16.0
+    """The table that the inverse starts from covers logit t in [-16, 16]."""
 
     def __init__(self, process: Phase) -> None:
         self.process = process
@@ -216,45 +224,53 @@ class Observed:
     def __repr__(self) -> str:
         return f"Observed({self.process!r})"
 
+    def _snr(self, t: Tensor) -> Tensor:
+        """a^T S^-1 a; infinite at t = 0."""
+        a, factor = self.process.moments(torch.where(t > 0, t, 1.0))
+        return torch.where(t > 0, _solve(factor, a).square().sum(-1).to(t.device), torch.inf)
+
     def alpha(self, t: Tensor) -> Tensor:
-        """1."""
-        return torch.ones_like(t)
+        """(1 + 1/SNR)^(-1/2)."""
+        return (1 + 1 / self._snr(t)).rsqrt()
 
     def sigma(self, t: Tensor) -> Tensor:
-        """(a^T S^-1 a)^(-1/2), 0 at t = 0."""
-        some = torch.where(t > 0, t, 1.0)
-        return torch.where(t > 0, self.process.precision(some)[1].to(t.device).rsqrt(), 0.0)
+        """(1 + SNR)^(-1/2)."""
+        return (1 + self._snr(t)).rsqrt()
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(0, d sigma/dt): d/dt a^T S^-1 a = 2 c^T S^-1 a with the c of the flow."""
-        row, total = self.process.precision(t)
-        pull, _ = self.process.flow(t)
-        return torch.zeros_like(t), (-(total**-1.5) * (pull * row).sum(-1)).to(t.device)
+        """From d SNR/dt = 2 c^T S^-1 a with the c of the flow."""
+        a, factor = self.process.moments(t)
+        white, along = _solve(factor, a), _solve(factor, self.process.direction(t).to(factor))
+        pull = _solve(factor, self.process.flow(t)[0])
+        slow = (1 + white.square().sum(-1)) ** -1.5
+        data = slow * (pull * along).sum(-1) / along.square().sum(-1).sqrt()
+        return data.to(t.device), (-slow * (pull * white).sum(-1)).to(t.device)
 
     def logsnr(self, t: Tensor) -> Tensor:
-        """-2 log sigma; infinite at t = 0."""
-        some = torch.where(t > 0, t, 1.0)
-        return torch.where(t > 0, self.process.precision(some)[1].to(t.device).log(), torch.inf)
+        """log(a^T S^-1 a), infinite at t = 0 (and -infinite where a is 0)."""
+        return self._snr(t).log()
 
     def time(self, logsnr: Tensor) -> Tensor:
-        """Inverse of `logsnr`: a table in log t, then Newton's method; clamped to [0, 1]."""
+        """Inverse of `logsnr`: a table in logit t, then Newton's method; within [0, 1]."""
         wanted = logsnr.double()
         with torch.no_grad():
-            level = torch.linspace(0, 1, self.knots, dtype=torch.float64, device=wanted.device)
-            knots = torch.log(torch.tensor(self.low)).double() * (1 - level)
-            table = self.logsnr(knots.exp())
+            knots = torch.linspace(-self.reach, self.reach, self.knots, dtype=torch.float64)
+            knots = knots.to(wanted.device)
+            table = self.logsnr(knots.sigmoid())
             right = torch.searchsorted(-table, -wanted).clamp(1, self.knots - 1)
-            left = right - 1
-            share = (wanted - table[left]) / (table[right] - table[left])
-            u = knots[left] + share * (knots[right] - knots[left])
+            low, high = knots[right - 1], knots[right]
+            share = (wanted - table[right - 1]) / (table[right] - table[right - 1])
+            u = low + share * (high - low)
             inside = (share >= 0) & (share <= 1)
             for _ in range(4):
-                t = torch.where(inside, u, -1.0).exp()
-                slope = -2 * self.rates(t)[1] / self.sigma(t) * t  # d logsnr / d log t
-                moved = u - (self.logsnr(t) - wanted) / slope
-                moved = torch.maximum(torch.minimum(moved, knots[right]), knots[left])
-                u = torch.where(inside, moved, u)
-        return torch.where(wanted == torch.inf, 0.0, u.clamp_max(0).exp())
+                t = torch.where(inside, u, 0.0).sigmoid()
+                a, factor = self.process.moments(t)
+                white, pull = _solve(factor, a), _solve(factor, self.process.flow(t)[0])
+                snr = white.square().sum(-1)
+                slope = 2 * (pull * white).sum(-1) / snr * (t * (1 - t)).to(snr)
+                moved = u - ((snr.log() - wanted.to(snr)) / slope).to(u)
+                u = torch.where(inside, torch.maximum(torch.minimum(moved, high), low), u)
+        return torch.where(wanted == torch.inf, 0.0, u.sigmoid())
 
 
 class Observing(Denoiser):

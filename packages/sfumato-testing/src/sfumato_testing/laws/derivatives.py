@@ -196,7 +196,7 @@ def _continuity(process: Any, x0: Any, x: Any, t: float) -> float:
 
 
 def _slopes(u: Tensor, x: Tensor) -> Tensor:
-    """d u_i / d x_i for each entry."""
+    """The slope of each entry of u in the same entry of x."""
     found = [
         torch.autograd.grad(entry, x, retain_graph=True)[0].flatten()[i]
         for i, entry in enumerate(u.flatten())

@@ -12,7 +12,7 @@ import torch
 
 from sfumato import Known, Product, run, sample
 from sfumato.random import derive
-from sfumato.state import apply, to
+from sfumato.state import to
 
 from ..book import law
 from ..case import Case
@@ -86,7 +86,7 @@ def _sampled(case: Case, sampler: Any, x0: Any) -> None:
 def _on_meta(case: Case) -> None:
     process = copy.deepcopy(case.process).to("meta")
     x0 = to(case.x0, "meta")
-    x = apply(x0, torch.empty_like)
+    x = to(case.process.marginal(case.x0, shared(0.8)).sample(derive(1, "C5 x")), "meta")
     for name, operation in operations(process, x0, x, shared(0.8), shared(0.3)).items():
         try:
             out = operation(derive(1, "C5"))
