@@ -25,7 +25,7 @@ from sfumato.laws import Space
 
 from .phase import Phase
 
-__all__ = ["LinearSDE", "MatrixDiffusion", "TimeVarying", "alda", "cld", "combined", "malda", "right_solve"]
+__all__ = ["LinearSDE", "MatrixDiffusion", "TimeVarying", "alda", "cld", "combined", "magnus", "malda", "right_solve"]
 
 
 class LinearSDE(Phase):
@@ -206,11 +206,10 @@ class MatrixDiffusion(LinearSDE):
 
 
 class TimeVarying(LinearSDE):
-    """Any A(t) and B B^T(t), integrated in cells by the Magnus series of order 4.
+    """Any A(t) and B B^T(t): the block matrix of the module, integrated by `magnus`.
 
-    A cell of length h with the block matrix X at its two Gauss points is the exponential of
-    h (X_1 + X_2)/2 + 3^(1/2) h^2 [X_2, X_1]/12 (Blanes et al. 2009, arXiv:0810.5488, section 5.3):
-    exact where A and B B^T are cubic in t and commute with themselves, else of order 4.
+    Exact where A and B B^T are cubic in t and commute with themselves, else of order 4 in the
+    cells. Its exponentials grow with the norm of the integral of A: it is for norms up to some 10.
 
     Args:
         drift: maps times (...) to A, (..., K, K), float64.
@@ -241,18 +240,30 @@ class TimeVarying(LinearSDE):
         return self.drift(t), self.noise(t)
 
     def between(self, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        h = (t - s) / self.cells
-        total: tuple[Tensor, Tensor] | None = None
-        for cell in range(self.cells):
-            one, two = (_block(*self.coefficients(s + h * (cell + place))) for place in _GAUSS)
-            length = h[..., None, None]
-            turn = (two @ one - one @ two) * (length.square() * math.sqrt(3) / 12)
-            phi, v = _split(torch.linalg.matrix_exp(0.5 * length * (one + two) + turn))
-            if total is not None:
-                phi, v = phi @ total[0], v + phi @ total[1] @ phi.mT
-            total = phi, v
-        assert total is not None
-        return total
+        length = (t - s)[..., None, None]
+        place = lambda share: s + share * (t - s)  # noqa: E731
+        total = magnus(lambda share: length * _block(*self.coefficients(place(share))), self.cells)
+        phi = total[..., : len(self.names), : len(self.names)]
+        return phi, total[..., : len(self.names), len(self.names) :] @ phi.mT
+
+
+def magnus(rate: Callable[[float], Tensor], cells: int) -> Tensor:
+    """The solution operator of dz/dr = X(r) z from r = 0 to 1 by the Magnus series of order 4.
+
+    Args:
+        rate: maps r in [0, 1] to X(r), (..., n, n).
+        cells: number of equal cells; each takes the exponential of (X_1 + X_2)/(2 c) +
+            3^(1/2) [X_2, X_1]/(12 c^2) with X at its two Gauss points (Blanes et al. 2009,
+            arXiv:0810.5488, section 5.3).
+    """
+    total: Tensor | None = None
+    for cell in range(cells):
+        one, two = (rate((cell + place) / cells) for place in _GAUSS)
+        turn = (two @ one - one @ two) * (math.sqrt(3) / (12 * cells * cells))
+        moved = torch.linalg.matrix_exp((one + two) * (0.5 / cells) + turn)
+        total = moved if total is None else moved @ total
+    assert total is not None
+    return total
 
 
 _SHORT, _TERMS = 0.25, 18  # norm of A h up to which the series is taken; its terms, 1e-18 after
@@ -268,13 +279,6 @@ def _block(drift: Tensor, noise: Tensor) -> Tensor:
     """[[A, B B^T], [0, -A^T]]."""
     above = torch.cat([drift, noise], -1)
     return torch.cat([above, torch.cat([torch.zeros_like(drift), -drift.mT], -1)], -2)
-
-
-def _split(exponential: Tensor) -> tuple[Tensor, Tensor]:
-    """Phi and V of the exponential of a block matrix."""
-    size = exponential.shape[-1] // 2
-    phi = exponential[..., :size, :size]
-    return phi, exponential[..., :size, size:] @ phi.mT
 
 
 def _short_step(drift: Tensor, noise: Tensor, span: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from .exponential import ExponentialAB
 from .flow import Euler, Heun
 from .langevin import PredictorCorrector
 from .lml import LML
+from .phase import PhaseAB
 from .rex import Rex, RexSDE
 from .runge_kutta import RK4, Dopri5, RhoRK
 from .seeds import SEEDS, SDEDPMSolverPP
@@ -24,6 +25,6 @@ from .unipc import UniPC
 __all__ = [
     "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "ChurnHeun", "DPMSolver", "DPMSolverAdaptive",
     "DPMSolverPP", "Dopri5", "EVODiff", "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB",
-    "Heun", "LangevinGibbs", "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB", "RhoRK",
+    "Heun", "LangevinGibbs", "PhaseAB", "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB", "RhoRK",
     "SDEDPMSolverPP", "Thresholded", "TimeAB", "UniPC", "singlestep_grid", "singlestep_orders",
 ]  # fmt: skip
