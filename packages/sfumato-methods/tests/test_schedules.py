@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from sfumato import InputError
-from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Linear
+from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Linear, SubVP
 
 BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
 SCHEDULES = [VP(), VP(0.5, 9.0), VE(), VE(0.02, 80.0), Linear(), Cosine(), Cosine(0.0), EDM()]
+SCHEDULES += [SubVP(), SubVP(0.5, 9.0)]
 TABLES = [VP.from_betas(BETAS), VP.from_alpha_bar([0.9, 0.5, 0.1])]
 ALL = pytest.mark.parametrize("schedule", SCHEDULES + TABLES, ids=repr)
 T = torch.linspace(0.0013, 0.9987, 301, dtype=torch.float64)

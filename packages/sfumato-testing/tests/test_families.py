@@ -15,6 +15,7 @@ from sfumato_methods.gaussian import (
     Cosine,
     Gaussian,
     Linear,
+    SubVP,
     cosine,
     edm,
     linear,
@@ -90,7 +91,7 @@ def known(process, x0, target, **options):
     return Case(process, x0, exact=target.denoiser(process), data=target.sample, **options)
 
 
-SCHEDULES = (VP(), VE(), Linear(), Cosine(), EDM(), VP.from_betas(DDPM))
+SCHEDULES = (VP(), VE(), Linear(), Cosine(), EDM(), SubVP(), VP.from_betas(DDPM))
 
 
 @checks(*(known(Gaussian(s), NUMBERS, VECTOR, samplers=SOLVERS) for s in SCHEDULES))

@@ -16,6 +16,22 @@ _PROCESSES = {
     ),
     "cosine": ("cosine", "cosine alpha-bar", "Nichol & Dhariwal 2021, arXiv:2102.09672"),
     "edm": ("edm", "unit signal, sigma linear in time", "Karras et al. 2022, arXiv:2206.00364"),
+    "subvp": ("subvp", "sub-VP, sigma = 1 - alpha^2", "Song et al. 2021, arXiv:2011.13456"),
+    "cld": (
+        "cld",
+        "critically damped Langevin: position and velocity",
+        "Dockhorn et al. 2021, arXiv:2112.07068",
+    ),
+    "alda": (
+        "alda",
+        "accelerated Langevin of third order",
+        "Singhal et al. 2023, arXiv:2302.07261",
+    ),
+    "malda": (
+        "malda",
+        "the same with noise on all three fields",
+        "Singhal et al. 2023, arXiv:2302.07261",
+    ),
 }
 _BRIDGES = {
     "ddbm": (

@@ -45,7 +45,7 @@ def stubborn(process: Process, x0: Any) -> Denoise:
 
 def blurry(process: Process) -> Denoise:
     """A wrong denoiser that depends on its input and treats every element on its own."""
-    return lambda x, t: _blur(certain(process, x))
+    return lambda x, t: _blur(certain(process, process.project(x)))
 
 
 def _blur(q: Posterior) -> Posterior:

@@ -13,9 +13,9 @@ from sfumato.laws import Space, filled
 from sfumato.process import CLOCK_LIMIT, rows
 from sfumato.state import Time, apply, axpy, item_sum, scale
 
-from .schedules import EDM, VE, VP, Cosine, Linear, Schedule
+from .schedules import EDM, VE, VP, Cosine, Linear, Schedule, SubVP
 
-__all__ = ["Gaussian", "Step", "cosine", "edm", "linear", "ve", "vp"]
+__all__ = ["Gaussian", "Step", "cosine", "edm", "linear", "one_clock", "subvp", "ve", "vp"]
 
 
 class Step(NamedTuple):
@@ -54,15 +54,15 @@ class Gaussian(Process):
 
     def alpha(self, t: Time) -> Tensor:
         """Scale of the data, float64."""
-        return self.schedule.alpha(_one_clock(t))
+        return self.schedule.alpha(one_clock(t))
 
     def sigma(self, t: Time) -> Tensor:
         """Scale of the noise, float64."""
-        return self.schedule.sigma(_one_clock(t))
+        return self.schedule.sigma(one_clock(t))
 
     def logsnr(self, t: Time) -> Tensor:
         """log(alpha^2 / sigma^2), float64; infinite where there is no noise or no data."""
-        return self.schedule.logsnr(_one_clock(t))
+        return self.schedule.logsnr(one_clock(t))
 
     def time(self, logsnr: Tensor) -> Tensor:
         """Time at which the log-SNR has this value, clamped to [0, 1]."""
@@ -78,7 +78,7 @@ class Gaussian(Process):
         return Normal(x0 * expand(x0, self.alpha(t)), expand(x0, self.sigma(t)), self.space)
 
     def _step(self, t: Time, s: Time) -> Step:
-        t, s = _one_clock(t), _one_clock(s)
+        t, s = one_clock(t), one_clock(s)
         rest = s == t
         sigma_t, sigma_s = self.sigma(t), self.sigma(s)
         gap = torch.where(rest, 0.0, self.logsnr(t) - self.logsnr(s))  # log r, not positive
@@ -88,7 +88,7 @@ class Gaussian(Process):
         return Step(data, keep, sigma_s * (-torch.expm1(gap)).clamp_min(0).sqrt())
 
     def plan(self, grid: Time) -> Sequence[Step]:
-        times = _one_clock(grid)
+        times = one_clock(grid)
         columns = self._step(times[:-1], times[1:])
         return [Step(*row) for row in rows(times, *columns)]
 
@@ -115,13 +115,13 @@ class Gaussian(Process):
 
     def _velocity(self, t: Time) -> tuple[Tensor, Tensor]:
         """(data, keep): dx/dt = data x_0 + keep x, infinite or NaN at t = 0."""
-        u = _one_clock(t)
+        u = one_clock(t)
         alpha_rate, sigma_rate = self.schedule.rates(u)
         keep = sigma_rate / self.sigma(u)
         return alpha_rate - keep * self.alpha(u), keep
 
     def plan_velocity(self, grid: Time) -> Sequence[Any]:
-        return rows(_one_clock(grid), *self._velocity(grid))
+        return rows(one_clock(grid), *self._velocity(grid))
 
     def velocity(self, q: Any, x: Any, t: Time, row: Any = None) -> Any:
         data, keep = row or self._velocity(t)
@@ -148,7 +148,7 @@ class Gaussian(Process):
         return Normal(q.mean, expand(q.mean, self.sigma(t) / self.alpha(t)), self.space)
 
 
-def _one_clock(t: Time) -> Tensor:
+def one_clock(t: Time) -> Tensor:
     if not isinstance(t, Tensor):
         raise InputError("a Gaussian process has one clock, but was given a mapping of times")
     return t.double()
@@ -157,6 +157,11 @@ def _one_clock(t: Time) -> Tensor:
 def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> Gaussian:
     """`Gaussian(VP(...))`."""
     return Gaussian(VP(beta_min, beta_max))
+
+
+def subvp(beta_min: float = 0.1, beta_max: float = 20.0) -> Gaussian:
+    """`Gaussian(SubVP(...))`."""
+    return Gaussian(SubVP(beta_min, beta_max))
 
 
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> Gaussian:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sfumato import InputError
 
-__all__ = ["EDM", "VE", "VP", "Cosine", "Linear", "Schedule", "Table"]
+__all__ = ["EDM", "VE", "VP", "Cosine", "Linear", "Schedule", "SubVP", "Table"]
 
 
 class Schedule(Protocol):
@@ -91,8 +91,11 @@ class VP(_Preserving):
         return -0.5 * (t * (self.beta_max - self.beta_min) + self.beta_min)
 
     def time(self, logsnr: Tensor) -> Tensor:
-        # -log alpha, solved for t without cancellation; bounded, since inf / inf is no time
-        c = (0.5 * F.softplus(-logsnr.double())).clamp_max(1e12)
+        return self._time(0.5 * F.softplus(-logsnr.double()))
+
+    def _time(self, decay: Tensor) -> Tensor:
+        """Where -log alpha has this value: without cancellation, bounded as inf / inf is no time."""
+        c = decay.clamp_max(1e12)
         b = 0.5 * self.beta_min
         return (2 * c / (b + (b * b + (self.beta_max - self.beta_min) * c).sqrt())).clamp(0, 1)
 
@@ -111,6 +114,27 @@ class VP(_Preserving):
         if table.ndim != 1 or len(table) == 0 or not bool(((table > 0) & (table < 1)).all()):
             raise InputError("alpha_bar must be a list of numbers between 0 and 1, ends excluded")
         return Table(0.5 * table.log())
+
+
+@dataclass(frozen=True)
+class SubVP(VP):
+    """alpha of `VP`, sigma = 1 - alpha^2: less noise on the way, the same end.
+
+    Song et al. 2021, arXiv:2011.13456, eq. 29 to 31.
+    """
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return -torch.expm1(2 * self.log_alpha(t))
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, rate = self.alpha(t), self.log_alpha_rate(t)
+        return alpha * rate, -2 * alpha.square() * rate
+
+    def logsnr(self, t: Tensor) -> Tensor:
+        return 2 * (self.log_alpha(t) - self.sigma(t).log())
+
+    def time(self, logsnr: Tensor) -> Tensor:
+        return self._time(torch.asinh(0.5 * (-0.5 * logsnr.double()).exp()))
 
 
 class Table(_Preserving):

@@ -16,6 +16,7 @@ from .exponential import ExponentialAB
 from .flow import Euler, Heun
 from .langevin import AnnealedLangevin, PredictorCorrector
 from .lml import LML
+from .phase import PhaseAB
 from .rex import Rex, RexSDE
 from .runge_kutta import RK4, Dopri5, RhoRK
 from .seeds import SEEDS, SDEDPMSolverPP
@@ -25,7 +26,7 @@ from .unipc import UniPC
 __all__ = [
     "DBIM", "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "AnnealedLangevin", "BridgeHeun",
     "ChurnHeun", "DPMSolver", "DPMSolverAdaptive", "DPMSolverPP", "Dopri5", "EVODiff",
-    "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB", "Heun", "LangevinGibbs",
+    "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB", "Heun", "LangevinGibbs", "PhaseAB",
     "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB", "RhoRK", "SDEDPMSolverPP",
     "Thresholded", "TimeAB", "UniPC", "singlestep_grid", "singlestep_orders",
 ]  # fmt: skip

@@ -72,7 +72,16 @@ def _move(dt: Any, end: Any, x: Any, velocity: Any, q: Any) -> Any:
     if end is None:
         return after
     lands, rests = end
-    return where(expand(x, rests), x, where(expand(x, lands), q.mean, after))
+    return where(expand(x, rests), x, where(expand(x, lands), _landed(q.mean, x), after))
+
+
+def _landed(mean: Any, x: Any) -> Any:
+    """The state with the posterior mean in it: helper variables, which follow the data, stay."""
+    if not isinstance(x, Fields):
+        return mean
+    if isinstance(mean, Fields):
+        return Fields({k: _landed(mean[k], v) for k, v in x.items()})
+    return Fields({**x, next(iter(x)): mean})
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ class Euler(Multistep):
         coefficients, dt, end = row
         t, x, q = past[-1]
         if end is True:
-            return q.mean
+            return _landed(q.mean, x)
         return _move(dt, end, x, process.velocity(q, x, t, coefficients), q)
 
 
@@ -117,7 +126,7 @@ class Trapezoid:
         dt, end = self._lengths[i], self._landings[i]
         q = denoiser(x, t)
         if end is True:
-            return q, q.mean
+            return q, _landed(q.mean, x)
         here = process.velocity(q, x, t, rows[i])
         guess = _move(dt, end, x, here, q)
         there = process.velocity(denoiser(guess, s), guess, s, rows[i + 1])
