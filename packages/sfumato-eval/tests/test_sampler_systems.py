@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sfumato import Trial, random
-from sfumato_eval.systems import dmcmc, ersde, evodiff, lml, rex
+from sfumato_eval.systems import ays, dmcmc, ersde, evodiff, lml, rex
 from sfumato_eval.systems.desk import Desk
 from sfumato_methods.solvers import DDIM, DPMSolverPP
 
@@ -43,6 +43,17 @@ def test_ersde_is_closer_in_ten_calls_than_ancestral_sampling(tmp_path):
     found = tried(ersde, tmp_path, 0.05)
     assert found["order-3-10"].ratio < 0.8
     assert found["order-3-10"].method < found["order-1-10"].method
+
+
+def test_ays_finds_a_lower_bound_than_equal_steps(tmp_path):
+    found = tried(ays, tmp_path, 0.05)
+    assert found["bound"].ratio < 0.8
+    process = Desk(5, 10).process
+    grids = ays.by_hand(process, 4).values()
+    assert all(len(grid) == 5 and grid[0] == 1 and grid[-1] == 0 for grid in grids)
+    ended, replaced = list(grids)[:2]
+    assert float(80 * ended[-2]) == pytest.approx(ays.SIGMA_MIN)  # edm: sigma = 80 t
+    assert float(80 * replaced[-2]) == pytest.approx(ays.SIGMA_MIN * (80 / ays.SIGMA_MIN) ** 0.25)
 
 
 def test_evodiff_and_its_release_lie_on_different_sides(tmp_path):

@@ -158,19 +158,19 @@ def test_learned_levels_land_closer_to_the_fine_solution():
 
 
 def test_the_gradient_of_the_grid_is_the_slope_of_the_distance():
-    from sfumato_methods.grids.ld3 import _parameters, _Student
+    from sfumato_methods.grids.ld3 import _Student
 
     process, data = Gaussian(VP()), mixture(1)
     denoiser = data.denoiser(process)
     x = random.normal(torch.empty(20, 4).double(), random.derive(1, "noise"))
     start = Levels((50.0, 5.0, 0.6, 0.1, 0.01), (0.0, 0.1, -0.2, 0.05))
-    student = _Student(process, DDIM(), *_parameters(start, 4))
+    student = _Student.at(process, DDIM(), start, 4)
 
     def distance():
         return student(denoiser, x).square().sum()
 
-    grads = torch.autograd.grad(distance(), [student.shares, student.shifts])
-    for value, grad in zip((student.shares, student.shifts), grads, strict=True):
+    grads = torch.autograd.grad(distance(), [student.shares, student.nudges])
+    for value, grad in zip((student.shares, student.nudges), grads, strict=True):
         for i in range(1, 4):
             ends = []
             for sign in (1, -1):

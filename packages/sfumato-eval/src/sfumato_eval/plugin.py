@@ -13,6 +13,11 @@ def sfumato_register(add: Add) -> None:
     """Announce the metrics and the systems."""
     for name, summary, source in (
         (
+            "ays",
+            "Align Your Steps: Optimizing Sampling Schedules in Diffusion Models",
+            "Sabour, Fidler & Kreis 2024, arXiv:2404.14507",
+        ),
+        (
             "codeexec",
             "Understanding Diffusion Models via Code Execution",
             "Yu 2025, arXiv:2512.07201",
@@ -42,6 +47,11 @@ def sfumato_register(add: Add) -> None:
             "evodiff",
             "EVODiff: Entropy-aware Variance Optimized Diffusion Inference",
             "Li, Chen & Zeng 2025, arXiv:2509.26096",
+        ),
+        (
+            "ld3",
+            "Learning to Discretize Denoising Diffusion ODEs",
+            "Tong, Hoang, Liu, Van den Broeck & Niepert 2024, arXiv:2405.15506",
         ),
         (
             "lml",
