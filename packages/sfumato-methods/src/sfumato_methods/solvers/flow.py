@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from sfumato import Can, Frame, Multistep, Process, expand
-from sfumato.process import by_step
+from sfumato.process import by_step, rows
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
-from sfumato.state import Time, axpy, where
+from sfumato.state import Time, axpy, scale, where
+
+from .affine import plus, rates
 
 __all__ = ["Euler", "Heun"]
 
@@ -71,6 +73,17 @@ def _move(dt: Any, end: Any, x: Any, velocity: Any, q: Any) -> Any:
     return where(expand(x, rests), x, where(expand(x, lands), q.mean, after))
 
 
+def _combined(process: Any, grid: Tensor) -> Sequence[Any]:
+    """(keep, data) of the steps x_s = keep x_t + data x_0 where the velocity is affine in both.
+
+    So a step has two operations on the state, not three. keep is 0 where the flow lands.
+    """
+    to_data, own = rates(process, _without_zeros(grid)[:-1])
+    step, lands = grid.diff(dim=0), grid[1:] == 0
+    keep = torch.where(lands, 0.0, 1 + step * own)
+    return rows(grid, keep, torch.where(lands, 1.0, step * to_data))
+
+
 @dataclass(frozen=True)
 class Euler(Multistep):
     """x_s = x_t + (s - t) velocity(x_t, t); the step to t = 0 returns the posterior mean.
@@ -81,14 +94,20 @@ class Euler(Multistep):
     needs: ClassVar[Can] = Can.VELOCITY
 
     def plan(self, process: Process, grid: Time) -> Sequence[Any]:
-        rows = _velocities(process, grid)[:-1]
-        return list(zip(rows, _lengths(grid), _landings(grid), strict=True))
+        affine = Can.AFFINE | Can.GAUSSIAN in process.can
+        if affine and isinstance(grid, Tensor) and grid.ndim == 1:
+            return _combined(process, grid)
+        velocities = _velocities(process, grid)[:-1]
+        return list(zip(velocities, _lengths(grid), _landings(grid), strict=True))
 
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: Source
     ) -> Any:
-        coefficients, dt, end = row
         t, x, q = past[-1]
+        if len(row) == 2:
+            keep, data = row
+            return q.mean if keep == 0 else plus(data, q.mean, scale(keep, x))
+        coefficients, dt, end = row
         if end is True:
             return q.mean
         return _move(dt, end, x, process.velocity(q, x, t, coefficients), q)
@@ -109,7 +128,7 @@ class Heun:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """Predict with Euler, correct with the mean of both velocities."""
-        clocks, rows = times(grid), _velocities(process, grid)
+        clocks, planned = times(grid), _velocities(process, grid)
         lengths, landings = _lengths(grid), _landings(grid)
         for i, (dt, end) in enumerate(zip(lengths, landings, strict=True)):
             t, s = clocks[i], clocks[i + 1]
@@ -117,7 +136,7 @@ class Heun:
             if end is True:
                 x = yield Frame(t, s, x, q, q.mean)
                 continue
-            here = process.velocity(q, x, t, rows[i])
+            here = process.velocity(q, x, t, planned[i])
             guess = _move(dt, end, x, here, q)
-            there = process.velocity(denoiser(guess, s), guess, s, rows[i + 1])
+            there = process.velocity(denoiser(guess, s), guess, s, planned[i + 1])
             x = yield Frame(t, s, x, q, _move(dt, end, x, (here + there) * 0.5, q))
