@@ -48,7 +48,7 @@ CALLS = (5, 10, 20)
 DEFAULT = "sfumato: UniPC(3, bound=5) on twofold"
 TUNED = "sfumato: UniPC-3 on a learned grid"
 TUNED_CALLS = 5
-TUNING, ROUNDS = 8000, 50
+TUNING, ROUNDS = 8000, 100
 """Noises that a grid is learned from, and passes over them."""
 
 OURS: dict[str, tuple[Any, Callable[[Any, int], Tensor]]] = {

@@ -44,9 +44,19 @@ def sfumato_register(add: Add) -> None:
             "Cui, Zhang, Bao & Liao 2023, arXiv:2309.06169",
         ),
         (
+            "etsdm",
+            "Eliminating Lipschitz Singularities in Diffusion Models",
+            "Yang et al. 2023, arXiv:2306.11251",
+        ),
+        (
             "evodiff",
             "EVODiff: Entropy-aware Variance Optimized Diffusion Inference",
             "Li, Chen & Zeng 2025, arXiv:2509.26096",
+        ),
+        (
+            "howmuch",
+            "How Much is Enough? A Study on Diffusion Times in Score-based Generative Models",
+            "Franzese et al. 2022, arXiv:2206.05173",
         ),
         (
             "ld3",
