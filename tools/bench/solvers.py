@@ -1,6 +1,7 @@
 """The shoot-out of solvers: ours against `diffusers`, error and distance at equal calls.
 
-Run: `.venv/bin/python tools/bench/solvers.py [--seeds 5] [--digits] [--json FILE] [--figure FILE]`.
+Run: `.venv/bin/python tools/bench/solvers.py [--seeds 5] [--digits] [--azula FOLDER]
+[--json FILE] [--figure FILE]`.
 
 1. Mixtures in 64 dimensions (10 components of standard deviation 0.05 about standard normal means,
    linear betas of DDPM, float64): the error of 2,000 samples against a fine solution from the same
@@ -11,6 +12,7 @@ Run: `.venv/bin/python tools/bench/solvers.py [--seeds 5] [--digits] [--json FIL
    (`grids.learn` with shifts, settings chosen on seeds from 100 on).
 2. Mixtures in two dimensions, of two widths: the same, and the sliced 2-Wasserstein distance to
    fresh data, beside that of data to data.
+   With `--azula FOLDER` the samplers of azula take part (see `solvers_azula.py`).
 3. With `--digits`: a network trained on 8 x 8 digits for two minutes, sliced distance to held-out
    images. No fine solution is exact for a network, so errors are against 200 steps of DPM-Solver++.
 
@@ -31,6 +33,7 @@ from typing import Any, NamedTuple
 
 import diffusers
 import torch
+from solvers_azula import Go, contestants
 from torch import Tensor
 
 from sfumato import Batch, Dirac, random, run
@@ -201,7 +204,12 @@ class Score(NamedTuple):
 
 
 def contest(
-    mixture: Mixture, calls: int, want: Tensor, data: Tensor | None, tuned: Levels | None
+    mixture: Mixture,
+    calls: int,
+    want: Tensor,
+    data: Tensor | None,
+    tuned: Levels | None,
+    azula: Mapping[str, Go],
 ) -> dict[str, Score]:
     """Every contestant on one mixture."""
     metric = SlicedWasserstein()
@@ -229,6 +237,8 @@ def contest(
             found[f"diffusers: {name} on {grid_name}"] = score(
                 lambda: scheduled(mixture.mean, mixture.start, name, grid_name, calls)  # noqa: B023
             )
+    for name, go in azula.items():
+        found[name] = score(lambda: go(mixture.mean, mixture.start, calls))  # noqa: B023
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -237,15 +247,17 @@ def table(title: str, rows: Mapping[str, list[Score]], shown: int = 6) -> None:
     pooled = {name: statistics.fmean(s.rms for s in scores) for name, scores in rows.items()}
     theirs = sorted((name for name in rows if name.startswith("diff")), key=pooled.__getitem__)
     print(f"\n{title}\n{'':52s} {'RMS':>8s} {'median':>8s} {'moved':>7s} {'sliced':>8s}")
-    for name in [*(name for name in rows if name not in theirs), *theirs[:shown]]:
+    azula = sorted((name for name in rows if name.startswith("azula")), key=pooled.__getitem__)
+    ours = [name for name in rows if name.startswith("sfumato")]
+    for name in [*ours, *theirs[:shown], *azula[:3]]:
         columns = [statistics.fmean(column) for column in zip(*rows[name], strict=True)]
         rms, median, moved, _, sliced = columns
         print(f"{name:52s} {rms:8.4f} {median:8.4f} {moved:7.4f} {sliced:8.4f}")
     for name, label in ((DEFAULT, "default"), (TUNED, "learned grid")):
         if name in rows:
             each = [
-                ours.rms / min(rows[one][i].rms for one in theirs)
-                for i, ours in enumerate(rows[name])
+                score.rms / min(rows[one][i].rms for one in theirs)
+                for i, score in enumerate(rows[name])
             ]
             print(f"{label} / best of theirs, of the means: {pooled[name] / pooled[theirs[0]]:.2f}")
             print(f"{label} / best of theirs on each mixture:", " ".join(f"{r:.2f}" for r in each))
@@ -258,7 +270,9 @@ PARTS = {
 }
 
 
-def mixtures(parts: list[str], seeds: list[int], results: dict[str, Any]) -> None:
+def mixtures(
+    parts: list[str], seeds: list[int], results: dict[str, Any], azula: Mapping[str, Go]
+) -> None:
     """Parts 1 and 2."""
     for label, dim, std in (PARTS[part] for part in parts):
         kept: dict[int, dict[str, list[Score]]] = {calls: {} for calls in CALLS}
@@ -274,7 +288,7 @@ def mixtures(parts: list[str], seeds: list[int], results: dict[str, Any]) -> Non
             for calls in CALLS:
                 tunes = dim > 2 and calls == TUNED_CALLS
                 tuned = learned(mixture, seed, calls) if tunes else None
-                for name, score in contest(mixture, calls, want, data, tuned).items():
+                for name, score in contest(mixture, calls, want, data, tuned, azula).items():
                     assert score.calls == calls, (name, score)
                     kept[calls].setdefault(name, []).append(score)
         for calls in CALLS:
@@ -354,13 +368,16 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--parts", nargs="*", choices=[*PARTS], default=[*PARTS])
     parser.add_argument("--digits", action="store_true")
+    parser.add_argument("--azula", type=Path, metavar="FOLDER")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity_error()
     results: dict[str, Any] = {}
-    mixtures(args.parts, [args.first_seed + i for i in range(args.seeds)], results)
+    hand = {"logsnr": grids.logsnr, "karras": grids.karras}
+    azula = contestants(args.azula, PROCESS, hand) if args.azula else {}
+    mixtures(args.parts, [args.first_seed + i for i in range(args.seeds)], results, azula)
     if args.digits:
         digits(args.first_seed, results)
     if args.json:
