@@ -200,6 +200,23 @@ def test_learning_with_a_ball_and_with_shifts_stays_within_their_bounds():
         assert max(map(abs, found.levels.shifts)) <= 0.5 * float(smallest) + 1e-6
 
 
+def test_what_the_network_is_told_is_learned_at_high_levels_too():
+    """There a shift moves x_0 by sigma/alpha times as much; equal steps of it did only harm."""
+    process, sampler = Gaussian(VP()), DPMSolverPP()
+    denoiser = mixture(1, std=0.3).denoiser(process)
+    noise = random.normal(torch.empty(250, 4).double(), random.derive(0, "noise"))
+    fine = solved(process, denoiser, noise, sampler, grids.logsnr(process, 200, 0.002))
+    kept = {}
+    for shifted in (False, True):
+        kept[shifted] = grids.learn(
+            process, lambda index: denoiser, noise, fine, 10, sampler=sampler, batch=50,
+            generator=random.derive(0, "learn"), rounds=10, shifted=shifted,
+            start=Levels.of(process, grids.uniform(process, 10)),
+        )  # fmt: skip
+    assert kept[True].after < 0.8 * kept[False].after < kept[False].before
+    assert any(kept[True].levels.shifts)
+
+
 def test_what_cannot_be_learned_is_named():
     process, x = Gaussian(VP()), torch.zeros(4, 2)
     common = {"generator": torch.Generator()}

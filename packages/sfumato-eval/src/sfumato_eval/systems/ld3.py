@@ -3,9 +3,10 @@
 Tong, Hoang, Liu, Van den Broeck & Niepert 2024, arXiv:2405.15506. The headline is a grid that is
 learned in minutes and makes a few steps do (FID 2.38 in 10 calls on CIFAR-10). Here, with the exact
 denoiser of a mixture and DPM-Solver++(2M): the root mean square distance to a fine solution, from
-noise that the grid was not learned on, on the learned grid against that of Karras et al. 2022. The
-levels alone are learned, from noise that stays where it is; beside it, without a claim, the best of
-three hand-made grids is the baseline, and what the network is told is learned too.
+noise that the grid was not learned on, on the learned grid against that of Karras et al. 2022.
+Learning begins with the best of three hand-made grids (it stays near where it begins). The levels
+alone are learned, from noise that stays where it is; beside it, without a claim, the best hand-made
+grid is the baseline, and what the network is told is learned too.
 """
 
 from __future__ import annotations
@@ -37,8 +38,13 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     bench = Bench(given.seed, given.scale)
     study = Bench(given.seed, NOISES / SAMPLES * given.scale, noise="study")
     for calls in CALLS:
-        even = Levels.of(bench.process, uniform(bench.process, calls), SIGMA_MIN)
-        karras_far, *others = (bench.error(sampler, grid, calls) for grid in (karras, logsnr, even))
+        hand = {
+            grid: Levels.of(bench.process, grid(bench.process, calls), SIGMA_MIN)
+            for grid in (karras, logsnr, uniform)
+        }
+        best = min(hand.values(), key=lambda grid: study.error(sampler, grid, calls))  # noqa: B023
+        published = bench.error(sampler, hand[karras], calls)
+        fixed = bench.error(sampler, best, calls)
         for shifted in (False, True):
             levels = learn(
                 bench.process,
@@ -48,18 +54,18 @@ def trial(given: Trial) -> Mapping[str, Measured]:
                 calls,
                 sampler=sampler,
                 generator=random.derive(given.seed, "learn"),
-                start=Levels.of(bench.process, karras(bench.process, calls), SIGMA_MIN),
+                start=best,
                 rounds=max(5, round(ROUNDS * given.scale)),
                 batch=80,
                 shifted=shifted,
             ).levels
             far, cost = bench.error(sampler, levels, calls), time.monotonic() - began
-            measured = partial(Measured, floor=None, n=bench.count, cost=cost)
+            measured = partial(Measured, far, floor=None, n=bench.count, cost=cost)
             if shifted:
-                found[f"{calls} calls, shifts"] = measured(far, karras_far)
+                found[f"{calls} calls, shifts"] = measured(published)
             else:
-                found[f"{calls} calls"] = measured(far, karras_far)
-                found[f"{calls} calls, best by hand"] = measured(far, min(karras_far, *others))
+                found[f"{calls} calls"] = measured(published)
+                found[f"{calls} calls, best by hand"] = measured(fixed)
     return found
 
 
