@@ -5,7 +5,8 @@ tensor made beforehand, so that all that is left is the sampler. Each figure is 
 repeats, the contestants taking turns, in CPU time of the thread, which others on the machine
 disturb less. Every sampler of ours with one call a step is compared with its own counterpart in
 `diffusers`: ratios are medians over the seeds. `--large` measures a step at 64 x 3 x 256 x 256
-beside the same linear combination written by hand, with one fused operation for each term.
+beside the same linear combination written by hand, with one fused operation for each term and one
+draw where there is noise.
 """
 
 from __future__ import annotations
@@ -36,13 +37,16 @@ from sfumato_methods import grids
 from sfumato_methods.gaussian import VP, Gaussian
 from sfumato_methods.solvers import (
     DDIM,
+    ERSDE,
     IPNDM,
     DPMSolver,
     DPMSolverPP,
     Euler,
+    EulerMaruyama,
     ExponentialAB,
     Heun,
     RhoAB,
+    SDEDPMSolverPP,
     TimeAB,
     UniPC,
 )
@@ -152,20 +156,36 @@ def large(repeats: int) -> None:
         ("exp-AB3", ExponentialAB(3)),
         ("UniPC-2", UniPC(2)),
         ("exp-AB2, noise", ExponentialAB(2, "noise")),
+        ("Euler", Euler()),
+        ("Ancestral", Ancestral()),
+        ("DDIM(eta=1)", DDIM(1.0)),
+        ("Euler-Maruyama", EulerMaruyama()),
+        ("ER-SDE-5, order 3", ERSDE()),
+        ("SDE-DPM-Solver++(2M)", SDEDPMSolverPP()),
     ):
         row = sampler.plan(process, grid)[10]
         past = [Point(None, x, Dirac(x)) for x in states[: sampler.memory]]
-        split = len(row) - sampler.memory if name != "DDIM" else 1
-        terms = [c for c in (*row[1:split], *row[split:]) if c != 0]
+        first, *terms = (c for c in row if c != 0)
+        generator = torch.Generator()
 
-        def by_hand(first: float = row[0], terms: list[float] = terms) -> torch.Tensor:
+        def by_hand(
+            first: float = first,
+            terms: list[float] = terms,
+            draws: bool = not sampler.deterministic,
+            generator: torch.Generator = generator,
+        ) -> torch.Tensor:
             x = states[0] * first
-            for c, other in zip(terms, states * 2, strict=False):
+            for c, other in zip(terms[draws:], states * 2, strict=False):
                 x = x.add_(other, alpha=c)
-            return x
+            return x.add_(torch.empty_like(x).normal_(generator=generator)) if draws else x
 
-        def step(sampler: Any = sampler, row: Any = row, past: Any = past) -> torch.Tensor:
-            done: torch.Tensor = sampler.advance(row, process, past, None, None)
+        def step(
+            sampler: Any = sampler,
+            row: Any = row,
+            past: Any = past,
+            generator: torch.Generator = generator,
+        ) -> torch.Tensor:
+            done: torch.Tensor = sampler.advance(row, process, past, None, generator)
             return done
 
         rounds = []

@@ -1,14 +1,18 @@
 """The shoot-out of solvers: ours against `diffusers`, error and distance at equal calls.
 
-Run: `.venv/bin/python tools/bench/solvers.py [--seeds 5] [--digits] [--json FILE] [--figure FILE]`.
+Run: `.venv/bin/python tools/bench/solvers.py [--seeds 5] [--digits] [--azula FOLDER]
+[--json FILE] [--figure FILE]`.
 
 1. Mixtures in 64 dimensions (10 components of standard deviation 0.05 about standard normal means,
    linear betas of DDPM, float64): the error of 2,000 samples against a fine solution from the same
    noise, as RMS over all numbers, median over samples, and share that ends nearest another mean.
    One sampler and grid of ours (`UniPC(3, bound=5)` on `twofold`, chosen on other
-   seeds, from 100 on) against each scheduler of theirs on each of its grids.
+   seeds, from 100 on) against each scheduler of theirs on each of its grids. At 5 calls also
+   `UniPC(3)` on a grid that is learned for each mixture, from noises of its own
+   (`grids.learn` with shifts, settings chosen on seeds from 100 on).
 2. Mixtures in two dimensions, of two widths: the same, and the sliced 2-Wasserstein distance to
    fresh data, beside that of data to data.
+   With `--azula FOLDER` the samplers of azula take part (see `solvers_azula.py`).
 3. With `--digits`: a network trained on 8 x 8 digits for two minutes, sliced distance to held-out
    images. No fine solution is exact for a network, so errors are against 200 steps of DPM-Solver++.
 
@@ -23,18 +27,21 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import diffusers
 import torch
+from solvers_azula import Go, contestants
 from torch import Tensor
 
 from sfumato import Batch, Dirac, random, run
+from sfumato.sampling import Denoise
 from sfumato_eval.sliced import SlicedWasserstein
 from sfumato_methods import grids
 from sfumato_methods.gaussian import VP, Gaussian
-from sfumato_methods.grids import twofold
+from sfumato_methods.grids import Levels, twofold
 from sfumato_methods.solvers import RK4, DPMSolverPP, ExponentialAB, UniPC
 
 BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
@@ -42,6 +49,10 @@ PROCESS = Gaussian(VP.from_betas(BETAS))
 SAMPLES = 2000
 CALLS = (5, 10, 20)
 DEFAULT = "sfumato: UniPC(3, bound=5) on twofold"
+TUNED = "sfumato: UniPC-3 on a learned grid"
+TUNED_CALLS = 5
+TUNING, ROUNDS = 8000, 100
+"""Noises that a grid is learned from, and passes over them."""
 
 OURS: dict[str, tuple[Any, Callable[[Any, int], Tensor]]] = {
     DEFAULT: (UniPC(3, bound=5.0), twofold),
@@ -78,7 +89,8 @@ THEIRS: dict[str, tuple[Any, dict[str, Any]]] = {
     "LMS": (diffusers.LMSDiscreteScheduler, {}),
 }  # fmt: skip
 
-Mean = Callable[[Tensor, float, float], Tensor]
+Level = Tensor | float
+Mean = Callable[[Tensor, Level, Level], Tensor]
 """Posterior mean of the data in x = alpha x_0 + sigma eps."""
 
 
@@ -99,7 +111,7 @@ class Mixture:
         drawn: Tensor = self.centres[pick]
         return drawn + self.std * random.normal(drawn, source)
 
-    def mean(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+    def mean(self, x: Tensor, alpha: Level, sigma: Level) -> Tensor:
         """The posterior mean."""
         self.calls += 1
         total = (alpha * self.std) ** 2 + sigma**2
@@ -113,16 +125,41 @@ class Mixture:
         return torch.cdist(x, self.centres).argmin(1)
 
 
-def sampled(mean: Mean, start: Tensor, sampler: Any, grid: Tensor) -> Tensor:
-    """Where a sampler of ours takes the noise."""
+def denoised(mean: Mean) -> Denoise:
+    """The posterior mean as a denoiser, a gradient through the time included."""
+    return lambda x, t: Dirac(mean(x, PROCESS.alpha(t), PROCESS.sigma(t)))
 
-    def denoiser(x: Tensor, t: Tensor) -> Dirac:
-        return Dirac(mean(x, float(PROCESS.alpha(t)), float(PROCESS.sigma(t))))
 
+def sampled(mean: Mean, start: Tensor, sampler: Any, grid: Any, calls: int) -> Tensor:
+    """Where a sampler of ours takes the noise, on a grid of so many steps."""
+    denoiser = denoised(mean)
+    if isinstance(grid, Levels):
+        denoiser = grid.told(PROCESS, denoiser, calls)
     x = start
-    for frame in run(sampler, PROCESS, denoiser, x, grid, torch.Generator()):
-        x = frame.after
-    return x
+    with torch.inference_mode():
+        for frame in run(sampler, PROCESS, denoiser, x, grid(PROCESS, calls), torch.Generator()):
+            x = frame.after
+    return x.clone()
+
+
+def learned(mixture: Mixture, seed: int, calls: int) -> Levels:
+    """A grid for `UniPC(3)`, learned on other noises than those that are measured."""
+    source = random.derive(seed, "tuning")
+    noise = random.normal(mixture.start.new_empty(TUNING, mixture.start.shape[1]), source)
+    teacher = sampled(mixture.mean, noise, UniPC(3), partial(grids.logsnr, sigma_min=2e-3), 64)
+    return grids.learn(
+        PROCESS,
+        lambda _: denoised(mixture.mean),
+        noise,
+        teacher,
+        calls,
+        sampler=UniPC(3),
+        generator=source,
+        start=Levels.of(PROCESS, grids.uniform(PROCESS, calls)),
+        rounds=ROUNDS,
+        batch=TUNING // 8,
+        shifted=True,
+    ).levels
 
 
 def scheduled(mean: Mean, start: Tensor, name: str, grid: str, calls: int) -> Tensor | None:
@@ -152,7 +189,8 @@ def scheduled(mean: Mean, start: Tensor, name: str, grid: str, calls: int) -> Te
 
 def fine(mean: Mean, start: Tensor) -> Tensor:
     """The solution by 400 steps of RK4, equal in log-SNR down to a noise level of 2e-4."""
-    return sampled(mean, start, RK4(), grids.logsnr(PROCESS, 400, 2e-4, 1e3))
+    grid = partial(grids.logsnr, sigma_min=2e-4, sigma_max=1e3)
+    return sampled(mean, start, RK4(), grid, 400)
 
 
 class Score(NamedTuple):
@@ -165,7 +203,14 @@ class Score(NamedTuple):
     sliced: float = float("nan")
 
 
-def contest(mixture: Mixture, calls: int, want: Tensor, data: Tensor | None) -> dict[str, Score]:
+def contest(
+    mixture: Mixture,
+    calls: int,
+    want: Tensor,
+    data: Tensor | None,
+    tuned: Levels | None,
+    azula: Mapping[str, Go],
+) -> dict[str, Score]:
     """Every contestant on one mixture."""
     metric = SlicedWasserstein()
     real = None if data is None else metric.summary(Batch(data))
@@ -184,14 +229,16 @@ def contest(mixture: Mixture, calls: int, want: Tensor, data: Tensor | None) -> 
         return Score(*map(float, figures), mixture.calls, float("nan") if far is None else far)
 
     found: dict[str, Score | None] = {}
-    for name, (sampler, grid) in OURS.items():
-        times = grid(PROCESS, calls)
-        found[name] = score(lambda: sampled(mixture.mean, mixture.start, sampler, times))  # noqa: B023
+    ours = OURS if tuned is None else {**OURS, TUNED: (UniPC(3), tuned)}
+    for name, (sampler, grid) in ours.items():
+        found[name] = score(lambda: sampled(mixture.mean, mixture.start, sampler, grid, calls))  # noqa: B023
     for name in THEIRS:
         for grid_name in THEIR_GRIDS:
             found[f"diffusers: {name} on {grid_name}"] = score(
                 lambda: scheduled(mixture.mean, mixture.start, name, grid_name, calls)  # noqa: B023
             )
+    for name, go in azula.items():
+        found[name] = score(lambda: go(mixture.mean, mixture.start, calls))  # noqa: B023
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -200,15 +247,20 @@ def table(title: str, rows: Mapping[str, list[Score]], shown: int = 6) -> None:
     pooled = {name: statistics.fmean(s.rms for s in scores) for name, scores in rows.items()}
     theirs = sorted((name for name in rows if name.startswith("diff")), key=pooled.__getitem__)
     print(f"\n{title}\n{'':52s} {'RMS':>8s} {'median':>8s} {'moved':>7s} {'sliced':>8s}")
-    for name in [*OURS, *theirs[:shown]]:
+    azula = sorted((name for name in rows if name.startswith("azula")), key=pooled.__getitem__)
+    ours = [name for name in rows if name.startswith("sfumato")]
+    for name in [*ours, *theirs[:shown], *azula[:3]]:
         columns = [statistics.fmean(column) for column in zip(*rows[name], strict=True)]
         rms, median, moved, _, sliced = columns
         print(f"{name:52s} {rms:8.4f} {median:8.4f} {moved:7.4f} {sliced:8.4f}")
-    each = [
-        ours.rms / min(rows[name][i].rms for name in theirs) for i, ours in enumerate(rows[DEFAULT])
-    ]
-    print(f"default / best of theirs, of the means: {pooled[DEFAULT] / pooled[theirs[0]]:.2f}")
-    print("default / best of theirs on each mixture:", " ".join(f"{r:.2f}" for r in each))
+    for name, label in ((DEFAULT, "default"), (TUNED, "learned grid")):
+        if name in rows:
+            each = [
+                score.rms / min(rows[one][i].rms for one in theirs)
+                for i, score in enumerate(rows[name])
+            ]
+            print(f"{label} / best of theirs, of the means: {pooled[name] / pooled[theirs[0]]:.2f}")
+            print(f"{label} / best of theirs on each mixture:", " ".join(f"{r:.2f}" for r in each))
 
 
 PARTS = {
@@ -218,7 +270,9 @@ PARTS = {
 }
 
 
-def mixtures(parts: list[str], seeds: list[int], results: dict[str, Any]) -> None:
+def mixtures(
+    parts: list[str], seeds: list[int], results: dict[str, Any], azula: Mapping[str, Go]
+) -> None:
     """Parts 1 and 2."""
     for label, dim, std in (PARTS[part] for part in parts):
         kept: dict[int, dict[str, list[Score]]] = {calls: {} for calls in CALLS}
@@ -232,7 +286,9 @@ def mixtures(parts: list[str], seeds: list[int], results: dict[str, Any]) -> Non
                 more = metric.summary(Batch(mixture.sample(SAMPLES, other)))
                 floors.append(metric.between(more, metric.summary(Batch(data))).value)
             for calls in CALLS:
-                for name, score in contest(mixture, calls, want, data).items():
+                tunes = dim > 2 and calls == TUNED_CALLS
+                tuned = learned(mixture, seed, calls) if tunes else None
+                for name, score in contest(mixture, calls, want, data, tuned, azula).items():
                     assert score.calls == calls, (name, score)
                     kept[calls].setdefault(name, []).append(score)
         for calls in CALLS:
@@ -251,19 +307,19 @@ def digits(seed: int, results: dict[str, Any]) -> None:
     denoiser = codeexec_example.train(train, codeexec.TRAIN_STEPS, seed)
     start = random.normal(held.x, random.derive(seed, "start"))
 
-    def mean(x: Tensor, alpha: float, sigma: float) -> Tensor:
-        ratio = torch.tensor(-2.0, dtype=torch.float64) * torch.tensor(sigma / alpha).log()
+    def mean(x: Tensor, alpha: Level, sigma: Level) -> Tensor:
+        ratio = -2 * torch.as_tensor(sigma / alpha, dtype=torch.float64).log()
         with torch.inference_mode():
             return denoiser(x, PROCESS.time(ratio)).mean
 
     metric = SlicedWasserstein()
     real = metric.summary(Batch(held.x))
     floor = metric.between(metric.summary(Batch(train.x[: len(held.x)])), real).value
-    want = sampled(mean, start, DPMSolverPP(), grids.logsnr(PROCESS, 200))
+    want = sampled(mean, start, DPMSolverPP(), grids.logsnr, 200)
     print(f"\ndigits, {len(start)} images; sliced distance of training to held-out: {floor:.4f}")
     for calls in CALLS:
         for name, go in {
-            **{name: (lambda s=s, g=g, c=calls: sampled(mean, start, s, g(PROCESS, c)))
+            **{name: (lambda s=s, g=g, c=calls: sampled(mean, start, s, g, c))
                for name, (s, g) in OURS.items()},
             **{f"diffusers: {n} on {g}": (lambda n=n, g=g, c=calls: scheduled(mean, start, n, g, c))
                for n in ("DDIM", "DPM++2M", "UniPC-2", "UniPC-3") for g in ("trailing", "karras")},
@@ -287,6 +343,9 @@ def figure(results: Mapping[str, Any], path: Path) -> None:
     mean = {
         c: {n: statistics.fmean(s.rms for s in v) for n, v in r.items()} for c, r in rows.items()
     }
+    tuned = mean[TUNED_CALLS].get(TUNED)
+    if tuned is not None:
+        axes.plot([TUNED_CALLS], [tuned], "*", markersize=11, label=TUNED)
     for name in OURS:
         axes.plot(CALLS, [mean[c][name] for c in CALLS], marker="o", label=name)
     for solver in ("DDIM", "DPM++2M", "DPM++3M", "DEIS-3", "UniPC-3"):
@@ -309,13 +368,16 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--parts", nargs="*", choices=[*PARTS], default=[*PARTS])
     parser.add_argument("--digits", action="store_true")
+    parser.add_argument("--azula", type=Path, metavar="FOLDER")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity_error()
     results: dict[str, Any] = {}
-    mixtures(args.parts, [args.first_seed + i for i in range(args.seeds)], results)
+    hand = {"logsnr": grids.logsnr, "karras": grids.karras}
+    azula = contestants(args.azula, PROCESS, hand) if args.azula else {}
+    mixtures(args.parts, [args.first_seed + i for i in range(args.seeds)], results, azula)
     if args.digits:
         digits(args.first_seed, results)
     if args.json:

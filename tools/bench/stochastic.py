@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler
-from overhead import STEPS, best, ours
+from overhead import STEPS, ours, timed
 
 from sfumato_methods.solvers import (
     DDIM,
@@ -76,7 +76,7 @@ def main() -> None:
         contestants[ANCESTRAL] = theirs(EulerAncestralDiscreteScheduler(), seed)
         for go in contestants.values():
             go()
-        rounds = [{k: best(go) for k, go in contestants.items()} for _ in range(args.repeats)]
+        rounds = [{k: timed(go) for k, go in contestants.items()} for _ in range(args.repeats)]
         for name in contestants:
             figures.setdefault(name, []).append(min(r[name] for r in rounds))
     print(f"us per step, best of {args.repeats}, {args.seeds} seeds, 1 thread, state (1, 4)")

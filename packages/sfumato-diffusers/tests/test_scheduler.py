@@ -279,6 +279,12 @@ class Restless:
             x = yield Frame(t, s, x, q, q.mean)
 
 
+@pytest.mark.parametrize("name", ["dopri5", "dpmsolver-adaptive"])
+def test_a_sampler_that_chooses_its_steps_is_refused(name):
+    with pytest.raises(Unsupported, match="chooses its steps by what the network says"):
+        SfumatoScheduler(name)
+
+
 def test_errors_are_one_sentence(tmp_path: Any) -> None:
     with pytest.raises(InputError, match="'FooScheduler' is not a scheduler"):
         SfumatoScheduler(base="FooScheduler")

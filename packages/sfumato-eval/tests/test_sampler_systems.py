@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from sfumato import Trial, random
-from sfumato_eval.systems import dmcmc, ersde, evodiff, lml, rex
+from sfumato import Batch, Trial, random
+from sfumato_eval.systems import ays, digits8, dmcmc, ersde, etsdm, evodiff, howmuch, lml, rex
 from sfumato_eval.systems.desk import Desk
 from sfumato_methods.solvers import DDIM, DPMSolverPP
 
@@ -43,6 +43,44 @@ def test_ersde_is_closer_in_ten_calls_than_ancestral_sampling(tmp_path):
     found = tried(ersde, tmp_path, 0.05)
     assert found["order-3-10"].ratio < 0.8
     assert found["order-3-10"].method < found["order-1-10"].method
+
+
+def test_ays_finds_a_lower_bound_than_equal_steps(tmp_path):
+    found = tried(ays, tmp_path, 0.05)
+    assert found["bound"].ratio < 0.8
+    process = Desk(5, 10).process
+    grids = ays.by_hand(process, 4).values()
+    assert all(len(grid) == 5 and grid[0] == 1 and grid[-1] == 0 for grid in grids)
+    ended, replaced = list(grids)[:2]
+    assert float(80 * ended[-2]) == pytest.approx(ays.SIGMA_MIN)  # edm: sigma = 80 t
+    assert float(80 * replaced[-2]) == pytest.approx(ays.SIGMA_MIN * (80 / ays.SIGMA_MIN) ** 0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [etsdm, howmuch], ids=lambda module: module.__name__)
+def test_the_systems_of_digits_measure_what_they_claim(module, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "DRAWN", 100)
+    found = tried(module, tmp_path, 0.01)
+    if module is howmuch:  # at T = 0.4 the start alone decides: noise is no noised digit
+        assert found["learned start"].method < found["noise as start"].method
+        assert 0 < found["bound, learned start"].method < found["bound"].method
+
+
+def test_a_network_of_digits_is_a_function_of_its_seed_and_learns():
+    train, held = digits8.read(3)
+    one, two, other = (digits8.trained(train, seed, 12) for seed in (3, 3, 4))
+    x, t = random.normal(held.x[:5], random.derive(0, "x")), torch.tensor(0.2).double()
+    assert torch.equal(one(x, t).mean, two(x, t).mean)
+    assert not torch.equal(one(x, t).mean, other(x, t).mean)
+    features = digits8.classifier_features(train, 3).function
+    centres = torch.stack([features_of(features, train, digit).mean(0) for digit in range(10)])
+    near = torch.cdist(features(Batch(held.x)), centres).argmin(1)
+    assert float((near == held.label).float().mean()) > 0.9
+
+
+def features_of(features, data, digit):
+    with torch.no_grad():
+        return features(Batch(data.x[data.label == digit]))
 
 
 def test_evodiff_and_its_release_lie_on_different_sides(tmp_path):

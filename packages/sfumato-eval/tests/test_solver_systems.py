@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sfumato.survey import Trial
-from sfumato_eval.systems import deis, dpmsolver
+from sfumato_eval.systems import deis, dpmsolver, ld3
 from sfumato_eval.systems.mixture16 import SIGMA_MIN, Bench
 from sfumato_methods.grids import logsnr
 from sfumato_methods.solvers import RK4, ExponentialAB
@@ -19,7 +19,7 @@ def test_the_fine_solution_is_fine():
     assert bench.error(ExponentialAB(4), logsnr, 400) < 1e-3
 
 
-@pytest.mark.parametrize("module", [deis, dpmsolver])
+@pytest.mark.parametrize("module", [deis, dpmsolver, ld3])
 def test_each_claim_is_measured_and_a_seed_repeats(module, tmp_path):
     given = Trial(seed=1, scale=0.05, device="cpu", scratch=tmp_path, minutes=5)
     found = module.system.trial(given)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfumato import Dirac, InputError, Unsupported, expand, run, sample
+from sfumato import Dirac, InputError, Unsupported, expand, random, run, sample
 from sfumato.sampling import Point
 from sfumato_methods import grids
 from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Gaussian, Linear
@@ -465,3 +465,17 @@ def test_euler_and_heun_are_as_they_were():
     for t, s in itertools.pairwise(grid):
         want = want + (s - t) * (want - denoise(want, t).mean) / t
     assert torch.allclose(drawn(process, Euler(), grid, x), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("process", [Gaussian(VP()), Gaussian(Linear()), Gaussian(EDM())], ids=repr)
+@pytest.mark.parametrize("times", [[1.0, 0.6, 0.3, 0.0], [0.1, 0.4, 0.9]], ids=["down", "up"])
+def test_euler_in_two_operations_is_euler_by_velocities(process, times):
+    """A shared grid is combined, one for each item is not."""
+    grid = torch.tensor(times, dtype=torch.float64)
+    x = process.prior(torch.empty(3, 2, dtype=torch.float64)).sample(random.derive(0, "x"))
+    shared, each = (
+        [f.after for f in run(Euler(), process, lambda x, t: Dirac(torch.tanh(x)), x, g, None)]
+        for g in (grid, grid[:, None].expand(-1, 3))
+    )
+    for a, b in zip(shared, each, strict=True):
+        assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 __all__ = ["Walk", "calls", "forgets"]
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -25,8 +25,8 @@ def calls(sampler: Sampler, process: Process, grid: Tensor) -> list[list[Tensor]
     """The times at which a sampler calls the denoiser, for each step of a grid.
 
     Raises:
-        Unsupported: if the process lacks what the sampler needs, or it draws in a step that has
-            several calls.
+        Unsupported: if the process lacks what the sampler needs, if the sampler chooses its times
+            by what the network says, or if it draws in a step that has several calls.
     """
     missing = sampler.needs & ~process.can
     if missing:
@@ -35,24 +35,41 @@ def calls(sampler: Sampler, process: Process, grid: Tensor) -> list[list[Tensor]
         )
     if isinstance(sampler, Multistep):
         return [[t] for t in grid[:-1]]
-    asked: list[Tensor] = []
-    zero = Dirac(torch.zeros(1, 1, dtype=torch.float64))
-
-    def denoiser(x: Any, t: Tensor) -> Dirac:
-        asked.append(t)
-        return zero
-
-    found = []
-    path = sampler.trajectory(process, denoiser, zero.mean, grid, torch.Generator())
-    for _ in _steps(path):
-        found.append(asked)
-        asked = []
+    found = _asked(sampler, process, grid, lambda x, t: torch.zeros_like(x))
+    # the grid alone says when, unless a network that changes fast with the state is asked otherwise
+    rough = _asked(sampler, process, grid, lambda x, t: torch.sin(40 * x))
+    if [[t.tolist() for t in step] for step in found] != [
+        [t.tolist() for t in step] for step in rough
+    ]:
+        raise Unsupported(
+            f"{type(sampler).__name__} chooses its steps by what the network says, so that a "
+            "pipeline of diffusers cannot be told its timesteps beforehand; sample with "
+            "sfumato.sample, or use a sampler with a fixed grid"
+        )
     if not sampler.deterministic and any(len(times) > 1 for times in found):
         raise Unsupported(
             f"{type(sampler).__name__} draws noise and calls the network several times a step, "
             "which a scheduler of diffusers cannot do; sample with sfumato.sample, or use a "
             "sampler with one call a step"
         )
+    return found
+
+
+def _asked(
+    sampler: Sampler, process: Process, grid: Tensor, says: Callable[[Any, Tensor], Any]
+) -> list[list[Tensor]]:
+    """The times at which a sampler asks a network that says this, for each step of a grid."""
+    asked: list[Tensor] = []
+
+    def denoiser(x: Any, t: Tensor) -> Dirac:
+        asked.append(t)
+        return Dirac(says(x, t))
+
+    found = []
+    x = torch.full((1, 1), 0.3, dtype=torch.float64)
+    for _ in _steps(sampler.trajectory(process, denoiser, x, grid, torch.Generator())):
+        found.append(asked)
+        asked = []
     return found
 
 

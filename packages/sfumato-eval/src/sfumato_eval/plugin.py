@@ -13,6 +13,11 @@ def sfumato_register(add: Add) -> None:
     """Announce the metrics and the systems."""
     for name, summary, source in (
         (
+            "ays",
+            "Align Your Steps: Optimizing Sampling Schedules in Diffusion Models",
+            "Sabour, Fidler & Kreis 2024, arXiv:2404.14507",
+        ),
+        (
             "codeexec",
             "Understanding Diffusion Models via Code Execution",
             "Yu 2025, arXiv:2512.07201",
@@ -49,6 +54,11 @@ def sfumato_register(add: Add) -> None:
             "Cui, Zhang, Bao & Liao 2023, arXiv:2309.06169",
         ),
         (
+            "etsdm",
+            "Eliminating Lipschitz Singularities in Diffusion Models",
+            "Yang et al. 2023, arXiv:2306.11251",
+        ),
+        (
             "evodiff",
             "EVODiff: Entropy-aware Variance Optimized Diffusion Inference",
             "Li, Chen & Zeng 2025, arXiv:2509.26096",
@@ -64,6 +74,16 @@ def sfumato_register(add: Add) -> None:
             "geom",
             "A Geometric Perspective on Diffusion Models",
             "Chen et al. 2023, arXiv:2305.19947",
+        ),
+        (
+            "howmuch",
+            "How Much is Enough? A Study on Diffusion Times in Score-based Generative Models",
+            "Franzese et al. 2022, arXiv:2206.05173",
+        ),
+        (
+            "ld3",
+            "Learning to Discretize Denoising Diffusion ODEs",
+            "Tong, Hoang, Liu, Van den Broeck & Niepert 2024, arXiv:2405.15506",
         ),
         (
             "lml",

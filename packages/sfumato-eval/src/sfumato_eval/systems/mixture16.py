@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from sfumato import random, run
+from sfumato.sampling import Denoise
 from sfumato_methods.gaussian import VP, Gaussian
-from sfumato_methods.grids import logsnr
+from sfumato_methods.grids import Levels, logsnr
 from sfumato_methods.solvers import RK4
 from sfumato_testing import DiagonalMixture
 
@@ -33,27 +34,31 @@ class Bench:
     Args:
         seed: all draws derive from it.
         scale: share of the samples to use, at least 50.
+        noise: name of the noise; another name gives other noise under the same mixture.
     """
 
-    def __init__(self, seed: int, scale: float = 1.0) -> None:
+    def __init__(self, seed: int, scale: float = 1.0, noise: str = "noise") -> None:
         self.process = Gaussian(VP())
         self.count = max(50, round(SAMPLES * scale))
         like = torch.zeros(1, 16, dtype=torch.float64)
         means = random.normal(like.expand(10, 16), random.derive(seed, "means"))
         stds = torch.tensor([0.15] * 8 + [0.45] * 8, dtype=torch.float64)
-        self._denoiser = DiagonalMixture(like, list(means), [stds] * 10).denoiser(self.process)
-        self._start = random.normal(like.expand(self.count, 16), random.derive(seed, "noise"))
+        self.denoiser = DiagonalMixture(like, list(means), [stds] * 10).denoiser(self.process)
+        self.start = random.normal(like.expand(self.count, 16), random.derive(seed, noise))
         self.calls = 0
 
     def _called(self, x: Any, t: Any) -> Any:
         self.calls += 1
-        return self._denoiser(x, t)
+        return self.denoiser(x, t)
 
-    def sampled(self, sampler: Any, grid: Tensor) -> Tensor:
-        """Where a sampler takes the noise."""
-        x: Tensor = self._start
+    def sampled(self, sampler: Any, grid: Tensor, told: Levels | None = None) -> Tensor:
+        """Where a sampler takes the noise; `told` are levels with shifts, if the grid has any."""
+        x: Tensor = self.start
         self.calls = 0
-        for frame in run(sampler, self.process, self._called, x, grid, torch.Generator()):
+        denoiser: Denoise = self._called
+        if told is not None:
+            denoiser = told.told(self.process, denoiser, len(grid) - 1)
+        for frame in run(sampler, self.process, denoiser, x, grid, torch.Generator()):
             x = frame.after
         return x
 
@@ -64,6 +69,9 @@ class Bench:
 
     def error(self, sampler: Any, grid: Callable[..., Tensor], calls: int) -> float:
         """Root mean square to the fine solution; the calls are counted."""
-        x = self.sampled(sampler, grid(self.process, calls, sigma_min=SIGMA_MIN))
+        if isinstance(grid, Levels):
+            x = self.sampled(sampler, grid(self.process, calls), grid)
+        else:
+            x = self.sampled(sampler, grid(self.process, calls, sigma_min=SIGMA_MIN))
         assert self.calls == calls, (sampler, self.calls)
         return float((x - self.fine).square().mean().sqrt())

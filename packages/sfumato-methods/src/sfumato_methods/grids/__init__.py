@@ -2,7 +2,8 @@
 
 A grid that is a function of (process, steps) can be named on the command line and stored with a
 model; `Levels` is one that is a value, published or learned. Samplers read the times from the
-tensor alone.
+tensor alone. Beside them stands what else is chosen about times: what a network is told
+(`SharedClock`), and a learned law to begin with at T < 1 (`LearnedStart`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from .ays import align, klub
 from .fixed import booted, cosine, explicit, karras, logsnr, pyramid, quadratic, uniform
 from .ld3 import learn, mean_square
 from .levels import Levels, Retimed, ays_sd, ays_sdxl, ays_svd
+from .shared import SharedClock, sensitivity
+from .start import LearnedStart, path_loss, start_loss
 from .twofold import twofold
 
 __all__ = [
-    "Levels", "Retimed", "align", "ays_sd", "ays_sdxl", "ays_svd", "booted", "cosine", "explicit",
-    "karras", "klub", "learn", "logsnr", "mean_square", "pyramid", "quadratic", "twofold",
-    "uniform",
+    "LearnedStart", "Levels", "Retimed", "SharedClock", "align", "ays_sd", "ays_sdxl", "ays_svd",
+    "booted", "cosine", "explicit", "karras", "klub", "learn", "logsnr", "mean_square", "path_loss",
+    "pyramid", "quadratic", "sensitivity", "start_loss", "twofold", "uniform",
 ]  # fmt: skip

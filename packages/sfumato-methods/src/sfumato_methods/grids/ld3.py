@@ -5,6 +5,10 @@ last by the shares softmax(u); the student solves on that grid, the teacher on a
 same noise, and u minimises the distance of the two. Few steps cannot follow the teacher exactly, so
 the student may start anywhere in a small ball around the noise (eq. 8): each item's start moves
 there by gradient steps of its own, which are kept where they help.
+
+What the network is told (`Levels.shifts`) is learned together with the levels, both by Adam, whose
+rate falls to 0 by a cosine. The paper takes RMSprop for the levels and, in a second phase, plain
+gradient steps for the shifts; these lag behind where a step moves the loss by little.
 """
 
 from __future__ import annotations
@@ -29,8 +33,8 @@ from .levels import Levels, Retimed
 Distance = Callable[[Any, Any], Tensor]
 """(B,) distances of states to others, item by item."""
 
-PATIENCE = 5
-"""Rounds without progress after which the learning rates fall to 0.8 of what they were."""
+RATE = 0.03
+"""First step of Adam, for u and for the nudges that shifts give to x_0."""
 
 
 class Learned(NamedTuple):
@@ -79,7 +83,7 @@ def learn(
         start: levels to begin with; None: equal steps of the logarithm.
         sigma_min: the last level, as sigma/alpha, which becomes 0; not with `start`.
         sigma_max: the first level, capped by what the process reaches; not with `start`.
-        rounds: passes over the items; with shifts, half of them learn the levels alone.
+        rounds: passes over the items.
         batch: items of a step.
         radius: of the ball that the noise may move in, as a root mean square; 0: it stays.
         shifted: learn also what the network is told (`Levels.shifts`).
@@ -101,7 +105,7 @@ def learn(
             f"and {items(teacher)}"
         )
     first = _first(process, steps, sigma_min, sigma_max) if start is None else start
-    student = _Student(process, sampler, *_parameters(first, steps))
+    student = _Student.at(process, sampler, first, steps)
     held = torch.arange(count - max(1, count // 5), count)
     train = torch.arange(count - len(held))
 
@@ -113,13 +117,12 @@ def learn(
             return float(far(select(noise, held), held).mean())
 
     before = best = validated()
-    chosen = student.levels(shifted=False)
-    of_levels = torch.optim.RMSprop([student.shares], lr=5e-3, momentum=0.9)
-    of_shifts = torch.optim.SGD([student.shifts], lr=0.1)
-    starts, waited = noise, 0
+    chosen = student.levels(shifted=shifted)
+    wanted = [student.shares, student.nudges] if shifted else [student.shares]
+    adam = torch.optim.Adam(wanted, lr=RATE)
+    pace = torch.optim.lr_scheduler.CosineAnnealingLR(adam, rounds * math.ceil(len(train) / batch))
+    starts = noise
     for turn in range(rounds):
-        both = shifted and 2 * turn >= rounds
-        wanted = [student.shares, student.shifts] if both else [student.shares]
         for part in torch.split(random.permutation(len(train), generator), batch):
             index = train[part]
             x = apply(select(starts, index), lambda v: v.detach().requires_grad_(radius > 0))
@@ -129,10 +132,9 @@ def learn(
             for value, grad in zip(wanted, grads, strict=False):
                 value.grad = grad
             torch.nn.utils.clip_grad_norm_(wanted, 1.0, error_if_nonfinite=True)
-            of_levels.step()
-            if both:
-                of_shifts.step()
-                student.bound()
+            adam.step()
+            pace.step()
+            student.bound()
             if radius > 0:
                 moved = _moved(x, grads[-1], select(noise, index), radius)
                 with torch.no_grad():
@@ -140,13 +142,7 @@ def learn(
                 starts = _put(starts, where(expand(x, better), moved, x), index)
         now = validated()
         if now < best:
-            best, chosen, waited = now, student.levels(shifted=both), 0
-        else:
-            waited += 1
-        if waited == PATIENCE:
-            waited = 0
-            for group in (*of_levels.param_groups, *of_shifts.param_groups):
-                group["lr"] *= 0.8
+            best, chosen = now, student.levels(shifted=shifted)
         if watch is not None:
             watch(turn + 1, rounds, best)
     return Learned(chosen, before, best)
@@ -156,11 +152,14 @@ def learn(
 class _Student:
     """A solver whose grid is differentiable.
 
+    A shift d moves the x_0 of the network by d sigma/alpha noise, so much more at high levels than
+    at low ones. What is learned is the nudge d (1 + sigma/alpha), which does about as much at all.
+
     Attributes:
         top: logarithm of the first level.
         length: how far the logarithm falls in all.
         shares: (N,) u, whose softmax divides the length into steps.
-        shifts: (N,) added to the level that the network is told at the start of each step.
+        nudges: (N,) the shifts of what the network is told at the start of each step, as nudges.
     """
 
     process: Process
@@ -168,18 +167,36 @@ class _Student:
     top: float
     length: float
     shares: Tensor
-    shifts: Tensor
+    nudges: Tensor
+
+    @classmethod
+    def at(cls, process: Process, sampler: Sampler, start: Levels, steps: int) -> _Student:
+        """With parameters that give these levels and shifts."""
+        if start.steps != steps:
+            raise InputError(f"the first levels are for {start.steps} steps, not {steps}")
+        level = torch.tensor(start.levels, dtype=torch.float64)
+        log = level.log()
+        shares = (-log.diff()).log()
+        shares = shares - shares.mean()
+        shifts = torch.tensor(start.shifts or [0.0] * steps, dtype=torch.float64)
+        nudges = shifts * (1 + level[:-1])
+        length = float(log[0] - log[-1])
+        both = shares.requires_grad_(), nudges.requires_grad_()
+        return cls(process, sampler, float(log[0]), length, *both)
 
     def log_levels(self) -> Tensor:
         """(N + 1,)."""
         fall = self.shares.softmax(0).cumsum(0)
         return torch.cat([fall.new_full((1,), self.top), self.top - self.length * fall])
 
+    def shifts(self) -> Tensor:
+        """(N,) added to the level that the network is told."""
+        return self.nudges / (1 + self.log_levels()[:-1].exp())
+
     def __call__(self, denoiser: Denoise, x: Any) -> Any:
         """Where the solver takes x."""
         log = self.log_levels()[:-1]
-        # The network is told the levels that the solver stands at, not moved by gradients.
-        told = Retimed(denoiser, self.process, log.detach(), self.shifts)
+        told = Retimed(denoiser, self.process, log, self.shifts())
         grid = at_levels(self.process, log.exp())
         unused = Generator()
         for frame in run(self.sampler, self.process, told, x, grid, unused):
@@ -189,13 +206,15 @@ class _Student:
     @torch.no_grad()
     def bound(self) -> None:
         """Keep shifts within half the smallest step, and none at the ends."""
-        most = 0.5 * float(-self.log_levels().diff().max())
-        self.shifts.clamp_(-most, most)
-        self.shifts[0] = 0.0
+        log = self.log_levels()
+        most = 0.5 * float(-log.diff().max()) * (1 + log[:-1].exp())
+        self.nudges.copy_(self.nudges.clamp(-most, most))
+        self.nudges[0] = 0.0
 
     def levels(self, *, shifted: bool) -> Levels:
         """The levels as they are."""
-        log, shifts = self.log_levels().tolist(), self.shifts.tolist()
+        with torch.no_grad():
+            log, shifts = self.log_levels().tolist(), self.shifts().tolist()
         return Levels(tuple(math.exp(v) for v in log), tuple(shifts) if shifted else ())
 
 
@@ -209,18 +228,6 @@ def _first(process: Any, steps: int, sigma_min: float, sigma_max: float) -> Leve
         )
     log = torch.linspace(top, math.log(sigma_min), steps + 1, dtype=torch.float64)
     return Levels(tuple(log.exp().tolist()))
-
-
-def _parameters(start: Levels, steps: int) -> tuple[float, float, Tensor, Tensor]:
-    """(top, length, shares, shifts) of levels."""
-    if start.steps != steps:
-        raise InputError(f"the first levels are for {start.steps} steps, not {steps}")
-    log = torch.tensor(start.levels, dtype=torch.float64).log()
-    shares = (-log.diff()).log()
-    shares = shares - shares.mean() + 1.0
-    shifts = torch.tensor(start.shifts or [0.0] * steps, dtype=torch.float64)
-    length = float(log[0] - log[-1])
-    return float(log[0]), length, shares.requires_grad_(), shifts.requires_grad_()
 
 
 def _moved(x: Any, grad: Tensor, centre: Any, radius: float) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from sfumato import Denoiser, Dirac, InputError, Process, expand
+from sfumato import Denoiser, Dirac, InputError, Process
 from sfumato.sampling import Denoise
 from sfumato.state import Time, axpy, scale
 
@@ -114,9 +114,11 @@ class Levels:
 class Retimed(Denoiser):
     """A denoiser that is told another noise level than the state has.
 
-    With l the level of the state, as log(sigma/alpha), the network is told l + shift(l). Of its
-    answer m the noise is kept, eps = (x - alpha' m) / sigma' with alpha' and sigma' of the level
-    told, and x_0 = (x - sigma eps) / alpha (Tong et al. 2024, arXiv:2405.15506, section 3.3).
+    With l the level of the state, as log(sigma/alpha), the network is told l + shift(l), and shown
+    the state in the scale of that level, x alpha'/alpha: alpha' and sigma' are those of the level
+    told. Of its answer m the noise is kept, eps = (x/alpha - m) alpha'/sigma', so that
+    x_0 = (x - sigma eps) / alpha (Tong et al. 2024, arXiv:2405.15506, section 3.3; where alpha is
+    not 1 they leave the scale of the state, so that shifts would depend on the schedule).
 
     Args:
         denoiser: the denoiser, whose posterior mean is used.
@@ -143,16 +145,15 @@ class Retimed(Denoiser):
         process: Any = self.process
         level = -0.5 * process.logsnr(t.double())
         other = process.time(-2 * (level + self._shift(level)))
-        q = self.denoiser(x, other)
         alpha, sigma = process.alpha(t.double()), process.sigma(t.double())
         # At an end of the range (no data, or no noise) the level cannot be told otherwise.
         inside = level.isfinite() & (sigma > 0) & (other < 1) & (other > 0) & (t < 1)
-        told, noise = process.alpha(other), process.sigma(other)
-        share = torch.where(inside, sigma / torch.where(inside, noise, 1.0), 1.0)
         safe = torch.where(inside, alpha, 1.0)
-        keep = torch.where(inside, (1 - share) / safe, 0.0)
-        gain = torch.where(inside, share * told / safe, 1.0)
-        return Dirac(axpy(expand(x, keep), x, scale(expand(x, gain), q.mean)))
+        resized = torch.where(inside, process.alpha(other) / safe, 1.0)
+        noise = torch.where(inside, process.sigma(other), 1.0)
+        share = torch.where(inside, resized * sigma / noise, 1.0)
+        q = self.denoiser(scale(resized, x), other)
+        return Dirac(axpy((1 - share) / safe, x, scale(share, q.mean)))
 
     def _shift(self, level: Tensor) -> Tensor:
         if len(self.levels) == 1:

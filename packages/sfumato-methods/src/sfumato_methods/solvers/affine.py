@@ -8,14 +8,14 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from sfumato import Can, Multistep, Process
+from sfumato import Can, Dirac, Multistep, Process
 from sfumato.random import Source
 from sfumato.sampling import Point
 from sfumato.state import Time, axpy, scale
 
 __all__ = [
     "Combination", "Steps", "at_start", "earlier", "exponential", "half_logsnr", "noise_columns",
-    "plus", "scales",
+    "plus", "rates", "scales",
 ]  # fmt: skip
 
 
@@ -39,6 +39,15 @@ def scales(process: Any, grid: Tensor) -> tuple[Tensor, Tensor]:
     return (
         torch.where(clean, alpha, process.alpha(inner)),
         torch.where(clean, sigma, process.sigma(inner)),
+    )
+
+
+def rates(process: Any, time: Tensor) -> tuple[Tensor, Tensor]:
+    """(a, b) of the probability flow dx/dt = a D + b x, read off at two states."""
+    one, zero = torch.ones_like(time), torch.zeros_like(time)
+    return (
+        process.velocity(Dirac(one), zero, time),
+        process.velocity(Dirac(zero), one, time),
     )
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
-from sfumato import Can, Dirac, Multistep, Process, random
+from sfumato import Can, Multistep, Process, random
 from sfumato.process import rows
 from sfumato.sampling import Point
 from sfumato.state import Time
 
+from .affine import rates
 from .linear import combine
 
 __all__ = ["EulerMaruyama"]
@@ -40,7 +40,7 @@ class EulerMaruyama(Multistep):
         rest, land, blank = grid[1:] == grid[:-1], sigma[1:] == 0, alpha[:-1] == 0
         plain = ~(rest | land | blank)
         time = torch.where(plain, grid[:-1], 0.5)
-        to_data, own = _rates(process, time)
+        to_data, own = rates(process, time)
         ratio = to_data / process.alpha(time)  # -g^2/(2 sigma^2)
         step = torch.where(plain, grid[1:] - grid[:-1], -1.0)
         spread = process.sigma(time) * (2 * ratio * step).sqrt()
@@ -53,12 +53,3 @@ class EulerMaruyama(Multistep):
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: random.Source
     ) -> Any:
         return combine(row, process, past, generator)
-
-
-def _rates(process: Process, time: Tensor) -> tuple[Tensor, Tensor]:
-    """(a, b) of the probability flow dx/dt = a D + b x, read off at two states."""
-    one, zero = torch.ones_like(time), torch.zeros_like(time)
-    return (
-        process.velocity(Dirac(one), zero, time),
-        process.velocity(Dirac(zero), one, time),
-    )

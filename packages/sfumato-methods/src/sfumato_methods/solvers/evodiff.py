@@ -21,7 +21,7 @@ from sfumato.random import Source
 from sfumato.sampling import Point
 from sfumato.state import Time, apply, axpy, scale
 
-from .affine import exponential
+from .affine import exponential, plus
 from .ersde import interior
 from .linear import absent, inner, paces
 
@@ -59,14 +59,14 @@ class EVODiff(Multistep):
     ) -> Any:
         keep, data, slope, last_slope, last_pull = row
         now = past[-1]
-        x = axpy(data, now.posterior.mean, scale(keep, now.x))
+        x = plus(data, now.posterior.mean, scale(keep, now.x))
         if len(past) == 1:
             return x
         change = now.posterior.mean - past[-2].posterior.mean
-        x = axpy(slope, change, x)
+        x = plus(slope, change, x)
         if absent(last_slope):
             return x
-        return axpy(last_slope, self._correction(last_pull, change, past), x)
+        return plus(last_slope, self._correction(last_pull, change, past), x)
 
     @staticmethod
     def _correction(pull: Any, change: Any, past: Sequence[Point]) -> Any:

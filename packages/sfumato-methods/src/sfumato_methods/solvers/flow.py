@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from sfumato import Can, Fields, Frame, Multistep, Process, expand
-from sfumato.process import by_step
+from sfumato.process import by_step, rows
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
-from sfumato.state import Time, axpy, where
+from sfumato.state import Time, axpy, scale, where
+
+from .affine import plus, rates
 
 __all__ = ["Euler", "Heun", "Trapezoid"]
 
@@ -84,6 +86,17 @@ def _landed(mean: Any, x: Any) -> Any:
     return Fields({**x, next(iter(x)): mean})
 
 
+def _combined(process: Any, grid: Tensor) -> Sequence[Any]:
+    """(keep, data) of the steps x_s = keep x_t + data x_0 where the velocity is affine in both.
+
+    So a step has two operations on the state, not three. keep is 0 where the flow lands.
+    """
+    to_data, own = rates(process, _without_zeros(grid)[:-1])
+    step, lands = grid.diff(dim=0), grid[1:] == 0
+    keep = torch.where(lands, 0.0, 1 + step * own)
+    return rows(grid, keep, torch.where(lands, 1.0, step * to_data))
+
+
 @dataclass(frozen=True)
 class Euler(Multistep):
     """x_s = x_t + (s - t) velocity(x_t, t); the step to t = 0 returns the posterior mean.
@@ -94,14 +107,20 @@ class Euler(Multistep):
     needs: ClassVar[Can] = Can.VELOCITY
 
     def plan(self, process: Process, grid: Time) -> Sequence[Any]:
-        rows = _velocities(process, grid)[:-1]
-        return list(zip(rows, _lengths(grid), _landings(grid), strict=True))
+        affine = Can.AFFINE | Can.GAUSSIAN in process.can
+        if affine and isinstance(grid, Tensor) and grid.ndim == 1:
+            return _combined(process, grid)
+        velocities = _velocities(process, grid)[:-1]
+        return list(zip(velocities, _lengths(grid), _landings(grid), strict=True))
 
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: Source
     ) -> Any:
-        coefficients, dt, end = row
         t, x, q = past[-1]
+        if len(row) == 2:
+            keep, data = row
+            return q.mean if keep == 0 else plus(data, q.mean, scale(keep, x))
+        coefficients, dt, end = row
         if end is True:
             return _landed(q.mean, x)
         return _move(dt, end, x, process.velocity(q, x, t, coefficients), q)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from sfumato import Streams, random
 from sfumato.sampling import Point
-from sfumato.state import apply, axpy, item_sum, scale
+from sfumato.state import apply, item_sum, scale
 
-from .affine import half_logsnr
+from .affine import half_logsnr, plus
 
 __all__ = ["Seeds", "absent", "combine", "drawn", "inner", "noise", "paces", "source"]
 
@@ -67,11 +67,10 @@ def combine(row: Any, process: Any, past: Sequence[Point], generator: random.Sou
     """
     keep, std, newest, *older = row
     now = past[-1]
-    x = axpy(newest, now.posterior.mean, scale(keep, now.x))
+    x = plus(newest, now.posterior.mean, scale(keep, now.x))
     for weight, point in zip(older, islice(reversed(past), 1, None), strict=False):
-        if not absent(weight):
-            x = axpy(weight, point.posterior.mean, x)
-    return x if absent(std) else axpy(std, noise(process, x, generator), x)
+        x = plus(weight, point.posterior.mean, x)
+    return x if absent(std) else plus(std, noise(process, x, generator), x)
 
 
 def absent(c: Any) -> bool:

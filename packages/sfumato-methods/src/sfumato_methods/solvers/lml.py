@@ -13,8 +13,9 @@ from sfumato import Can, InputError, Multistep, Process
 from sfumato.process import rows
 from sfumato.random import Source
 from sfumato.sampling import Point
-from sfumato.state import Time, axpy, scale
+from sfumato.state import Time, scale
 
+from .affine import plus
 from .linear import inner
 
 __all__ = ["LML"]
@@ -72,12 +73,12 @@ class LML(Multistep):
     ) -> Any:
         alpha, sigma, inverse, pull, inverse_before, pull_before, turns = row
         now = past[-1]
-        e = axpy(pull, now.posterior.mean, scale(inverse, now.x))
+        e = plus(pull, now.posterior.mean, scale(inverse, now.x))
         if turns:
             before = past[0]
-            old = axpy(pull_before, before.posterior.mean, scale(inverse_before, before.x))
+            old = plus(pull_before, before.posterior.mean, scale(inverse_before, before.x))
             e = self._turned(e, (old - e) * self.kappa)
-        return axpy(alpha, now.posterior.mean, scale(sigma, e))
+        return plus(alpha, now.posterior.mean, scale(sigma, e))
 
     def _turned(self, e: Any, q: Any) -> Any:
         """The direction for m = e + q, written so that nothing cancels as q goes to 0.
@@ -88,9 +89,9 @@ class LML(Multistep):
         size = torch.where(size > 0, size, 1.0)
         g, h = inner(e, q) / size, inner(q, q) / size
         own, other = self.damping + g + h, 1 + g
-        length = (own.square() - 2 * own * other * g + other.square() * h).clamp_min(1e-300)
-        back = length.rsqrt()
-        return scale(back * own, e) - scale(back * other, q)
+        length = own * own - 2 * own * other * g + other * other * h
+        back = length.clamp_min(1e-300).rsqrt()
+        return plus(-1.0, scale(back * other, q), scale(back * own, e))
 
 
 def _before(*columns: Tensor) -> list[Tensor]:
