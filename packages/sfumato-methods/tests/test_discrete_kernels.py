@@ -54,10 +54,10 @@ def time(value):
 def series(a):
     """exp(a) to the last digit, which `torch.matrix_exp` does not reach."""
     term = out = torch.eye(5, dtype=F64)
-    for k in range(1, 25):
-        term = term @ a / (k * 2**14)
+    for k in range(1, 60):
+        term = term @ a / (k * 2**7)
         out = out + term
-    return torch.linalg.matrix_power(out, 2**14)
+    return torch.linalg.matrix_power(out, 2**7)
 
 
 def dense(kernel, s, t):
@@ -73,7 +73,7 @@ def dense(kernel, s, t):
         return out
     if isinstance(kernel, Exponential):
         age = kernel._place(time(t))[0] - kernel._place(time(s))[0]
-        return series(kernel.rates * age.clamp(max=1e3))
+        return series(kernel.rates * age.clamp(max=400))
     if isinstance(kernel, MaskReplace):  # many small steps of the generator, as in the paper
         a, c = 1 - t, kernel.masked * t
         whole = a * eye + (1 - a - c) / 4

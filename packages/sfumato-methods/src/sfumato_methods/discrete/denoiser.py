@@ -148,7 +148,7 @@ class Nucleus(_Edited):
         return type(self)(denoiser, self.mass)
 
     def edit(self, rows: Tensor) -> Tensor:
-        top, place = rows.sort(-1, descending=True, stable=True)
+        top, place = torch.sort(rows, dim=-1, descending=True, stable=True)
         before = top.exp().cumsum(-1).roll(1, -1)
         before[..., 0] = 0.0
         cut = torch.empty_like(before, dtype=torch.bool).scatter_(-1, place, before >= self.mass)
