@@ -63,8 +63,8 @@ class Loop:
     """Unmask up to a share `held`, stay there and remask at rate `eta`, then unmask the rest.
 
     On a grid of times u, a rises linearly to `held` until u = `on`, rests until u = `off`, and
-    rises to 1 at u = 0 (their section 4.3). What the network and the frames see are the times of
-    the chain at which a is so.
+    rises to 1 at u = 0 (their section 4.3). The network is told the times of the chain at which a
+    is so, the frames tell those of the grid.
 
     Args:
         eta: sigma while a rests.
@@ -129,7 +129,9 @@ class Remasking:
         if not isinstance(grid, Tensor):
             raise InputError("Remasking takes one clock, but was given a mapping of times")
         trust = torch.ones(leaf(x).numel(), dtype=torch.float64, device=every.index.device)
-        for t, s, sigma in self.schedule.plan(kernel, torch.stack(times(grid))):
+        clocks = times(grid)
+        plan = self.schedule.plan(kernel, grid)
+        for u, v, (t, s, sigma) in zip(clocks, clocks[1:], plan, strict=False):
             hidden = every.hidden(x, mask)
             shown = every.pick(every.read(x) != mask)
             again = shown.time(x, sigma)
@@ -148,7 +150,7 @@ class Remasking:
                 trust = trust.index_copy(0, fall.index, told(q, fall, ids, mask).exp())
             after = put(x, fall.index, ids)
             after = put(after, redo.index, torch.full_like(redo.index, mask))
-            x = yield Frame(t, s, x, q, after)
+            x = yield Frame(u, v, x, q, after)
 
 
 def _doubt(shown: Places, trust: Tensor) -> Tensor:
