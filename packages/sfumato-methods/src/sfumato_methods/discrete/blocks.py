@@ -60,7 +60,7 @@ class Blocks:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
         if leaf(x).ndim != 2 or not isinstance(x, Tensor | Padded):
             raise InputError("blocks are cut from tokens (B, L), a Tensor or Padded")
         if not isinstance(grid, Tensor) or grid.ndim > 2:

@@ -237,7 +237,7 @@ class Ordered:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
 
         def choose(seen: Seen, due: Tensor, last: Tensor, heat: float) -> tuple[Places, Tensor]:
             score = _heated(self.order(seen, generator), heat * self.noise, seen.hidden, generator)
@@ -270,7 +270,7 @@ class MaskGIT:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
 
         def choose(seen: Seen, due: Tensor, last: Tensor, heat: float) -> tuple[Places, Tensor]:
             hidden = seen.hidden

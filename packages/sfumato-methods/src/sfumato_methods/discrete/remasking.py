@@ -123,7 +123,7 @@ class Remasking:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
         mask, every, q = kernel.absorbs, at(x), None
         assert mask is not None
         if not isinstance(grid, Tensor):

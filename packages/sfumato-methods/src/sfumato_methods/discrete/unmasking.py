@@ -24,16 +24,16 @@ from .tokens import draw
 __all__ = ["CachedAncestral", "FirstHitting", "falls", "masking"]
 
 
-def masking(sampler: Any, process: Process) -> RankOne:
+def masking(who: str, process: Process) -> RankOne:
     """The kernel of a process, if it only masks.
 
     Raises:
-        Unsupported: naming the sampler, if it does not.
+        Unsupported: saying who needs that, if it does not.
     """
     kernel = process.kernel if isinstance(process, Discrete) else None
     if not isinstance(kernel, RankOne) or kernel.absorbs is None:
         raise Unsupported(
-            f"{type(sampler).__name__} needs a chain that only masks, such as "
+            f"{who} needs a chain that only masks, such as "
             f"Discrete(absorbing(K)); {process} does not. Use Ancestral()"
         )
     return kernel
@@ -66,7 +66,7 @@ class CachedAncestral:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
         assert kernel.absorbs is not None
         every, clocks, q = at(x), times(grid), None
         for t, s in zip(clocks, clocks[1:], strict=False):
@@ -101,7 +101,7 @@ class FirstHitting:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
         assert kernel.absorbs is not None
         every, clocks, q = at(x), times(grid), None
         if clocks[0].ndim > 1:
