@@ -218,7 +218,7 @@ def test_the_context_is_what_the_joint_form_takes():
 
 
 def test_resampling_is_the_chain():
-    """Shares of resampled and of replaced tokens, through the loss of a model that knows nothing."""
+    """Shares of resampled and of replaced tokens, by the loss of an even guess."""
     n, a = 50_000, 0.4
     x0 = torch.zeros(n, 1, dtype=torch.long)
     t = torch.full((n,), 1 - a, dtype=F64)

@@ -28,6 +28,7 @@ __all__ = ["any_order", "budget", "budget_grid", "costs", "spent"]
 def _masked(process: Discrete, x0: Any, hide: Tensor, generator: random.Source) -> Any:
     """x0 with `hide` (B,) tokens of each item masked, all sets of places equally likely."""
     every, mask = at(x0), masking("an order-agnostic model", process).absorbs
+    assert mask is not None
     chosen = every.pick(every.best(every.uniform(generator), hide))
     return put(x0, chosen.index, torch.full_like(chosen.index, mask))
 

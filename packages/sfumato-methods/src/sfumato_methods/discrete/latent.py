@@ -1,7 +1,8 @@
 """Masked models with a latent variable, which ties the tokens of one step together (VMD).
 
-Variational Masked Diffusion Models, 2025, arXiv:2510.23606: p(x_0 | x_t) = E over z ~ N(0, I) of the product of
-p(x_0^i | x_t, z). A product of marginals alone cannot draw two dependent tokens in one step.
+Variational Masked Diffusion Models, 2025, arXiv:2510.23606: p(x_0 | x_t) is the mean over
+z ~ N(0, I) of the product of p(x_0^i | x_t, z). A product of marginals alone cannot draw two
+dependent tokens in one step.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def latent_bound(
     divergence = kl(q, Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean)))
     nats = denoiser.given(z=z)(x, t).nll(x0) + beta * torch.where(some, divergence, 0.0)
     weight = -kernel.keep.slope(t.double()) / (1 - kernel.keep(t.double()))
-    return nats * weight.to(nats)
+    loss: Tensor = nats * weight.to(nats)
+    return loss
 
 
 def fresh_latents(denoiser: Denoiser, size: int, generator: random.Source) -> Denoise:

@@ -82,9 +82,12 @@ class Tokens(Categorical):
             raw = apply(raw, lambda v, edit=edit: edit(v.double().log_softmax(-1)).to(v))
         return raw if self.seen is None else apply(raw, self._carry, self.seen)
 
+    def _hidden(self, ids: Tensor) -> Tensor:
+        return torch.zeros_like(ids, dtype=torch.bool) if self.mask is None else ids == self.mask
+
     def _carry(self, logits: Tensor, ids: Tensor) -> Tensor:
         kept = torch.full_like(logits, -torch.inf).scatter_(-1, ids[..., None], 0.0)
-        return torch.where((ids == self.mask)[..., None], logits, kept)
+        return torch.where(self._hidden(ids)[..., None], logits, kept)
 
     def rows(self, index: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
         """(n, K) log probabilities at flat places, none of them carried over."""
@@ -94,7 +97,8 @@ class Tokens(Categorical):
             picked[:, self.mask] = -torch.inf
         for edit in self.edits:
             picked = edit(picked.log_softmax(-1))
-        return picked.log_softmax(-1).to(dtype)
+        told: Tensor = picked.log_softmax(-1).to(dtype)
+        return told
 
     def nll(self, x: Any) -> Tensor:
         if self.edits or self.seen is None or self.mask is None:
@@ -103,7 +107,7 @@ class Tokens(Categorical):
 
     def _missing(self, logits: Tensor, ids: Tensor, target: Tensor) -> Tensor:
         """Minus log probabilities, worked out at masked places only."""
-        hidden = ids == self.mask
+        hidden = self._hidden(ids)
         picked = logits[hidden]
         picked = picked.to(torch.promote_types(picked.dtype, torch.float32)).clone()
         picked[:, self.mask] = -torch.inf
@@ -143,7 +147,7 @@ def row_chunks(
 ) -> Iterator[Tensor]:
     """`rows` of all places, a bounded number at a time."""
     size = max(1, _CHUNK // leaf(q.raw if isinstance(q, Tokens) else q.logits).shape[-1])
-    for index in places.index.split(size):
+    for index in torch.split(places.index, size):
         yield rows(q, index, mask, dtype)
 
 
