@@ -16,7 +16,7 @@ from sfumato.state import Time, leaf
 
 from .kernels import RankOne
 from .places import Places, at, put
-from .tokens import draw, told
+from .tokens import draw
 from .unmasking import masking
 
 __all__ = ["Cap", "Loop", "Remasking", "Rescale", "Schedule", "largest"]
@@ -145,9 +145,9 @@ class Remasking:
             fall = hidden.pick((hidden.uniform(generator) < share) | done)
             if q is None or len(fall):
                 q = denoiser(x, t)
-            ids = draw(q, fall, mask, generator)
+            ids, told = draw(q, fall, mask, generator)
             if self.by_confidence:
-                trust = trust.index_copy(0, fall.index, told(q, fall, ids, mask).exp())
+                trust = trust.index_copy(0, fall.index, told.exp())
             after = put(x, fall.index, ids)
             after = put(after, redo.index, torch.full_like(redo.index, mask))
             x = yield Frame(u, v, x, q, after)

@@ -74,7 +74,7 @@ class CachedAncestral:
             fall = hidden.pick(hidden.uniform(generator) < hidden.time(x, falls(kernel, t, s)))
             if q is None or len(fall):
                 q = denoiser(x, t)
-            after = put(x, fall.index, draw(q, fall, kernel.absorbs, generator))
+            after = put(x, fall.index, draw(q, fall, kernel.absorbs, generator)[0])
             x = yield Frame(t, s, x, q, after)
 
 
@@ -114,7 +114,7 @@ class FirstHitting:
                 now, fall = _next(kernel, hidden, now, end, generator)
                 if len(fall):
                     q = denoiser(x, now)
-                    x = put(x, fall.index, draw(q, fall, kernel.absorbs, generator))
+                    x = put(x, fall.index, draw(q, fall, kernel.absorbs, generator)[0])
                 hidden = _waiting(hidden.hidden(x, kernel.absorbs), now, end)
             if q is None:
                 q = denoiser(x, t)
