@@ -24,9 +24,9 @@ from sfumato_methods.discrete import (
     FirstHitting,
     Margin,
     MaskGIT,
-    Nucleus,
     Ordered,
     Remasking,
+    Temperature,
     TokenDenoiser,
     TopProbability,
     absorbing,
@@ -97,7 +97,7 @@ def overhead(name: str, network: Network, batch: int, length: int, steps: int) -
 def memory() -> float:
     """Peak of the process in GiB after a few steps with K = 128,000, L = 512, batch 4."""
     process = Discrete(absorbing(127_999))
-    denoiser = Nucleus(TokenDenoiser(Stub(128_000), process), 0.9)
+    denoiser = Temperature(TokenDenoiser(Stub(128_000), process), 0.9)
     x, grid = torch.full((4, 512), 127_999), torch.tensor([1.0, 0.99, 0.0], dtype=torch.float64)
     with torch.inference_mode():
         for name in ("first-hitting", "margin"):
