@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import Ancestral, Can, Frame, InputError, Multistep, Process, Unsupported, random
+from sfumato import Ancestral, Can, Frame, InputError, Multistep, Process, random
 from sfumato.process import rows
 from sfumato.sampling import Denoise, Point, Trajectory, times
 from sfumato.state import axpy, expand, scale, where
@@ -92,8 +92,9 @@ class AnnealedLangevin:
     """Langevin steps at each noise level of the grid in turn, and the posterior mean at the end.
 
     x <- x + e/2 score + e^(1/2) n with e = step sigma^2, `moves` times a level; then the state is
-    taken for one of the next level, scaled by alpha (Song & Ermon 2019, arXiv:1907.05600, algorithm
-    1). Nothing is exact here: the levels must be close, and the moves many.
+    taken for one of the next level, its data scaled by alpha_s/alpha_t (by alpha_s where nothing is
+    left of it); Song & Ermon 2019, arXiv:1907.05600, algorithm 1. Nothing is exact here: the levels
+    must be close, and the moves many.
 
     Args:
         moves: steps at each level, each one call.
@@ -133,16 +134,12 @@ class AnnealedLangevin:
     def _plan(self, process: Any, grid: Any) -> list[Any]:
         """(of x, of the mean, of the noise, alpha_s/alpha_t, where a step ends at data)."""
         alpha, sigma = process.alpha(grid), process.sigma(grid)
-        if bool((alpha == 0).any()):
-            raise Unsupported(
-                f"AnnealedLangevin moves towards the data that is in a state, and {process} has "
-                "none left at t = 1; use a process such as Gaussian(VE())"
-            )
         moves = (grid[1:] != grid[:-1]).double()
+        some = alpha[:-1] > 0
         kept = 1 - 0.5 * self.step * moves
         columns = (
             kept, (1 - kept) * alpha[:-1], self.step**0.5 * sigma[:-1] * moves,
-            torch.where(moves > 0, alpha[1:] / alpha[:-1], 1.0),
+            torch.where(moves > 0, alpha[1:] / torch.where(some, alpha[:-1], 1.0), 1.0),
         )  # fmt: skip
         lands = [end if bool(end.any()) else None for end in grid[1:] == 0]
         return [(*row, end) for row, end in zip(rows(grid, *columns), lands, strict=True)]
