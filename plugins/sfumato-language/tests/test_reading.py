@@ -54,7 +54,7 @@ def test_columns_of_tables_and_json_lines(tmp_path, name):
 
 def test_parquet_and_folders_of_datasets(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
+    pytest.importorskip("pyarrow.parquet")
 
     table = pyarrow.table({"text": [f"row {i}" for i in range(2000)], "n": list(range(2000))})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
