@@ -51,7 +51,11 @@ def sample(
     steps: Steps = None,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(help="A folder to write; by default `samples` of the run.")
+        Path | None,
+        typer.Option(
+            help="A folder to write, of text also a .jsonl or .txt file; by default `samples` of "
+            "the run."
+        ),
     ] = None,
     device: Device = None,
     precision: Precision = "fp32",
@@ -79,6 +83,8 @@ def sample(
     from sfumato_train.jobs.shards import JOB, SHARD
     from sfumato_train.places import place
 
+    from .writing import is_file
+
     opened = open_run(run)
     out = out or run / "samples"
     asked = Asked(
@@ -88,6 +94,8 @@ def sample(
     )  # fmt: skip
     several = workers > 1 or backend != "queue" or place() is not None
     if several or shard is not None or n > SHARD or (out / JOB).is_file():
+        if is_file(opened.domain, out):
+            raise InputError(f"samples in shards are written to a folder, and {out} is a file")
         _job(opened, out, asked, workers, backend, minutes)
     else:
         _samples(opened, out, asked, minutes)
@@ -99,7 +107,7 @@ def _samples(run: Run, out: Path, asked: Asked, minutes: float | None) -> None:
 
     from .writing import check, write
 
-    check(out)
+    check(out, run.domain)
     condition = run.domain.condition(asked.condition, asked.n, run.about)
     model = run.model(asked.weights, device=asked.device, precision=asked.precision)
     names = ("sampler", "grid", "steps", "seed", "guidance")

@@ -45,6 +45,7 @@ from sfumato.state import Time
 from sfumato_data import concatenate, join, move, select
 from sfumato_methods.grids import Levels
 
+from .clamps import Canvas, Shown
 from .devices import fitting_batch
 from .guards import Watch, throttled
 from .runs import Run
@@ -96,7 +97,8 @@ def draw(
         weights: which of a run's, see `Run.model`.
         watch: is told how many samples are done.
         constraint: such as `Known`, in the space of the process; the values and the mask of a
-            `Known` may have n items, or one that is meant for all.
+            `Known` may have n items, or one that is meant for all. None: what the states to fill
+            already hold, of a model whose `blank` is a `Canvas`.
         first: number of the first sample, so that a job can be cut into shards.
         like: data states of n items whose layout (the size of images) is filled; None: the model's
             own `blank`.
@@ -132,8 +134,8 @@ def draw(
     chunk = batch or fitting(model, asked, guidance, seed, like)
     tell, began = throttled(watch, n), time.monotonic()
     found = []
-    for start in range(0, n, chunk):
-        index = torch.arange(start, min(start + chunk, n))
+    for begin in range(0, n, chunk):
+        index = torch.arange(begin, min(begin + chunk, n))
         part = select(asked, index)
         numbers = (index + first).tolist()
         empty = (
@@ -141,6 +143,12 @@ def draw(
             if like is None
             else _those(like, index, home)
         )
+        held = _part(constraint, index, n, home)
+        if held is None and isinstance(model.blank, Canvas):
+            held = model.blank.known(empty)
+        start = _noised(model, empty, times, seed, numbers) if late else None
+        if isinstance(held, Shown):
+            start = held.start(start or _prior(model, empty))
         x = sfumato.sample(
             model.process,
             told(made, model, asked_of(model, part.condition, guidance), steps),
@@ -148,12 +156,12 @@ def draw(
             sampler=walk,
             grid=times,
             generator=Streams.derive(seed, "sample", numbers),
-            constraint=_part(constraint, index, n, home),
+            constraint=held,
             codec=model.codec,
-            start=_noised(model, empty, times, seed, numbers) if late else None,
+            start=start,
         )
         found.append(Batch(state.to(x, "cpu"), part.condition))
-        done = start + len(index)
+        done = begin + len(index)
         tell(done, None, done / max(time.monotonic() - began, 1e-9), over=done == n)
     return concatenate(found)
 
@@ -198,6 +206,11 @@ def _noised(model: Model, clean: Any, grid: Time, seed: int, numbers: list[int])
     if model.codec is not None:
         clean = model.codec.encode(clean, Streams.derive(seed, "codec", numbers))
     return model.process.marginal(clean, clocks(grid)[0])
+
+
+def _prior(model: Model, like: Any) -> Law:
+    """The law at t = 1 of data like `like`."""
+    return model.process.prior(model.codec.layout(like) if model.codec else like)
 
 
 def _those(x: Any, index: torch.Tensor, device: torch.device) -> Any:
@@ -338,7 +351,7 @@ def fitting(
             like = blank(model, seed, index.tolist(), some.condition)
         else:
             like = _those(layout, index, home)
-        x = model.process.prior(model.codec.layout(like) if model.codec else like)
+        x = _prior(model, like)
         posterior = asked_of(model, some.condition, guidance)(
             x.sample(random.derive(seed, "fit", device=home)),
             torch.ones((), dtype=torch.float64),

@@ -17,3 +17,25 @@ def sfumato_register(add: Add) -> None:
         "sfumato_language.domain:domain",
         summary="text, JSONL, CSV, Parquet, data-set folders of Hugging Face, FASTA",
     )
+    for name, attribute, summary in (
+        ("text", "Text", "masked diffusion of your text: bytes, characters or subwords"),
+        ("brown", "Brown", "the Brown corpus by characters; `sfumato data get brown` first"),
+    ):
+        add(
+            "recipe",
+            f"language/{name}",
+            f"sfumato_language.recipes:{attribute}",
+            summary=summary,
+            source="Sahoo et al. 2024, arXiv:2406.07524",
+        )
+    for verb, summary in (
+        ("infill", "fill the gaps in texts"),
+        ("score", "bound the likelihood of text: bits a character, perplexity"),
+    ):
+        add(
+            "command",
+            f"language/{verb}",
+            f"sfumato_language.commands:{verb}",
+            summary=summary,
+            source="Hoogeboom et al. 2021, arXiv:2110.02037",
+        )

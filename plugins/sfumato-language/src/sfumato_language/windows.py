@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["DOCUMENT", "Segment", "Windows", "read"]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -69,6 +69,13 @@ class Windows:
         """The pieces of a window, in their order."""
         rows = self.segments[self.first[index] : self.first[index + 1]]
         return [Segment(*row) for row in rows.tolist()]
+
+    def part(self, index: Sequence[int]) -> Windows:
+        """Some of the windows, in that order."""
+        rows = [self.segments[self.first[i] : self.first[i + 1]] for i in index]
+        first = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        chosen = np.concatenate([self.segments[:0], *rows])
+        return replace(self, first=first, segments=chosen, group=self.group[list(index)])
 
     def batch(self, index: Sequence[int]) -> Batch:
         """The windows at `index`: `Padded` ids, with the condition `document` if packed."""
