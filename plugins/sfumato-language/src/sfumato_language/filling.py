@@ -15,7 +15,7 @@ from sfumato import Batch, InputError, Model
 from sfumato_cli.progress import progress
 from sfumato_data import concatenate
 from sfumato_train import Run, draw, open_run
-from sfumato_train.files import write_json
+from sfumato_train.files import make_folder, write_json
 from sfumato_train.folders import check_place
 from sfumato_train.runs import read_more
 
@@ -72,6 +72,9 @@ def fill(
             drawn = draw(model, n, **options)
             found.append(Batch(drawn.x))
     made = concatenate(found)
+    for file in (out, trace):
+        if file is not None:
+            make_folder(file.parent)
     if trace is not None:
         tokenizer = rebuilt(run.about["tokenizer"])
         facts = {"run": str(path), "seed": seed, "mask": tokenizer.mask, "end": tokenizer.eos}

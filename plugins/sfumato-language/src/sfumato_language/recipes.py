@@ -40,7 +40,7 @@ class Text(Recipe):
     column: str = Field("text", description="of tables and JSON lines, where the text is")
     empty: Literal["refuse", "skip"] = Field("refuse", description="what becomes of empty ones")
     network: str = Field("tokens", description="a registered network over ids")
-    network_size: str = Field("tiny", description="one of its sizes, such as tiny, small, base")
+    network_size: str = Field("tiny", description="one of its sizes: nano, tiny, mini, small, base")
     timed: bool = Field(False, description="tell the network the time, which it does not need")
     sampler: str = Field(
         "ancestral", description="a registered sampler; a command may ask for another"

@@ -136,6 +136,8 @@ class Char(Tokenizer):
     def __init__(self, characters: str) -> None:
         self.characters = characters
         self._points = _points(characters)
+        if not len(self._points) or bool((np.diff(self._points.astype(np.int64)) <= 0).any()):
+            raise InputError("the characters of a tokenizer are one or more, sorted, each once")
         self.size = len(self._points) + 1
 
     @classmethod
@@ -308,7 +310,7 @@ def _rebuilt(text: str) -> Tokenizer:
                 found = Json(zlib.decompress(packed).decode())
             case _:
                 raise InputError(f"there is no kind of tokenizer {kind!r}")
-    except (KeyError, ValueError, zlib.error) as error:
+    except (InputError, KeyError, ValueError, zlib.error) as error:
         raise InputError(f"the tokenizer of the run is damaged: {error}") from None
     if facts.get("sha256") != found.facts()["sha256"]:
         raise InputError(
