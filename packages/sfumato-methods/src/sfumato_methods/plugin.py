@@ -122,6 +122,62 @@ _STOCHASTIC = {
         "Wang et al. 2025, arXiv:2505.24222",
     ),
 }
+_TOKENS = {
+    "absorbing": ("absorbing", "tokens are masked", "Austin et al. 2021, arXiv:2107.03006"),
+    "uniform": ("uniform", "tokens are replaced by any", "Hoogeboom et al. 2021, arXiv:2102.05379"),
+    "mask-replace": (
+        "mask_replace",
+        "tokens are masked, or now and then replaced",
+        "Gu et al. 2021, arXiv:2111.14822",
+    ),
+}
+_KIM = "Kim et al. 2025, arXiv:2502.06768"
+_REMDM = "Wang et al. 2025, arXiv:2503.00307"
+_DISCRETE = {
+    "cached-ancestral": (
+        "unmasking:CachedAncestral",
+        "ancestral for masks, calls only where one falls",
+        "Sahoo et al. 2024, arXiv:2406.07524",
+    ),
+    "first-hitting": (
+        "unmasking:FirstHitting",
+        "exact for masks, one call a token whatever the grid",
+        "Zheng et al. 2024, arXiv:2409.02908",
+    ),
+    "top-probability": ("named:top_probability", "masks: the likeliest token first", _KIM),
+    "margin": ("named:margin", "masks: the clearest decision first", _KIM),
+    "entropy": ("named:entropy", "masks: the least uncertain place first", _KIM),
+    "random-order": ("named:random_order", "masks: any order, a fixed number a step", _KIM),
+    "left-to-right": ("named:left_to_right", "masks: the order of reading", ""),
+    "confident": (
+        "named:confident",
+        "masks: all tokens above 0.9 at once, at least one",
+        "Wu et al. 2025, arXiv:2505.22618",
+    ),
+    "maskgit": (
+        "orders:MaskGIT",
+        "masks: draw all tokens, keep the likeliest",
+        "Chang et al. 2022, arXiv:2202.04200",
+    ),
+    "blocks": (
+        "blocks:Blocks",
+        "masks: block by block of 32 tokens, with a memory where there is one",
+        "Nie et al. 2025, arXiv:2502.09992",
+    ),
+    "remdm": ("named:remdm", "masks: tokens may be hidden again", _REMDM),
+    "remdm-conf": ("named:remdm_conf", "masks: doubtful tokens are hidden again", _REMDM),
+    "remdm-loop": ("named:remdm_loop", "masks: hidden again half-way only", _REMDM),
+    "rate-euler": (
+        "leaping:RateEuler",
+        "tokens: Euler steps on the rates of the reversed chain",
+        "Lou et al. 2023, arXiv:2310.16834",
+    ),
+    "tau-leaping": (
+        "leaping:TauLeaping",
+        "tokens: Poisson numbers of jumps at rates held over a step",
+        "Campbell et al. 2022, arXiv:2205.14987",
+    ),
+}
 _GRIDS = {
     "uniform": ("equal steps in time", ""),
     "logsnr": ("equal steps in log-SNR", "Lu et al. 2022, arXiv:2206.00927"),
@@ -144,6 +200,12 @@ def sfumato_register(add: Callable[..., None]) -> None:
     for name, (attr, summary, source) in _PROCESSES.items():
         target = f"sfumato_methods.gaussian:{attr}"
         add("process", name, target, summary=summary, source=source)
+    for name, (attr, summary, source) in _TOKENS.items():
+        target = f"sfumato_methods.discrete.named:{attr}"
+        add("process", name, target, summary=summary, source=source)
+    for name, (where, summary, source) in _DISCRETE.items():
+        target = f"sfumato_methods.discrete.{where}"
+        add("sampler", name, target, summary=summary, source=source)
     for name, (where, summary, source) in (_SAMPLERS | _STOCHASTIC).items():
         target = where if where.startswith("sfumato.") else f"sfumato_methods.solvers.{where}"
         add("sampler", name, target, summary=summary, source=source)

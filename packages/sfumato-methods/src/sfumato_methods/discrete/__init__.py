@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from .denoiser import TokenDenoiser
-from .kernels import CosineKeep, Keep, Kernel, LinearKeep, RankOne, absorbing, marginal, uniform
-from .process import Discrete, JointDiscrete
+from .blocks import Blocks
+from .denoiser import LogisticDenoiser, Nucleus, Temperature, TokenDenoiser
+from .kernels import Kernel, MaskReplace, RankOne, absorbing, marginal, uniform
+from .leaping import RateEuler, TauLeaping
+from .orders import (
+    Confident,
+    Entropy,
+    Factor,
+    LeftToRight,
+    Margin,
+    MaskGIT,
+    Ordered,
+    RandomOrder,
+    Scheduled,
+    TopProbability,
+)
+from .process import Discrete, JointDiscrete, Ratios
+from .prompt import Prompt
+from .remasking import Cap, Loop, Remasking, Rescale
+from .schedules import CosineKeep, D3PMCosineKeep, Keep, LinearKeep
+from .score import RatioDenoiser
+from .structured import Exponential, Steps, band, nearest, ordinal
+from .tokens import Tokens
+from .unmasking import CachedAncestral, FirstHitting
 
 __all__ = [
-    "CosineKeep",
-    "Discrete",
-    "JointDiscrete",
-    "Keep",
-    "Kernel",
-    "LinearKeep",
-    "RankOne",
-    "TokenDenoiser",
-    "absorbing",
-    "marginal",
-    "uniform",
-]
+    "Blocks", "CachedAncestral", "Cap", "Confident", "CosineKeep", "D3PMCosineKeep", "Discrete",
+    "Entropy", "Exponential", "Factor", "FirstHitting", "JointDiscrete", "Keep", "Kernel",
+    "LeftToRight", "LinearKeep", "LogisticDenoiser", "Loop", "Margin", "MaskGIT", "MaskReplace",
+    "Nucleus", "Ordered", "Prompt", "RandomOrder", "RankOne", "RateEuler", "RatioDenoiser",
+    "Ratios", "Remasking", "Rescale", "Scheduled", "Steps", "TauLeaping", "Temperature",
+    "TokenDenoiser", "Tokens", "TopProbability", "absorbing", "band", "marginal", "nearest",
+    "ordinal", "uniform",
+]  # fmt: skip

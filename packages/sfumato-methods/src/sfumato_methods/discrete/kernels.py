@@ -6,55 +6,28 @@ A kernel never shows its K x K matrix T(s -> t): it gives rows, columns and prod
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sfumato import InputError, expand
+from sfumato import InputError, Unsupported, expand
 from sfumato.state import apply
 
-__all__ = [
-    "CosineKeep",
-    "Keep",
-    "Kernel",
-    "LinearKeep",
-    "RankOne",
-    "absorbing",
-    "marginal",
-    "uniform",
-]
+from .schedules import Keep, LinearKeep
 
-
-class Keep(Protocol):
-    """Probability that a token has not been resampled by time t: 1 at t = 0, 0 at t = 1."""
-
-    def __call__(self, t: Tensor) -> Tensor:
-        """float64 to float64."""
-
-
-@dataclass(frozen=True)
-class LinearKeep:
-    """1 - t (the log-linear noise of Lou et al. 2023, arXiv:2310.16834)."""
-
-    def __call__(self, t: Tensor) -> Tensor:
-        return 1 - t
-
-
-@dataclass(frozen=True)
-class CosineKeep:
-    """1 - cos(pi/2 (1 - t)) (Sahoo et al. 2024, arXiv:2406.07524, appendix E.1)."""
-
-    def __call__(self, t: Tensor) -> Tensor:
-        return 2 * torch.sin(0.25 * torch.pi * (1 - t)).square()
+__all__ = ["Kernel", "MaskReplace", "RankOne", "absorbing", "marginal", "uniform"]
 
 
 class Kernel(nn.Module):
     """T(s -> t) on K classes. Ids are states of long, probabilities states (..., K) of float64."""
 
     classes: int
+    mask: int | None = None
+    """The class that data never has, if there is one."""
+    absorbs: int | None = None
+    """The class that every other one turns into, once and for all, and that nothing leaves."""
 
     def rows(self, ids: Any, s: Tensor, t: Tensor) -> Any:
         """q(x_t = . | x_s = ids)."""
@@ -75,6 +48,25 @@ class Kernel(nn.Module):
     def kept(self, t: Tensor) -> Tensor:
         """Share of the information about x_0 left at t, for the clock of networks."""
         raise NotImplementedError
+
+    def inflow(self, ids: Any, t: Tensor) -> Any:
+        """Rates R_t(. -> ids) of the chain in continuous time; the entry at ids has no meaning.
+
+        Raises:
+            Unsupported: for a chain that jumps at fixed times.
+        """
+        raise Unsupported(f"{self} has no rates, since it jumps at fixed times. Use Ancestral()")
+
+    def pull(self, p: Any, s: Tensor, t: Tensor) -> Any:
+        """The inverse of `push`: the law at s that has become p by t; s < t < 1.
+
+        Raises:
+            Unsupported: where it is not known in O(K).
+        """
+        raise Unsupported(f"{self} has no inverse of T(s -> t) in O(K)")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
 
 
 class RankOne(Kernel):
@@ -98,23 +90,15 @@ class RankOne(Kernel):
         self.keep: Keep = keep or LinearKeep()
         self.register_buffer("law", law / total)
         self.law: Tensor
+        top = int(law.argmax())
+        self.absorbs = top if float(self.law[top]) == 1.0 else None
+        self.mask = self.absorbs
 
     def extra_repr(self) -> str:
         return f"classes={self.classes}, keep={self.keep}"
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.extra_repr()})"
-
-    @property
-    def absorbs(self) -> int | None:
-        """The id that all mass ends in, if there is one."""
-        top = int(self.law.argmax())
-        return top if float(self.law[top]) == 1.0 else None
-
     def _stay(self, ids: Any, s: Tensor, t: Tensor) -> Tensor:
-        start = self.keep(s)
-        stay = torch.where(s == t, 1.0, self.keep(t) / torch.where(start > 0, start, 1.0))
-        aligned: Tensor = expand(ids, stay)
+        aligned: Tensor = expand(ids, _ratio(self.keep(s), self.keep(t), s == t))
         return aligned
 
     def rows(self, ids: Any, s: Tensor, t: Tensor) -> Any:
@@ -139,11 +123,115 @@ class RankOne(Kernel):
         stay = self._stay(p, s, t)
         return apply(p, lambda v, a: a * v + (1 - a) * self.law * v.sum(-1, keepdim=True), stay)
 
+    def pull(self, p: Any, s: Tensor, t: Tensor) -> Any:
+        stay = self._stay(p, s, t)
+        return apply(p, lambda v, a: (v - (1 - a) * self.law * v.sum(-1, keepdim=True)) / a, stay)
+
     def limit(self) -> Tensor:
         return self.law
 
     def kept(self, t: Tensor) -> Tensor:
         return self.keep(t)
+
+    def inflow(self, ids: Any, t: Tensor) -> Any:
+        rate = expand(ids, -self.keep.slope(t) / self.keep(t))
+
+        def column(i: Tensor, r: Tensor) -> Tensor:
+            return (r * self.law[i])[..., None].expand(*i.shape, self.classes)
+
+        return apply(ids, column, rate)
+
+
+class MaskReplace(Kernel):
+    """Tokens are masked for good, or now and then replaced by any other; in O(K).
+
+    q(x_t | x_0) = a e_{x_0} + b 1 + c e_m with a = keep(t), c = masked (1 - a), and b what is left
+    for each of the `vocabulary` data classes (Gu et al. 2021, arXiv:2111.14822, eq. 7 and 8). The
+    mask m is class `vocabulary`.
+
+    Args:
+        vocabulary: number of data classes.
+        keep: schedule.
+        masked: share of the noise that masks, in [0, 1); 0.9 as published.
+    """
+
+    def __init__(self, vocabulary: int, keep: Keep | None = None, masked: float = 0.9) -> None:
+        super().__init__()
+        if not 0 <= masked < 1:
+            raise InputError(f"masked is a share in [0, 1), not {masked}; 1 is `absorbing`")
+        self.classes, self.mask = vocabulary + 1, vocabulary
+        self.keep: Keep = keep or LinearKeep()
+        self.masked = masked
+        law = torch.full((vocabulary + 1,), (1 - masked) / vocabulary, dtype=torch.float64)
+        law[vocabulary] = masked
+        self.register_buffer("law", law)
+        self.law: Tensor
+
+    def extra_repr(self) -> str:
+        return f"vocabulary={self.mask}, keep={self.keep}, masked={self.masked}"
+
+    def _parts(self, like: Any, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(a, b, c) of T(s -> t), aligned with `like`."""
+        before, after, rests = self.keep(s), self.keep(t), s == t
+        a = _ratio(before, after, rests)
+        clear = _ratio(1 - self.masked * (1 - before), 1 - self.masked * (1 - after), rests)
+        b = (clear - a) / (self.classes - 1)
+        return expand(like, a), expand(like, b), expand(like, 1 - clear)
+
+    def rows(self, ids: Any, s: Tensor, t: Tensor) -> Any:
+        def row(i: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+            on = F.one_hot(i, self.classes).double()
+            data = a[..., None] * on[..., :-1] + b[..., None]
+            out = torch.cat([data, c.expand(i.shape)[..., None]], -1)
+            return torch.where((i == self.mask)[..., None], on, out)
+
+        return apply(ids, row, *self._parts(ids, s, t))
+
+    def columns(self, ids: Any, s: Tensor, t: Tensor) -> Any:
+        def column(i: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+            on = F.one_hot(i, self.classes).double()
+            seen = (i == self.mask)[..., None]
+            data = torch.where(seen, c[..., None], a[..., None] * on[..., :-1] + b[..., None])
+            return torch.cat([data, seen.double()], -1)
+
+        return apply(ids, column, *self._parts(ids, s, t))
+
+    def push(self, p: Any, s: Tensor, t: Tensor) -> Any:
+        def pushed(v: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+            total = v[..., :-1].sum(-1, keepdim=True)
+            return torch.cat([a * v[..., :-1] + b * total, v[..., -1:] + c * total], -1)
+
+        return apply(p, pushed, *self._parts(p, s, t))
+
+    def pull(self, p: Any, s: Tensor, t: Tensor) -> Any:
+        def pulled(v: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+            total = v[..., :-1].sum(-1, keepdim=True) / (1 - c)
+            return torch.cat([(v[..., :-1] - b * total) / a, v[..., -1:] - c * total], -1)
+
+        return apply(p, pulled, *self._parts(p, s, t))
+
+    def limit(self) -> Tensor:
+        return self.law
+
+    def kept(self, t: Tensor) -> Tensor:
+        return self.keep(t)
+
+    def inflow(self, ids: Any, t: Tensor) -> Any:
+        slope, a = -self.keep.slope(t), self.keep(t)
+        masks = self.masked * slope / (1 - self.masked * (1 - a))
+        replaces = (slope / a - masks) / (self.classes - 1)
+
+        def column(i: Tensor, to_mask: Tensor, to_data: Tensor) -> Tensor:
+            seen = i == self.mask
+            data = torch.where(seen, to_mask, to_data)[..., None].expand(*i.shape, self.mask)
+            return F.pad(data, (0, 1))
+
+        return apply(ids, column, expand(ids, masks), expand(ids, replaces))
+
+
+def _ratio(before: Tensor, after: Tensor, rests: Tensor) -> Tensor:
+    """after/before, 1 where time stands still, 0 where nothing was left before."""
+    return torch.where(rests, 1.0, after / torch.where(before > 0, before, 1.0))
 
 
 def uniform(classes: int, keep: Keep | None = None) -> RankOne:

@@ -13,7 +13,22 @@ from sfumato.state import Time, apply
 
 from .kernels import Kernel
 
-__all__ = ["Discrete", "JointDiscrete"]
+__all__ = ["Discrete", "JointDiscrete", "Ratios"]
+
+
+class Ratios(Categorical):
+    """A posterior that was given as ratios p_t(y)/p_t(x).
+
+    Args:
+        probs: the posterior that they amount to.
+        ratios: (..., K), 1 at the token that is seen.
+    """
+
+    __slots__ = ("ratios",)
+
+    def __init__(self, probs: Any, ratios: Any) -> None:
+        super().__init__(probs=probs)
+        self.ratios = ratios
 
 
 class Discrete(Process):
@@ -61,6 +76,36 @@ class Discrete(Process):
         likely = apply(q.probs, _ratio, seen)
         return self._reverse(self.kernel.push(likely, torch.zeros_like(v), v), x, u, v)
 
+    def ratios(self, q: Any, x: Any, t: Time) -> Any:
+        """p_t(y)/p_t(x) for every class y at each place, the others held: (..., K), 1 at y = x.
+
+        sum over x_0 of p(x_0 | x) T(0->t)[x_0, y]/T(0->t)[x_0, x]: the "concrete score" (Lou et al.
+        2023, arXiv:2310.16834, eq. 4) of a posterior, or what `Ratios` hold. Where y cannot turn
+        into x, as from one token to another without the mask, a posterior does not tell the ratio.
+        """
+        if isinstance(q, Ratios):
+            return q.ratios
+        u = _one_clock(t)
+        seen = self.kernel.columns(x, torch.zeros_like(u), u)
+        return self.kernel.push(apply(q.probs, _ratio, seen), torch.zeros_like(u), u)
+
+    def rates(self, q: Any, x: Any, t: Time) -> Any:
+        """Rates of the reversed chain from x to every class at each place: (..., K), 0 at x.
+
+        R_t(y -> x) p_t(y)/p_t(x) (Campbell et al. 2022, arXiv:2205.14987, proposition 1). Times are
+        taken to be at most 1 - 1e-6, beyond which rates may be infinite.
+
+        Raises:
+            Unsupported: if the kernel is no chain in continuous time.
+        """
+        u = _one_clock(t).clamp(max=1 - 1e-6)
+        flow = self.kernel.inflow(x, u)
+
+        def rate(r: Tensor, c: Tensor, i: Tensor) -> Tensor:
+            return (r * c).scatter(-1, i[..., None], 0.0)
+
+        return apply(self.ratios(q, x, u), rate, flow, x)
+
     def _reverse(self, at_s: Any, x: Any, t: Time, s: Tensor) -> Categorical:
         """T(s->t)[., x] times an unnormalised law at s, normalised."""
         column = self.kernel.columns(x, s, _one_clock(t))
@@ -82,6 +127,14 @@ class JointDiscrete(Discrete):
         v = _one_clock(s)
         pushed = self.kernel.push(apply(q.probs, Tensor.double), torch.zeros_like(v), v)
         return self._reverse(pushed, x, t, v)
+
+    def ratios(self, q: Any, x: Any, t: Time) -> Any:
+        """(p T(0->t))[y] / (p T(0->t))[x]."""
+        if isinstance(q, Ratios):
+            return q.ratios
+        u = _one_clock(t)
+        pushed = self.kernel.push(apply(q.probs, Tensor.double), torch.zeros_like(u), u)
+        return apply(pushed, lambda p, i: _ratio(p, p.gather(-1, i[..., None])), x)
 
 
 def _ratio(p: Tensor, seen: Tensor) -> Tensor:
