@@ -117,6 +117,24 @@ def test_the_dual_cache_is_exact_until_a_token_of_the_block_changes(net, ids):
     assert memory.start == 4 and memory.keys[0].shape[2] == L - 4
 
 
+def test_a_recall_keeps_padding_and_documents_apart(net, ids):
+    """What samplers of blocks call: exact while nothing changed, whatever may be read."""
+    mask = torch.arange(L) < torch.tensor([[L], [7], [5]])
+    document = torch.where(mask, torch.arange(L) // 3, -1)
+    span = slice(4, 8)
+    for context in ({}, {"document": document}, {"level": torch.arange(L).expand(3, L) // 4}):
+        x = Padded(ids, mask)
+        inside = net.recall(x, CLOCK, span, **context)
+        part = inside(Padded(ids[:, span], mask[:, span]), CLOCK)
+        whole = net(x, CLOCK, **context)
+        close(part.data[part.mask], whole.data[:, span][part.mask])
+    padded = net.remember(Padded(ids[:, :6], mask[:, :6]), CLOCK)
+    alone = net.remember(ids[[2], :5], CLOCK[[2]])
+    a = net(ids[:, 6:], CLOCK, memory=padded)[2]
+    b = net(ids[[2], 6:], CLOCK[[2]], memory=alone._replace(start=6))[0]
+    torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
+
+
 def test_rotary_positions_are_relative(awake):
     """Logits do not change when the whole window moves: turned queries meet turned keys."""
     net = awake(TokenTransformer(K, width=16, depth=1, heads=2)).double()

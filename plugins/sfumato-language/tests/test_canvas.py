@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sfumato import Dirac, InputError, Padded, random
+from sfumato import InputError, random
 from sfumato_language.canvas import CANVAS, INSIDE, Blank, conditions, ids_of
 from sfumato_language.tokens import Char
+from sfumato_methods.discrete import Discrete, absorbing
 
 TOKENIZER = Char(" abcdefgh")
 ABOUT = {"tokenizer": TOKENIZER.facts(), "length": 12, "vocabulary": TOKENIZER.size}
@@ -64,6 +65,9 @@ def test_a_file_gives_a_prompt_a_line_in_turn(tmp_path):
         ({"length": "4..2"}, "in ascending order"),
         ({"length": "ten"}, "accepted are 64 and 20..60"),
         ({"prompt": "@/nowhere/at/all"}, "cannot be read"),
+        ({"temperature": "0"}, "temperature=0: accepted is a positive number"),
+        ({"nucleus": "1.5"}, r"nucleus=1.5: accepted is a probability in \(0, 1\]"),
+        ({"nucleus": "most"}, "nucleus=most"),
         ({"prompt": "xyz"}, r"this tokenizer has no 'x' \(U\+0078\)"),
     ],
 )
@@ -88,7 +92,7 @@ def test_what_is_known_is_shown_from_the_first_state_on_and_padding_is_not_known
     canvas = conditions({"prompt": "ab", "length": "4..5"}, 2, ABOUT)[CANVAS]
     held = blank.known(canvas)
     assert held.mask.tolist() == [[True, True, False, False, False]] * 2
-    start = held.start(Dirac(Padded(torch.full((2, 5), M), canvas.mask)))
+    start = held.start(Discrete(absorbing(M)))
     assert shown(start.sample(random.derive(0, "x"))) == ["ab__", "ab___"]
     assert blank.known(blank(2, random.derive(0, "blank"))) is None
 

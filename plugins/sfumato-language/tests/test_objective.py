@@ -136,6 +136,11 @@ def test_where_a_document_may_not_end_it_does_not():
     q = denoiser.given(inside=inside)(x, torch.tensor(1.0, dtype=torch.float64))
     assert isinstance(q, Categorical)
     eos = q.probs.data[0, :, V - 1]
+    block = slice(1, 3)
+    part = Padded(x.data[:, block], x.mask[:, block])
+    one = torch.tensor(1.0, dtype=torch.float64)
+    recalled = denoiser.given(inside=inside)(x, one).recall(x, one, block)(part, one)
+    torch.testing.assert_close(recalled.probs.data, q.probs.data[:, block], atol=1e-6, rtol=0)
     assert (eos[[0, 2]] == 0).all() and (eos[[1, 3]] > 0).all()
     free = denoiser(x, torch.tensor(1.0, dtype=torch.float64))
     assert (free.probs.data[..., V - 1] > 0).all(), "a view changes nothing of its parent"

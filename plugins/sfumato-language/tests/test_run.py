@@ -32,7 +32,11 @@ def test_it_learns(run_folder):
     assert picture.width > 700
 
 
-@pytest.mark.parametrize("sampler", ["ancestral"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["ancestral", "cached-ancestral", "first-hitting", "margin", "confident", "blocks", "remdm",
+     "maskgit", "left-to-right", "tau-leaping"],
+)  # fmt: skip
 def test_what_is_given_is_kept_and_no_mask_is_left(run, sampler):
     asked = run.domain.condition(
         {"prompt": "The ", "suffix": "day 3.", "length": "30..33"}, 6, run.about
@@ -45,6 +49,8 @@ def test_what_is_given_is_kept_and_no_mask_is_left(run, sampler):
         assert text.startswith("The ") and text.endswith("day 3.") and len(text) == length
     assert bool((made.x.data[made.x.mask] < run.about["vocabulary"] - 1).sum() > 0)
     assert not bool((made.x.data == run.about["vocabulary"])[made.x.mask].any())
+    if sampler == "blocks":
+        return  # how many blocks there are depends on the longest text of a batch
     alone = draw(
         model,
         1,

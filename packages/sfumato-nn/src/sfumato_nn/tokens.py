@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Memory", "TokenTransformer", "reads"]
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -26,11 +27,14 @@ class Memory(NamedTuple):
         keys: of each block (B, H, M, D), turned by their places.
         values: of each block (B, H, M, D).
         start: place of the first of the tokens that are still to come.
+        mask: which of these M tokens, and of the l of the block behind them, a token of the block
+            reads: bool (B, M), (B, M + l) or (B, l, M + l); None: all.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     start: int
+    mask: Tensor | None = None
 
 
 class TokenTransformer(nn.Module):
@@ -132,7 +136,7 @@ class TokenTransformer(nn.Module):
 
     def remember(
         self,
-        x: Tensor,
+        x: Tensor | Padded,
         clock: Tensor,
         *,
         block: slice | None = None,
@@ -149,18 +153,46 @@ class TokenTransformer(nn.Module):
         Args:
             x: ids (B, L).
             clock: (B,).
-            block: places of `x` that are left out, without a step; None: none, the block follows.
+            block: places of `x` that are left out, without a step; None: none, the block follows
+                and reads all that is no padding.
             document: see `forward`.
             level: see `forward`.
         """
         _, pairs = self._hidden(x, clock, document, level, None)
-        start = x.shape[1] if block is None else block.indices(x.shape[1])[0]
-        if block is not None:
-            kept = torch.ones(x.shape[1], dtype=torch.bool, device=x.device)
-            kept[block] = False
-            pairs = [(k[:, :, kept], v[:, :, kept]) for k, v in pairs]
+        ids, real = (x.data, x.mask) if isinstance(x, Padded) else (x, None)
         keys, values = zip(*pairs, strict=True)
-        return Memory(tuple(keys), tuple(values), start)
+        if block is None:
+            return Memory(tuple(keys), tuple(values), ids.shape[1], real)
+        place = torch.arange(ids.shape[1], device=ids.device)
+        own = place[block]
+        rest = place[~torch.isin(place, own)]
+        mask = reads(real, document, level)
+        if mask is not None:
+            order = torch.cat((rest, own))
+            mask = mask[:, own][:, :, order] if mask.ndim == 3 else mask[:, order]
+        keys = tuple(k[:, :, rest] for k in keys)
+        values = tuple(v[:, :, rest] for v in values)
+        return Memory(keys, values, block.indices(ids.shape[1])[0], mask)
+
+    def recall(
+        self, x: Tensor | Padded, clock: Tensor, span: slice, **context: Any
+    ) -> Callable[[Any, Tensor], Any]:
+        """The network at the places of a span, the rest of `x` held as it is: see `remember`.
+
+        What samplers of blocks use (`sfumato_methods.discrete.Blocks`).
+
+        Returns:
+            A function of (x[:, span], clock) to logits.
+        """
+        told = {name: context[name] for name in ("document", "level") if name in context}
+        memory = self.remember(x, clock, block=span, **told)
+
+        def inside(part: Tensor | Padded, clock: Tensor) -> Any:
+            ids = part.data if isinstance(part, Padded) else part
+            logits = self(ids, clock, memory=memory)
+            return Padded(logits, part.mask) if isinstance(part, Padded) else logits
+
+        return inside
 
     def _hidden(
         self,
@@ -180,6 +212,10 @@ class TokenTransformer(nn.Module):
         cos, sin = rotary((start + ids.shape[1],), self.head, ids.device)
         positions = cos[start:], sin[start:]
         mask = reads(real, document, level)
+        if memory is not None and memory.mask is not None:
+            mask = memory.mask
+            if mask.shape[-1] == memory.keys[0].shape[2]:
+                mask = F.pad(mask, (0, ids.shape[1]), value=True)
         signal = None if self.clock is None else F.silu(self.clock(clock))[:, None]
         hidden = self.table(ids)
         pairs: list[tuple[Tensor, Tensor]] = []

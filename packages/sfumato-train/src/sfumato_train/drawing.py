@@ -43,9 +43,10 @@ from sfumato.sampling import Denoise
 from sfumato.sampling import times as clocks
 from sfumato.state import Time
 from sfumato_data import concatenate, join, move, select
+from sfumato_methods.discrete import Prompt
 from sfumato_methods.grids import Levels
 
-from .clamps import Canvas, Shown
+from .clamps import Canvas
 from .devices import fitting_batch
 from .guards import Watch, throttled
 from .runs import Run
@@ -96,8 +97,8 @@ def draw(
         precision: arithmetic of the network, for a run.
         weights: which of a run's, see `Run.model`.
         watch: is told how many samples are done.
-        constraint: such as `Known`, in the space of the process; the values and the mask of a
-            `Known` may have n items, or one that is meant for all. None: what the states to fill
+        constraint: such as `Known` or `Prompt`, in the space of the process; their values and
+            mask may have n items, or one that is meant for all. None: what the states to fill
             already hold, of a model whose `blank` is a `Canvas`.
         first: number of the first sample, so that a job can be cut into shards.
         like: data states of n items whose layout (the size of images) is filled; None: the model's
@@ -147,8 +148,8 @@ def draw(
         if held is None and isinstance(model.blank, Canvas):
             held = model.blank.known(empty)
         start = _noised(model, empty, times, seed, numbers) if late else None
-        if isinstance(held, Shown):
-            start = held.start(start or _prior(model, empty))
+        if isinstance(held, Prompt) and not late:
+            start = held.start(model.process)
         x = sfumato.sample(
             model.process,
             told(made, model, asked_of(model, part.condition, guidance), steps),
@@ -206,11 +207,6 @@ def _noised(model: Model, clean: Any, grid: Time, seed: int, numbers: list[int])
     if model.codec is not None:
         clean = model.codec.encode(clean, Streams.derive(seed, "codec", numbers))
     return model.process.marginal(clean, clocks(grid)[0])
-
-
-def _prior(model: Model, like: Any) -> Law:
-    """The law at t = 1 of data like `like`."""
-    return model.process.prior(model.codec.layout(like) if model.codec else like)
 
 
 def _those(x: Any, index: torch.Tensor, device: torch.device) -> Any:
@@ -329,7 +325,7 @@ def _part(
     constraint: Constraint | None, index: torch.Tensor, n: int, device: torch.device
 ) -> Constraint | None:
     """A constraint for some of n items."""
-    if not isinstance(constraint, Known):
+    if not isinstance(constraint, Known | Prompt):
         return constraint
 
     def those(x: Any) -> Any:
@@ -351,7 +347,7 @@ def fitting(
             like = blank(model, seed, index.tolist(), some.condition)
         else:
             like = _those(layout, index, home)
-        x = _prior(model, like)
+        x = model.process.prior(model.codec.layout(like) if model.codec else like)
         posterior = asked_of(model, some.condition, guidance)(
             x.sample(random.derive(seed, "fit", device=home)),
             torch.ones((), dtype=torch.float64),

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from sfumato import InputError, Padded, random
-from sfumato_train.clamps import Shown
+from sfumato_methods.discrete import Prompt
 
 from .tokens import Tokenizer, rebuilt
 
@@ -23,8 +23,11 @@ CANVAS = "canvas"
 INSIDE = "inside"
 """Condition (B, L) bool: where a document may not end, since something known comes behind."""
 
+TEMPERATURE, NUCLEUS = "temperature", "nucleus"
+"""Conditions (B,): how the posterior is sharpened, see `sfumato_methods.discrete`."""
+
 _GAP = re.compile(r"\[MASK(?:\*(\d+))?\]")
-_NAMES = ("prompt", "suffix", "text", "length")
+_NAMES = ("prompt", "suffix", "text", "length", TEMPERATURE, NUCLEUS)
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,10 @@ class Blank:
         mask = torch.arange(int(counts.max()) if n else 0) < counts[:, None]
         return Padded(torch.full(mask.shape, self.mask), mask)
 
-    def known(self, x: Padded) -> Shown | None:
+    def known(self, x: Padded) -> Prompt | None:
         """What of a canvas is no mask."""
         known = (x.data != self.mask) & x.mask
-        return Shown(x, known) if bool(known.any()) else None
+        return Prompt(x, known) if bool(known.any()) else None
 
 
 def ids_of(text: str, tokenizer: Tokenizer) -> list[int]:
@@ -74,13 +77,14 @@ def ids_of(text: str, tokenizer: Tokenizer) -> list[int]:
 def conditions(
     values: Mapping[str, str], n: int, about: Mapping[str, Any]
 ) -> dict[str, Padded | Tensor]:
-    """`prompt=`, `suffix=`, `text=` and `length=` as conditions of n samples.
+    """`prompt=`, `suffix=`, `text=`, `length=`, `temperature=`, `nucleus=` for n samples.
 
     Args:
         values: the words. `prompt` stands at the beginning, `suffix` at the end, and between them
             is drawn; `text` is a whole with gaps, see `ids_of`. `@file` is one a line, gone
             through in turn. `length` is of the sample in tokens: `64`, or `20..60`, gone through
-            in turn; else that of the model.
+            in turn; else that of the model. `temperature=0.8` sharpens what the model says of each
+            token, `nucleus=0.9` keeps its likeliest tokens only; both change the law of the model.
         n: number of samples.
         about: facts of the data.
 
@@ -93,8 +97,10 @@ def conditions(
             raise InputError(
                 f"there is no condition {name!r}; a model of text takes {', '.join(_NAMES)}"
             )
+    sharp = _sharpened(values, n)
+    values = {name: value for name, value in values.items() if name not in sharp}
     if not values:
-        return {}
+        return sharp
     if "text" in values and len(values) > 1:
         raise InputError("text=... is the whole sample; it goes without prompt, suffix and length")
     tokenizer, most = rebuilt(about["tokenizer"]), int(about["length"])
@@ -105,7 +111,23 @@ def conditions(
         one = {name: texts[i % len(texts)] for name, texts in several.items()}
         size = most if lengths is None else lengths[i % len(lengths)]
         rows.append(_row(one, size, most, tokenizer))
-    return _canvas(rows, tokenizer)
+    return {**sharp, **_canvas(rows, tokenizer)}
+
+
+def _sharpened(values: Mapping[str, str], n: int) -> dict[str, Padded | Tensor]:
+    found: dict[str, Padded | Tensor] = {}
+    for name in (TEMPERATURE, NUCLEUS):
+        if name not in values:
+            continue
+        try:
+            number = float(values[name])
+        except ValueError:
+            number = -1.0
+        if not (0 < number <= 1 if name == NUCLEUS else 0 < number < float("inf")):
+            fits = "a probability in (0, 1]" if name == NUCLEUS else "a positive number"
+            raise InputError(f"{name}={values[name]}: accepted is {fits}")
+        found[name] = torch.full((n,), number, dtype=torch.float64)
+    return found
 
 
 def _row(one: Mapping[str, str], size: int, most: int, tokenizer: Tokenizer) -> list[int]:

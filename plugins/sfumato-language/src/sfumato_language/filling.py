@@ -14,6 +14,7 @@ from typing import Any
 from sfumato import Batch, InputError, Model
 from sfumato_cli.progress import progress
 from sfumato_data import concatenate
+from sfumato_data.datasets import Subset
 from sfumato_train import Run, draw, open_run
 from sfumato_train.files import make_folder, write_json
 from sfumato_train.folders import check_place
@@ -148,6 +149,7 @@ def _held(run: Run) -> Windows:
     _, held = run.data()
     if not len(held):
         raise InputError(f"{run.path} held nothing out; name text with --data")
+    assert isinstance(held, Subset)
     source = getattr(held.source, "source", held.source)
     assert isinstance(source, Windows)
     return source.part(held.index)

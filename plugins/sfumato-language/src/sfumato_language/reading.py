@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple, cast
 
 from sfumato import InputError
 
@@ -230,7 +230,7 @@ def _fasta(file: Path, name: str, reading: Reading) -> Iterator[tuple[str, str]]
 def _opened(file: Path) -> IO[bytes]:
     try:
         if file.suffix.lower() == ".gz":
-            return gzip.open(file)
+            return cast("IO[bytes]", gzip.open(file))
         return file.open("rb")
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None

@@ -43,10 +43,12 @@ class Text(Recipe):
     network_size: str = Field("tiny", description="one of its sizes: nano, tiny, mini, small, base")
     timed: bool = Field(False, description="tell the network the time, which it does not need")
     sampler: str = Field(
-        "ancestral", description="a registered sampler; a command may ask for another"
+        "first-hitting", description="a registered sampler; a command may ask for another"
     )
     grid: str = Field("uniform", description="a registered grid; a command may ask for another")
-    sampling_steps: int = Field(128, ge=1, description="steps of the sampler")
+    sampling_steps: int = Field(
+        64, ge=1, description="steps of the sampler; of first-hitting, moments that are shown"
+    )
 
     steps: int = Field(5000, ge=1, description="optimiser steps")
     batch: int = Field(64, ge=1, description="windows in each step")

@@ -61,9 +61,8 @@ def stream(
     if not isinstance(model.blank, Canvas):
         raise InputError("only models of text are sampled in steps that can be shown")
     held = model.blank.known(like)
-    prior = model.process.prior(like)
     streams = Streams.derive(seed, "sample", numbers)
-    x = (held.start(prior) if held else prior).sample(streams)
+    x = (held.start(model.process) if held else model.process.prior(like)).sample(streams)
     walk = component("sampler", sampler) or model.sampler
     made = component("grid", grid) or model.grid
     frames = sfumato.run(
