@@ -1,8 +1,8 @@
-"""The verbs `infill` and `score`."""
+"""The verbs `infill`, `score`, `compress` and `decompress`."""
 
 from __future__ import annotations
 
-__all__ = ["infill", "score"]
+__all__ = ["compress", "decompress", "infill", "score"]
 
 from pathlib import Path
 from typing import Annotated
@@ -64,3 +64,32 @@ def score(
     from .filling import scored
 
     typer.echo(scored(run, data, draws, seed, batch or 64, device, weights))
+
+
+def compress(
+    run: RunFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text in UTF-8.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new file, such as a.sfz.")],
+    calls: Annotated[
+        int, typer.Option(help="Calls of the network for 16 windows; more take longer.", min=1)
+    ] = 32,
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Compress a text without loss, by the model of a run and a range coder."""
+    from .packing import packed
+
+    typer.echo(packed(run, file, out, calls, device, weights))
+
+
+def decompress(
+    run: RunFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `compress` wrote.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new text.")],
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Turn a compressed text back into what it was."""
+    from .packing import unpacked
+
+    typer.echo(unpacked(run, file, out, device, weights))

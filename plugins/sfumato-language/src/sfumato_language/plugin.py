@@ -31,6 +31,8 @@ def sfumato_register(add: Add) -> None:
     for verb, summary in (
         ("infill", "fill the gaps in texts"),
         ("score", "bound the likelihood of text: bits a character, perplexity"),
+        ("compress", "compress a text without loss"),
+        ("decompress", "turn a compressed text back into what it was"),
     ):
         add(
             "command",
