@@ -36,17 +36,16 @@ def text(tmp_path, lines) -> Path:
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory) -> Path:
     """A run of a tiny model of sentences by characters; read only."""
-    import os
-
     from sfumato_train import start
 
     root = tmp_path_factory.mktemp("trained")
-    os.environ["SFUMATO_CACHE"] = str(root / "cache")
     lines = [f"The {t} was {v} on day {d}." for t in THINGS for v in VERBS for d in range(7)]
     (root / "news.txt").write_text("\n".join(lines))
     words = ["steps=60", "batch=16", "length=48", "tokenizer=char", "documents=line", "held=0.2"]
     words += ["network_size=nano", "lr=1e-2", "warmup=5", "ema=0", "sampling_steps=8"]
-    out: Path = start("language/text", words, root / "news.txt", root / "run", device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SFUMATO_CACHE", str(root / "cache"))
+        out: Path = start("language/text", words, root / "news.txt", root / "run", device="cpu")
     return out
 
 
