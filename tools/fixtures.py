@@ -8,7 +8,7 @@ import random
 import struct
 from pathlib import Path
 
-__all__ = ["clothes", "font", "photos"]
+__all__ = ["brown", "clothes", "font", "photos"]
 
 COLOURS = {
     "red": (220, 40, 40), "orange": (240, 140, 30), "yellow": (240, 220, 40),
@@ -71,6 +71,20 @@ def clothes(folder: Path, train: int = 60, test: int = 20) -> None:
         images.write_bytes(gzip.compress(head + pixels, mtime=0))
         head = struct.pack(">BBBBI", 0, 0, 8, 1, count)
         (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(head + labels, mtime=0))
+
+
+def brown(folder: Path, count: int = 12) -> None:
+    """Make a folder of documents with tags, as those of the Brown corpus are."""
+    draw = random.Random(0)
+    folder.mkdir(parents=True)
+    names = [f"ca{i:02}" for i in range(1, count + 1)]
+    (folder / "cats.txt").write_text("".join(f"{name} news\n" for name in names))
+    for name in names:
+        words = []
+        for _ in range(60):
+            who, what = draw.choice(("committee", "jury")), draw.choice(("met", "closed", "said"))
+            words.append(f"The/at {who}/nn {what}/vbd it/pps on/in Friday/nr ./.\n")
+        (folder / name).write_text("".join(words))
 
 
 def font(path: Path) -> None:

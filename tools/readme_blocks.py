@@ -18,7 +18,7 @@ the page does not see. Its words are separated by spaces:
   of words with the same key;
 - `<!-- test: photos=my_photos -->`: before the block runs, the folder `my_photos` is made, with 160
   small PNG files of coloured blobs; `font=small.ttf` makes a font of 24 emoji, `clothes=small` a
-  folder with the four files of MNIST (see `fixtures.py`).
+  folder with the four files of MNIST, `brown=small` one of tagged documents (see `fixtures.py`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fixtures import clothes, font, photos
+from fixtures import brown, clothes, font, photos
 
 __all__ = ["Block", "blocks", "commands", "photos", "readmes", "run"]
 
 PYTHON = {"python"}
 SHELL = {"sh", "bash", "console"}
 SHOWN = {"", "text", "toml", "json", "bibtex"}
-MAKERS: dict[str, Callable[[Path], None]] = {"photos": photos, "font": font, "clothes": clothes}
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "brown": brown, "clothes": clothes, "font": font, "photos": photos,
+}  # fmt: skip
 LEFT_OUT = ("pip install", "git clone", "sfumato data get", "cd ", "tools/demo", "tools/test")
 FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^\s`]*)")
 NOTE = re.compile(r"^<!--\s*test:\s*(?P<words>.*?)\s*-->$")

@@ -9,6 +9,7 @@ from torch import nn
 from sfumato import (
     Affine,
     Ancestral,
+    Categorical,
     Denoiser,
     Dirac,
     InputError,
@@ -19,6 +20,7 @@ from sfumato import (
     random,
     run,
 )
+from sfumato_methods.discrete import Discrete, Prompt, absorbing
 from sfumato_methods.gaussian import linear
 from sfumato_methods.grids import uniform
 from sfumato_methods.guidance import CFG
@@ -257,3 +259,51 @@ def test_data_to_begin_with_goes_through_the_codec():
 def test_what_cannot_be_begun_with_is_told(options, message):
     with pytest.raises(InputError, match=message):
         draw(simple(), 4, **options)
+
+
+class Word:
+    """A blank of words of five tokens, the second of which is known to be 2."""
+
+    def __call__(self, n, generator):
+        return torch.full((n, 5), 3)
+
+    def known(self, x):
+        mask = torch.zeros_like(x, dtype=torch.bool)
+        mask[:, 1] = True
+        return Prompt(x.where(~mask, 2), mask)
+
+
+class Even(Denoiser):
+    """All tokens alike; remembers what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x, t):
+        self.seen.append(x)
+        return Categorical(probs=torch.tensor([1 / 3, 1 / 3, 1 / 3, 0.0]).expand(*x.shape, 4))
+
+
+def test_what_a_canvas_holds_is_shown_from_the_first_call_on_and_kept():
+    model = Model(Discrete(absorbing(3)), Even(), Ancestral(), uniform, 4, Word())
+    made = draw(model, 7, batch=3)
+    assert bool((made.x[:, 1] == 2).all()) and int(made.x.max()) <= 2
+    assert all(bool((x[:, 1] == 2).all()) for x in model.denoiser.seen)
+    assert bool((model.denoiser.seen[0][:, [0, 2, 3, 4]] == 3).all())
+    assert torch.equal(draw(model, 2, first=5).x, made.x[5:])
+
+
+def test_a_prompt_is_cut_along_with_the_samples():
+    model = simple_tokens()
+    values = torch.arange(7)[:, None].expand(7, 5) % 3
+    mask = torch.tensor([True, False, False, False, True])
+    made = draw(model, 7, batch=3, constraint=Prompt(values, mask.expand(7, 5)))
+    assert torch.equal(made.x[:, [0, 4]], values[:, [0, 4]])
+
+
+def simple_tokens():
+    def blank(n, generator):
+        return torch.full((n, 5), 3)
+
+    return Model(Discrete(absorbing(3)), Even(), Ancestral(), uniform, 4, blank)

@@ -76,8 +76,7 @@ def write(
         with tempfile.TemporaryDirectory(prefix=".sfumato-", dir=out.parent) as beside:
             for made in domain.write(batch, Path(beside) / out.name, about):
                 os.replace(made, out.parent / made.name)
-        domain.preview(batch, picture, about)
-        return picture
+        return domain.preview(batch, picture, about)
     with placed(out, replace=True) as folder:
         domain.write(batch, folder, about)
         write_json(folder / NOTE, facts)

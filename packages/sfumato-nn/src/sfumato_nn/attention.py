@@ -23,12 +23,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
         q: queries (B, H, L, D).
         k: keys (B, H, M, D).
         v: values (B, H, M, E).
-        mask: (B, M) bool, true where a key exists; an item without any key gives zeros.
+        mask: bool, true where a key may be read: (B, M) by all queries of an item, or (B, L, M) by
+            each; a query without any key gives zeros.
 
     Returns:
         (B, H, L, E) in the dtype of ``v``.
     """
-    keys = None if mask is None else mask[:, None, None, :]
+    keys = mask if mask is None else mask[:, None] if mask.ndim == 3 else mask[:, None, None]
     return F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=keys)
 
 

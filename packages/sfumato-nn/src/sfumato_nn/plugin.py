@@ -25,3 +25,10 @@ def sfumato_register(add: Add) -> None:
         summary="diffusion transformer in 1-D, 2-D and 3-D, with masks and a clock per frame",
         source="arXiv:2212.09748",
     )
+    add(
+        "network",
+        "tokens",
+        "sfumato_nn.sizes:tokens",
+        summary="bidirectional transformer over token ids, with documents, levels and a KV cache",
+        source="arXiv:2406.07524, arXiv:2104.09864",
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["SIZES", "count_flops", "count_parameters", "dit", "parameters_by_size", "unet"]
+__all__ = [
+    "SIZES", "count_flops", "count_parameters", "dit", "parameters_by_size", "tokens", "unet",
+]  # fmt: skip
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -16,6 +18,7 @@ from sfumato.components import close_matches
 from sfumato.errors import InputError
 
 from .dit import DiT
+from .tokens import TokenTransformer
 from .unet import UNet
 
 Entry = TypeVar("Entry")
@@ -35,6 +38,13 @@ SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "base": {"width": 768, "depth": 12, "heads": 12},
         "large": {"width": 1024, "depth": 24, "heads": 16},
         "xlarge": {"width": 1152, "depth": 28, "heads": 16},
+    },
+    "tokens": {
+        "nano": {"width": 64, "depth": 2, "heads": 2},
+        "tiny": {"width": 128, "depth": 4, "heads": 4},
+        "mini": {"width": 256, "depth": 6, "heads": 4},
+        "small": {"width": 512, "depth": 6, "heads": 8},
+        "base": {"width": 768, "depth": 12, "heads": 12},
     },
 }
 
@@ -57,6 +67,15 @@ def dit(size: str = "tiny", *, channels: int, **options: Any) -> DiT:  # noqa: A
         InputError: there is no such size.
     """
     return DiT(channels, **(dict(_named("size", size, SIZES["dit"])) | options))
+
+
+def tokens(size: str = "tiny", *, vocabulary: int, **options: Any) -> TokenTransformer:  # noqa: ANN401
+    """Build a `TokenTransformer` by size; ``options`` are those of the class and win over the size.
+
+    Raises:
+        InputError: there is no such size.
+    """
+    return TokenTransformer(vocabulary, **(dict(_named("size", size, SIZES["tokens"])) | options))
 
 
 def parameters_by_size(network: str, *, channels: int, **options: Any) -> dict[str, int]:  # noqa: ANN401

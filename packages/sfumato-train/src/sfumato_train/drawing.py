@@ -44,8 +44,10 @@ from sfumato.sampling import Denoise
 from sfumato.sampling import times as clocks
 from sfumato.state import Time
 from sfumato_data import concatenate, join, move, select
+from sfumato_methods.discrete import Prompt
 from sfumato_methods.grids import Levels
 
+from .clamps import Canvas
 from .devices import fitting_batch
 from .guards import Watch, throttled
 from .pinning import lasting, pinned, spaced
@@ -97,8 +99,9 @@ def draw(
         precision: arithmetic of the network, for a run.
         weights: which of a run's, see `Run.model`.
         watch: is told how many samples are done.
-        constraint: such as `Known`, in the space of the process; the values and the mask of a
-            `Known` may have n items, or one that is meant for all.
+        constraint: such as `Known` or `Prompt`, in the space of the process; their values and
+            mask may have n items, or one that is meant for all. None: what the states to fill
+            already hold, of a model whose `blank` is a `Canvas`.
         first: number of the first sample, so that a job can be cut into shards.
         like: data states of n items whose layout (the size of images) is filled; None: the model's
             own `blank`.
@@ -134,8 +137,8 @@ def draw(
     chunk = batch or fitting(model, asked, guidance, seed, like)
     tell, began = throttled(watch, n), time.monotonic()
     found = []
-    for start in range(0, n, chunk):
-        index = torch.arange(start, min(start + chunk, n))
+    for begin in range(0, n, chunk):
+        index = torch.arange(begin, min(begin + chunk, n))
         part = select(asked, index)
         numbers = (index + first).tolist()
         empty = (
@@ -145,6 +148,12 @@ def draw(
         )
         condition = conditions(model, part.condition, seed, numbers)
         process = pinned(model.process, condition)
+        held = _part(constraint, index, n, home)
+        if held is None and isinstance(model.blank, Canvas):
+            held = model.blank.known(empty)
+        start = _noised(model, process, empty, times, seed, numbers) if late else None
+        if isinstance(held, Prompt) and not late:
+            start = held.start(process)
         x = sfumato.sample(
             process,
             told(made, model, asked_of(model, condition, guidance), steps),
@@ -152,12 +161,12 @@ def draw(
             sampler=walk,
             grid=times,
             generator=Streams.derive(seed, "sample", numbers),
-            constraint=_part(constraint, index, n, home),
+            constraint=held,
             codec=model.codec,
-            start=_noised(model, process, empty, times, seed, numbers) if late else None,
+            start=start,
         )
         found.append(Batch(state.to(x, "cpu"), part.condition))
-        done = start + len(index)
+        done = begin + len(index)
         tell(done, None, done / max(time.monotonic() - began, 1e-9), over=done == n)
     return concatenate(found)
 
@@ -333,7 +342,7 @@ def _part(
     constraint: Constraint | None, index: torch.Tensor, n: int, device: torch.device
 ) -> Constraint | None:
     """A constraint for some of n items."""
-    if not isinstance(constraint, Known):
+    if not isinstance(constraint, Known | Prompt):
         return constraint
 
     def those(x: Any) -> Any:

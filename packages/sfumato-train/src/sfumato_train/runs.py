@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Run", "domain_of", "fresh", "open_run", "read", "write"]
+__all__ = [
+    "Follows", "Run", "domain_of", "fresh", "open_run", "read", "read_more", "write",
+]  # fmt: skip
 
 import json
 import platform
@@ -14,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import nn
@@ -39,6 +41,9 @@ FORMAT = 1
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """From a format to the next: maps the content of recipe.json to the new content."""
+
+LONGEST = 500
+"""Characters of facts that an error shows."""
 
 T = TypeVar("T")
 
@@ -166,7 +171,7 @@ class Run:
             what = f"the data at {self.data_path}" if self.data_path else "the data of the recipe"
             raise InputError(
                 f"{what} is not what {self.path} began with: it has {len(data)} items and facts "
-                f"{data.about}, then it had {self.data_items} and {self.about}"
+                f"{_short(data.about)}, then it had {self.data_items} and {_short(self.about)}"
             )
         return split(data, self.recipe.held, self.recipe.seed)
 
@@ -254,9 +259,34 @@ def read(domain: Domain, recipe: Recipe, path: Path | None) -> Dataset:
                 f"the data set {recipe.known} is not fetched yet; `sfumato data get "
                 f"{recipe.known}` does it, or name data of your own with --data"
             )
+    if path is None and isinstance(domain, Illustrates):
+        path = domain.demo_path()
     data = domain.demo() if path is None else domain.read(path, **recipe.reading())
     data = recipe.prepared(data)
     return _Plain(data, json.loads(json.dumps(dict(data.about))))
+
+
+@runtime_checkable
+class Illustrates(Protocol):
+    """What a domain adds whose demo is read as any other data, by the fields of a recipe."""
+
+    def demo_path(self) -> Path:
+        """Where the data of `demo` is."""
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """What a domain adds whose reader makes something of the data, such as a vocabulary."""
+
+    def follow(self, path: Path, about: Mapping[str, Any], **options: Any) -> Dataset:
+        """Other data, read by what was made of the data with the facts `about`, which it keeps."""
+
+
+def read_more(run: Run, path: Path) -> Dataset:
+    """Other data at a path as that of a run was read; raises as `read` does."""
+    if isinstance(run.domain, Follows):
+        return run.domain.follow(path, run.about, **run.recipe.reading())
+    return read(run.domain, run.recipe, path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,6 +310,11 @@ class _Plain:
 
     def batch(self, index: Sequence[int]) -> Batch:
         return self.source.batch(index)
+
+
+def _short(about: Mapping[str, Any]) -> str:
+    text = str(dict(about))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def write(run: Run) -> None:

@@ -15,7 +15,7 @@ from .drawing import Grid, draw
 from .guards import Watch
 from .jobs.shards import job_batches
 from .pairing import is_paired
-from .runs import Run, read
+from .runs import Run, read, read_more
 from .yardstick import yardstick
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def evaluate(
 
 def _other(run: Run, path: Path) -> Dataset:
     """Other real data for a run, which must be of the kind that it was trained on."""
-    data = read(run.domain, run.recipe, path)
+    data = read_more(run, path)
     keys = sorted(run.about.keys() | data.about.keys())
     for key in keys:
         there, here = data.about.get(key), run.about.get(key)

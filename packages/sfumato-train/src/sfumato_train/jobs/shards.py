@@ -37,7 +37,7 @@ from ..drawing import draw
 from ..files import read_json, write_json
 from ..folders import placed
 from ..guards import Watch
-from ..runs import Run
+from ..runs import Run, read_more
 
 FORMAT = 1
 """Of job.json. A job is finished by the version that began it, so there are no migrations."""
@@ -223,7 +223,7 @@ def job_batches(run: Run, folder: Path, size: int = 256) -> Iterator[Batch]:
     if job.facts.get("recipe", run.name) != run.name:
         raise InputError(f"{folder} holds samples of {job.facts['recipe']}, and not of {run.name}")
     for place, numbers in places:
-        data = run.domain.read(place, **run.recipe.reading())
+        data = read_more(run, place)
         if len(data) != len(numbers):
             raise InputError(f"{place} holds {len(data)} of its {len(numbers)} samples")
         for first in range(0, len(data), size):

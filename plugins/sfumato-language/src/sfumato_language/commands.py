@@ -1,0 +1,95 @@
+"""The verbs `infill`, `score`, `compress` and `decompress`."""
+
+from __future__ import annotations
+
+__all__ = ["compress", "decompress", "infill", "score"]
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfumato_cli.options import Batch, Device, Grid, RunFolder, Sampler, Seed, Steps, Weights
+
+
+def infill(
+    run: RunFolder,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text",
+            help="A text with gaps, [MASK] or [MASK*12] (tokens); may be repeated. Without one the "
+            "whole length is drawn.",
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", help="Results for each text.", min=1)] = 1,
+    sampler: Sampler = None,
+    grid: Grid = None,
+    steps: Steps = None,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="A new .jsonl or .txt file; else they are printed.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the texts while they are drawn.")
+    ] = False,
+    trace: Annotated[
+        Path | None, typer.Option(help="A new .json file: what was drawn at each step.")
+    ] = None,
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Fill the gaps in texts; what is there is kept, token by token."""
+    from .filling import fill
+
+    told = fill(
+        run, text or [], n, sampler=sampler, grid=grid, steps=steps, seed=seed, out=out,
+        watch=watch, trace=trace, device=device, weights=weights,
+    )  # fmt: skip
+    typer.echo(told)
+
+
+def score(
+    run: RunFolder,
+    data: Annotated[
+        Path | None, typer.Option(help="Text to measure; by default what was held out.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Sets of hidden tokens for each window.", min=1)] = 8,
+    seed: Seed = 0,
+    batch: Batch = None,
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Bound the likelihood of text: nats a token, bits a character, perplexity."""
+    from .filling import scored
+
+    typer.echo(scored(run, data, draws, seed, batch or 64, device, weights))
+
+
+def compress(
+    run: RunFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text in UTF-8.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new file, such as a.sfz.")],
+    calls: Annotated[
+        int, typer.Option(help="Calls of the network for 16 windows; more take longer.", min=1)
+    ] = 32,
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Compress a text without loss, by the model of a run and a range coder."""
+    from .packing import packed
+
+    typer.echo(packed(run, file, out, calls, device, weights))
+
+
+def decompress(
+    run: RunFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `compress` wrote.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new text.")],
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Turn a compressed text back into what it was."""
+    from .packing import unpacked
+
+    typer.echo(unpacked(run, file, out, device, weights))

@@ -1,0 +1,62 @@
+"""The denoiser of texts: a network over token ids with the conditions that sampling has."""
+
+from __future__ import annotations
+
+__all__ = ["TextDenoiser"]
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfumato.state import Time, apply
+from sfumato_methods.discrete import Nucleus, Temperature, TokenDenoiser, Tokens
+
+from .canvas import INSIDE, NUCLEUS, TEMPERATURE
+
+
+class TextDenoiser(TokenDenoiser):
+    """A `TokenDenoiser` with conditions that are not for the network.
+
+    `inside` (B, L) bool: no end of a document there. `temperature` and `nucleus` (B,), the same for
+    all: see `Temperature` and `Nucleus`.
+    """
+
+    _inside: Tensor | None = None
+
+    def given(self, **condition: Any) -> Any:
+        inside = condition.pop(INSIDE, None)
+        temperature, mass = condition.pop(TEMPERATURE, None), condition.pop(NUCLEUS, None)
+        view: Any = super().given(**condition)
+        view._inside = inside
+        if temperature is not None:
+            view = Temperature(view, float(temperature[0]))
+        return view if mass is None else Nucleus(view, float(mass[0]))
+
+    def output(self, x: Any, t: Time) -> Any:
+        logits = super().output(x, t)
+        return logits if self._inside is None else self._going_on(logits, self._inside)
+
+    def _going_on(self, logits: Any, inside: Tensor) -> Any:
+        """Logits by which no document ends inside."""
+        eos = self.process.kernel.classes - 2
+
+        def without(values: Tensor) -> Tensor:
+            values = values.clone()
+            values[..., eos].masked_fill_(inside, -torch.inf)
+            return values
+
+        return apply(logits, without)
+
+    def _recall(self, x: Any, t: Tensor, span: slice) -> Callable[[Any, Tensor], Tokens]:
+        recalled = super()._recall(x, t, span)
+        if self._inside is None:
+            return recalled
+        inside = self._inside[:, span]
+
+        def going_on(part: Any, t: Tensor) -> Tokens:
+            q = recalled(part, t)
+            return Tokens(self._going_on(q.raw, inside), q.mask, q.seen)
+
+        return going_on

@@ -1,0 +1,64 @@
+"""What the command line knows of text."""
+
+from __future__ import annotations
+
+__all__ = ["LanguageDomain", "domain"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sfumato import Batch, Dataset
+
+from . import canvas, metrics, samples, topics, windows
+from .preview import preview
+from .tokens import rebuilt
+
+
+class LanguageDomain:
+    """The `sfumato.domain.Domain` of text; see the functions that its methods call."""
+
+    name: ClassVar[str] = "language"
+    suffixes: ClassVar[Sequence[str]] = samples.SUFFIXES
+
+    def read(self, path: Path, **options: Any) -> Dataset:
+        """Windows of token ids; takes the options of `sfumato_language.windows.read`."""
+        return windows.read(Path(path), **options)
+
+    def follow(self, path: Path, about: Mapping[str, Any], **options: Any) -> Dataset:
+        """Other text, by the tokenizer of a run; samples that were written are read as such."""
+        own = samples.read_back(Path(path), about)
+        if own is not None:
+            return own
+        options |= {"tokenizer": rebuilt(about["tokenizer"])}
+        return replace(windows.read(Path(path), **options), about=about)
+
+    def demo_path(self) -> Path:
+        """A file of the topics that Python's `help` explains, 0.5 million characters."""
+        return topics.path()
+
+    def demo(self) -> Dataset:
+        """Those topics, by characters."""
+        return windows.read(self.demo_path())
+
+    def write(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
+        """A row of JSON for each text."""
+        return samples.write(batch, Path(path), about)
+
+    def preview(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
+        """The first texts, letter by letter."""
+        return preview(batch, Path(path), about)
+
+    def metrics(self, train: Dataset) -> Sequence[Any]:
+        """Perplexity under an n-gram model of `train`, entropy, distinct n-grams, memorisation."""
+        return metrics.metrics(train)
+
+    def condition(
+        self, values: Mapping[str, str], n: int, about: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """`prompt=`, `suffix=`, `text=` with gaps, `length=`: see `canvas.conditions`."""
+        return canvas.conditions(values, n, about)
+
+
+domain = LanguageDomain()

@@ -1,0 +1,186 @@
+"""What the verbs `infill` and `score` do."""
+
+from __future__ import annotations
+
+__all__ = ["fill", "scored"]
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sfumato import Batch, InputError, Model
+from sfumato_cli.progress import progress
+from sfumato_data import concatenate
+from sfumato_data.datasets import Subset
+from sfumato_train import Run, draw, open_run
+from sfumato_train.files import make_folder, write_json
+from sfumato_train.folders import check_place
+from sfumato_train.runs import read_more
+
+from . import canvas, samples
+from .scoring import Likelihood, score
+from .stream import Step, stream, traced
+from .tokens import rebuilt
+from .windows import Windows
+
+Show = Callable[[str], None]
+
+
+def fill(
+    path: Path,
+    texts: Sequence[str],
+    n: int,
+    *,
+    sampler: str | None,
+    grid: str | None,
+    steps: int | None,
+    seed: int,
+    out: Path | None,
+    watch: bool,
+    trace: Path | None,
+    device: str | None,
+    weights: str,
+) -> str:
+    """Fill the gaps of each text n times; returns what there is to say.
+
+    Raises:
+        InputError: if a text does not fit the model, or a file exists already.
+    """
+    run = open_run(path)
+    if out is not None and out.suffix not in samples.SUFFIXES:
+        raise InputError(f"{out}: accepted are files that end in {' or '.join(samples.SUFFIXES)}")
+    for file in (out, trace):
+        if file is not None:
+            if file.exists():
+                raise InputError(f"{file} exists already; name a new file, or take it away first")
+            check_place(file)
+    asked = [canvas.conditions({"text": text}, n, run.about) for text in texts] or [{}]
+    model = run.model(weights, device=device)
+    found: list[Batch] = []
+    ways: list[dict[str, Any]] = []
+    for i, condition in enumerate(asked):
+        options: dict[str, Any] = {"sampler": sampler, "grid": grid, "steps": steps, "seed": seed}
+        options |= {"condition": condition, "first": i * n}
+        if watch or trace is not None:
+            way = _walked(run, model, n, options, watch)
+            found.append(Batch(way[-1].x))
+            rows = zip(samples.texts_of(found[-1], run.about), range(n), strict=True)
+            ways += [{"text": text, "steps": traced(way, item)} for text, item in rows]
+        else:
+            drawn = draw(model, n, **options)
+            found.append(Batch(drawn.x))
+    made = concatenate(found)
+    for file in (out, trace):
+        if file is not None:
+            make_folder(file.parent)
+    if trace is not None:
+        tokenizer = rebuilt(run.about["tokenizer"])
+        facts = {"run": str(path), "seed": seed, "mask": tokenizer.mask, "end": tokenizer.eos}
+        write_json(trace, {**facts, "sampler": sampler or repr(model.sampler), "items": ways})
+    if out is not None:
+        samples.write(made, out, run.about)
+        return f"wrote {len(made.x.data)} texts to {out}"
+    return "\n".join(samples.texts_of(made, run.about))
+
+
+def _walked(run: Run, model: Model, n: int, options: dict[str, Any], watch: bool) -> list[Step]:
+    """All steps, shown one by one if they are to be watched."""
+    steps = stream(model, n, **options)
+    if not watch:
+        return list(steps)
+    found: list[Step] = []
+    with _live() if sys.stdout.isatty() else _plain() as show:
+        for step in steps:
+            found.append(step)
+            if not found[:-1] or bool(step.changed.any()):
+                show("\n".join(samples.texts_of(Batch(step.x), run.about, whole=True)))
+    return found
+
+
+def _live() -> AbstractContextManager[Show]:
+    """Texts that change in their place on a terminal."""
+    from rich.live import Live
+    from rich.text import Text
+
+    @contextmanager
+    def shown() -> Iterator[Show]:
+        with Live(auto_refresh=False, transient=True) as live:
+            yield lambda text: live.update(Text(text), refresh=True)
+
+    return shown()
+
+
+def _plain() -> AbstractContextManager[Show]:
+    """Texts one below the other, where the output is no terminal."""
+    return nullcontext(lambda text: print(text, flush=True))
+
+
+def scored(
+    path: Path,
+    data: Path | None,
+    draws: int,
+    seed: int,
+    batch: int,
+    device: str | None,
+    weights: str,
+) -> str:
+    """Measure held-out or other text, write `score.json` and return a table."""
+    run = open_run(path)
+    windows = _held(run) if data is None else read_more(run, data)
+    if not isinstance(windows, Windows):
+        raise InputError(f"{data} holds samples of this model; give text")
+    model = run.model(weights, device=device)
+    with progress("scoring") as watch:
+        found = score(
+            model, windows, draws=draws, seed=seed, batch=batch,
+            tell=lambda done, total: watch(done, total, None, None),
+        )  # fmt: skip
+    kept = _measured(found)
+    facts = {"data": str(data) if data else "held out", "draws": draws, "seed": seed, **kept}
+    write_json(run.path / "score.json", facts)
+    return _told(kept, run.path / "score.json")
+
+
+def _held(run: Run) -> Windows:
+    """The windows of the documents that a run held out."""
+    _, held = run.data()
+    if not len(held):
+        raise InputError(f"{run.path} held nothing out; name text with --data")
+    assert isinstance(held, Subset)
+    source = getattr(held.source, "source", held.source)
+    assert isinstance(source, Windows)
+    return source.part(held.index)
+
+
+def _measured(found: Likelihood) -> dict[str, Any]:
+    by_token, token_error = found.per(found.tokens)
+    by_letter, letter_error = found.per(found.characters)
+    bits = 1 / math.log(2)
+    known = not math.isnan(token_error)
+    return {
+        "nats_per_token": by_token,
+        "nats_per_token_error": token_error if known else None,
+        "bits_per_character": by_letter * bits,
+        "bits_per_character_error": letter_error * bits if known else None,
+        "perplexity": math.exp(by_token),
+        "documents": len(found.nats),
+        "tokens": int(found.tokens.sum()),
+        "characters": int(found.characters.sum()),
+    }
+
+
+def _told(kept: dict[str, Any], file: Path) -> str:
+    def number(name: str) -> str:
+        error = kept[f"{name}_error"]
+        return f"{kept[name]:.4f}" + (f" +- {error:.4f}" if error is not None else "")
+
+    return (
+        f"nats/token   {number('nats_per_token')} (upper bound, standard error over documents)\n"
+        f"bits/char    {number('bits_per_character')}\n"
+        f"perplexity   {kept['perplexity']:.2f} a token\n"
+        f"n            {kept['documents']} documents, {kept['tokens']} tokens, "
+        f"{kept['characters']} characters\nwrote {file}"
+    )

@@ -1,0 +1,77 @@
+"""Any-order training of masked models: exactly n tokens hidden, n uniform and stratified."""
+
+from __future__ import annotations
+
+__all__ = ["AnyOrder", "cross_entropy", "hide"]
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from sfumato import Batch, Padded, random
+from sfumato_methods.discrete import TokenDenoiser
+from sfumato_train import Loss, Objective
+from sfumato_train.times import stratified
+
+
+class AnyOrder(Objective):
+    """Mean cross-entropy of n hidden tokens given the others, n uniform on 1..L.
+
+    In nats a token, E_n (1/n) sum over hidden of -log p(x_i | the rest): the bound on -log p(x) of
+    all orders of generation at once, equal to the masked-diffusion bound of every schedule
+    (Hoogeboom et al. 2021, arXiv:2110.02037, eq. 4; Zheng et al. 2024, arXiv:2409.02908, prop. 3.1;
+    Ou et al. 2024, arXiv:2406.03736). That n is exact, and low-discrepancy over the batch, takes
+    most of the noise out of it.
+
+    Args:
+        denoiser: what is trained; its process masks.
+    """
+
+    def __init__(self, denoiser: TokenDenoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"denoiser": self.denoiser}
+
+    def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
+        x0: Padded = batch.x
+        share = stratified(len(x0.data), generator).to(x0.data.device)
+        noise = random.uniform(x0.mask.shape, generator).to(x0.data.device)
+        at, count = hide(x0.mask, share, noise)
+        each = cross_entropy(self.denoiser, batch, at)
+        mean = each.sum(1) / count
+        level = (count / x0.mask.sum(1)).double()
+        return Loss(mean, clock=self.denoiser.process.clock(level))
+
+
+def hide(real: Tensor, share: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Which tokens are hidden, (B, L) bool: n = 1 + floor(share L) of them, any set as likely.
+
+    Args:
+        real: (B, L) bool, what is no padding; L is counted in it.
+        share: (B,) on [0, 1).
+        noise: (B, L) uniform on [0, 1), by which they are chosen.
+
+    Returns:
+        The tokens, and (B,) n.
+    """
+    count = (share * real.sum(1)).floor().long() + 1
+    order = noise.masked_fill(~real, 2.0).argsort(1)
+    first = torch.arange(real.shape[1], device=real.device) < count[:, None]
+    return torch.zeros_like(real).scatter_(1, order, first), count
+
+
+def cross_entropy(denoiser: TokenDenoiser, batch: Batch, at: Tensor) -> Tensor:
+    """(B, L) nats of the tokens `at`, given all others; 0 elsewhere.
+
+    The head is run, and the vocabulary gone through, for hidden tokens alone.
+    """
+    x0: Padded = batch.x
+    mask = denoiser.process.kernel.classes - 1
+    x = Padded(x0.data.masked_fill(at, mask), x0.mask)
+    level = (at.sum(1) / x0.mask.sum(1)).double()  # keep(t) = 1 - t, so that this is t
+    logits = denoiser.given(**batch.condition, at=at).output(x, level)
+    # the last class is the mask, which is no data
+    nats = F.cross_entropy(logits[:, :mask].float(), x0.data[at], reduction="none")
+    return nats.new_zeros(at.shape).masked_scatter(at, nats)

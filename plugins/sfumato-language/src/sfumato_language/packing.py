@@ -1,0 +1,90 @@
+"""What the verbs `compress` and `decompress` do."""
+
+from __future__ import annotations
+
+__all__ = ["packed", "unpacked"]
+
+import os
+from pathlib import Path
+
+import torch
+import typer
+
+from sfumato import InputError, Model
+from sfumato_train import Run, open_run
+from sfumato_train.files import sync
+from sfumato_train.folders import check_place
+
+from .compression import compress, decompress
+from .reading import LARGEST
+from .tokens import Tokenizer, rebuilt
+
+
+def packed(path: Path, file: Path, out: Path, calls: int, device: str | None, weights: str) -> str:
+    """Compress a file; returns what there is to say.
+
+    Raises:
+        InputError: if it cannot be read, is not UTF-8, or `out` exists already.
+    """
+    run, model, tokenizer = _opened(path, out, device, weights)
+    content = _content(file)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{file} is not UTF-8 ({error.reason} at {error.start}), and this compresses text only"
+        ) from None
+    typer.echo(
+        f"{out} will be read by these weights, torch {torch.__version__} and "
+        f"{torch.get_num_threads()} thread(s) on such a processor only; keep {path}",
+        err=True,
+    )
+    made = compress(model, tokenizer, int(run.about["length"]), text, calls=calls)
+    _write(out, made.content)
+    size = len(made.content)
+    share = f", {8 * size / len(text):.3f} bits/char" if text else ""
+    return f"wrote {out}: {len(content)} -> {size} bytes{share}, the model's {made.bits / 8:.0f}"
+
+
+def unpacked(path: Path, file: Path, out: Path, device: str | None, weights: str) -> str:
+    """Decompress a file; returns what there is to say; raises as `packed` and `decompress`."""
+    _, model, tokenizer = _opened(path, out, device, weights)
+    try:
+        text = decompress(model, tokenizer, _content(file))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    _write(out, text.encode())
+    return f"wrote {out}: {len(text.encode())} bytes"
+
+
+def _opened(
+    path: Path, out: Path, device: str | None, weights: str
+) -> tuple[Run, Model, Tokenizer]:
+    if out.exists():
+        raise InputError(f"{out} exists already; name a new file, or take it away first")
+    check_place(out)
+    run = open_run(path)
+    return run, run.model(weights, device=device), rebuilt(run.about["tokenizer"])
+
+
+def _content(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    if len(content) > LARGEST:
+        raise InputError(f"{file} has more than {LARGEST} bytes; cut it into several")
+    return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        sync(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,69 @@
+"""One picture that shows texts: a cell for each letter, grey where a token is masked."""
+
+from __future__ import annotations
+
+__all__ = ["preview"]
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from sfumato import Batch, Padded
+
+from .samples import texts_of
+from .tokens import MASK
+
+_CELL = (9, 18)  # pixels of a letter
+_ACROSS, _MOST, _LINES = 88, 24, 8  # letters of a line, texts, lines of a text
+_GAP = 8
+_INK, _VEIL, _RULE = "#1b1b1b", "#b9c0cc", "#e3e3e3"
+
+
+def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
+    """Write a PNG file with the first texts of a batch, masked tokens as grey cells.
+
+    Args:
+        batch: `Padded` ids, the mask among them in states on their way.
+        path: the file; its folder is made where it is missing.
+        about: facts of the data, for the tokenizer.
+    """
+    x: Padded = batch.x
+    texts = texts_of(Batch(Padded(x.data[:_MOST], x.mask[:_MOST])), about, whole=True)
+    blocks = [_lines(text) for text in texts]
+    height = sum(len(block) * _CELL[1] + 2 * _GAP for block in blocks)
+    canvas = Image.new("RGB", (_ACROSS * _CELL[0] + 2 * _GAP, max(height, 1)), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(14)
+    top = _GAP
+    for block in blocks:
+        for line in block:
+            for place, letter in enumerate(line):
+                left = _GAP + place * _CELL[0]
+                if letter == MASK:
+                    box = (left, top + 3, left + _CELL[0] - 2, top + _CELL[1] - 4)
+                    draw.rectangle(box, fill=_VEIL)
+                elif letter.isprintable() and letter != " ":
+                    middle = (left + _CELL[0] / 2, top + _CELL[1] - 4)
+                    draw.text(middle, letter, fill=_INK, font=font, anchor="ms")
+            top += _CELL[1]
+        draw.line((_GAP, top + _GAP - 1, canvas.width - _GAP, top + _GAP - 1), fill=_RULE)
+        top += 2 * _GAP
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        canvas.save(beside, format="PNG", optimize=True)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def _lines(text: str) -> list[str]:
+    """A text cut into lines of equal length at most; line breaks are shown as such."""
+    found: list[str] = []
+    for part in text.split("\n"):
+        found += [part[i : i + _ACROSS] for i in range(0, len(part), _ACROSS)] or [""]
+    return found[:_LINES]

@@ -1,0 +1,88 @@
+"""Recipes: masked diffusion models of text, from data to sampler."""
+
+from __future__ import annotations
+
+__all__ = ["Brown", "Text"]
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from sfumato import Dataset, Model, registry
+from sfumato_methods.discrete import Discrete, absorbing
+from sfumato_train import Recipe, Training
+
+from .canvas import CANVAS, Blank
+from .denoiser import TextDenoiser
+from .objective import AnyOrder
+from .tokens import TokenizerName
+
+
+class Text(Recipe):
+    """A masked diffusion model of your text.
+
+    Tokens are hidden, and a bidirectional transformer fills them in (Austin et al. 2021,
+    arXiv:2107.03006; Sahoo et al. 2024, arXiv:2406.07524), in any order.
+    """
+
+    domain: ClassVar[str] = "language"
+
+    tokenizer: TokenizerName = "bpe"
+    vocabulary: int = Field(1024, ge=258, le=1 << 20, description="tokens of bpe, at most")
+    length: int = Field(128, ge=2, le=1 << 16, description="tokens of a window")
+    pack: bool = Field(
+        True, description="put the ends of several documents into a window, attention kept apart"
+    )
+    documents: Literal["file", "paragraph", "line"] = Field(
+        "file", description="what of a plain text is a document"
+    )
+    column: str = Field("text", description="of tables and JSON lines, where the text is")
+    empty: Literal["refuse", "skip"] = Field("refuse", description="what becomes of empty ones")
+    network: str = Field("tokens", description="a registered network over ids")
+    network_size: str = Field("tiny", description="one of its sizes: nano, tiny, mini, small, base")
+    timed: bool = Field(False, description="tell the network the time, which it does not need")
+    sampler: str = Field(
+        "first-hitting", description="a registered sampler; a command may ask for another"
+    )
+    grid: str = Field("uniform", description="a registered grid; a command may ask for another")
+    sampling_steps: int = Field(
+        64, ge=1, description="steps of the sampler; of first-hitting, moments that are shown"
+    )
+
+    steps: int = Field(5000, ge=1, description="optimiser steps")
+    batch: int = Field(64, ge=1, description="windows in each step")
+    lr: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
+
+    def reading(self) -> Mapping[str, Any]:
+        names = ("tokenizer", "vocabulary", "length", "pack", "documents", "column", "empty")
+        return {name: getattr(self, name) for name in names}
+
+    def model(self, about: Mapping[str, Any]) -> Model:
+        process = Discrete(absorbing(about["vocabulary"]))
+        net = registry().load("network", self.network)(
+            self.network_size, vocabulary=about["vocabulary"] + 1, time=self.timed
+        )
+        sizes = tuple((size, count) for size, count in about.get("lengths", ()))
+        return Model(
+            process=process,
+            denoiser=TextDenoiser(net, process),
+            sampler=registry().load("sampler", self.sampler)(),
+            grid=registry().load("grid", self.grid),
+            steps=self.sampling_steps,
+            blank=Blank(about["length"], about["vocabulary"], sizes),
+            sizing=(CANVAS,),
+        )
+
+    def build(self, data: Dataset) -> Training:
+        model = self.model(data.about)
+        assert isinstance(model.denoiser, TextDenoiser)
+        return Training(AnyOrder(model.denoiser), data, model)
+
+
+class Brown(Text):
+    """The Brown corpus, 500 documents of American English of 1961, by characters."""
+
+    known: ClassVar[str | None] = "brown"
+
+    tokenizer: TokenizerName = "char"

@@ -1,0 +1,91 @@
+"""Samples as text: written as JSON lines or plain text, and read back."""
+
+from __future__ import annotations
+
+__all__ = ["NAME", "SUFFIXES", "read_back", "texts_of", "write"]
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfumato import Batch, InputError, Padded
+from sfumato_data import Tensors, join
+from sfumato_train.files import write_text
+
+from .tokens import rebuilt
+from .windows import DOCUMENT
+
+NAME = "samples.jsonl"
+"""The file of samples in a folder."""
+
+SUFFIXES = (".jsonl", ".txt")
+"""Of files that samples are written to, in place of a folder."""
+
+
+def real(batch: Batch) -> Tensor:
+    """(B, L) bool: which tokens of a batch belong to a document."""
+    x: Padded = batch.x
+    document = batch.condition.get(DOCUMENT)
+    return x.mask if document is None else x.mask & (document >= 0)
+
+
+def texts_of(batch: Batch, about: Mapping[str, Any], *, whole: bool = False) -> list[str]:
+    """The text of each item; `whole`: also what stands behind the end of the document."""
+    tokenizer, valid = rebuilt(about["tokenizer"]), real(batch)
+    return [
+        tokenizer.decode(ids[mask].tolist(), whole=whole)
+        for ids, mask in zip(batch.x.data, valid, strict=True)
+    ]
+
+
+def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
+    """Write samples, whole or not at all.
+
+    Args:
+        batch: the samples.
+        path: a `.jsonl` file (a row with `text` and `ids` each), a `.txt` file (texts with an
+            empty line between), or a folder, in which `samples.jsonl` is written.
+        about: facts of the data.
+    """
+    texts = texts_of(batch, about)
+    if path.suffix == ".txt":
+        write_text(path, "\n\n".join(texts) + "\n")
+        return [path]
+    file = path if path.suffix == ".jsonl" else path / NAME
+    rows = zip(texts, batch.x.data, real(batch), strict=True)
+    lines = (
+        json.dumps({"text": text, "ids": ids[mask].tolist()}, ensure_ascii=False)
+        for text, ids, mask in rows
+    )
+    write_text(file, "".join(line + "\n" for line in lines))
+    return [file]
+
+
+def read_back(path: Path, about: Mapping[str, Any]) -> Tensors | None:
+    """What `write` wrote to a folder or a `.jsonl` file, token by token; None if it is another.
+
+    Raises:
+        InputError: if an id is none of the tokenizer.
+    """
+    file = path / NAME if path.is_dir() else path
+    if file.suffix != ".jsonl" or not file.is_file():
+        return None
+    parts = []
+    with file.open(encoding="utf-8") as lines:
+        for place, line in enumerate(lines, start=1):
+            try:
+                ids = json.loads(line)["ids"]
+                row = torch.tensor([ids], dtype=torch.long)
+            except (ValueError, KeyError, TypeError):
+                return None
+            if row.numel() and not 0 <= int(row.min()) <= int(row.max()) < about["vocabulary"]:
+                raise InputError(
+                    f"line {place} of {file} has a token that is none of the "
+                    f"{about['vocabulary']} of the run"
+                )
+            parts.append(Padded(row, torch.ones_like(row, dtype=torch.bool)))
+    return Tensors(join(parts), {}, about) if parts else None

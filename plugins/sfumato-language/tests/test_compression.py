@@ -1,0 +1,102 @@
+"""Compression: back to the byte, near the bits of the model, and bad files told apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from sfumato import InputError
+from sfumato_cli.main import application
+from sfumato_language import compression
+from sfumato_language.compression import compress, decompress, header
+from sfumato_language.recipes import Text
+from sfumato_language.tokens import Byte, Text8, rebuilt
+
+ABOUT = {"vocabulary": 257, "length": 32, "tokenizer": Byte().facts()}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """By bytes, its weights random and loud, so that some tokens are far likelier than others."""
+    torch.manual_seed(0)
+    made = Text(network_size="nano").model(ABOUT)
+    with torch.no_grad():
+        made.denoiser.net.table.weight.mul_(20)
+    made.denoiser.eval().requires_grad_(False)
+    return made
+
+
+@settings(max_examples=25)
+@given(st.text(max_size=120), st.sampled_from([1, 7, 64]))
+def test_any_text_comes_back(model, text, calls):
+    packed = compress(model, Byte(), 32, text, calls=calls)
+    assert decompress(model, Byte(), packed.content) == text
+
+
+def test_the_code_is_near_the_bits_of_the_model(model):
+    text = "The committee met, and the school was closed until Friday. " * 60
+    packed = compress(model, Byte(), 32, text)
+    _, code = header(packed.content)
+    assert abs(8 * len(code) - packed.bits) <= 0.01 * packed.bits + 64
+    assert decompress(model, Byte(), packed.content) == text
+
+
+def test_a_trained_model_needs_fewer_bits_for_text_like_its_own(run):
+    tokenizer = rebuilt(run.about["tokenizer"])
+    texts = [f"The {thing} was sold on day 3." for thing in ("bridge", "school", "library")]
+    bits = [
+        compress(run.model(device="cpu"), tokenizer, run.about["length"], text).bits
+        for text in texts
+    ]
+    assert sum(bits) < 4.4 * sum(map(len, texts)), "38 characters, taken alike, need 5.25 bits"
+
+
+def test_cut_off_damaged_and_foreign_files_are_refused(model):
+    content = compress(model, Byte(), 32, "some text").content
+    for cut in range(4, len(content)):
+        with pytest.raises(InputError, match="damaged or cut off"):
+            decompress(model, Byte(), content[:cut])
+    for place in (5, 40, len(content) - 6):
+        wrong = bytearray(content)
+        wrong[place] ^= 1
+        with pytest.raises(InputError, match="damaged or cut off"):
+            decompress(model, Byte(), bytes(wrong))
+    with pytest.raises(InputError, match=r"no \.sfz file"):
+        decompress(model, Byte(), b"PK\3\4")
+
+
+def test_another_model_or_number_of_threads_is_refused(model, monkeypatch):
+    content = compress(model, Byte(), 32, "some text").content
+    other = Text(network_size="nano").model(ABOUT)
+    with pytest.raises(InputError, match="was compressed with model .*nothing can be decoded"):
+        decompress(other, Byte(), content)
+    monkeypatch.setattr(compression.torch, "get_num_threads", lambda: 77)
+    with pytest.raises(InputError, match="was compressed with threads .*, and here it is 77"):
+        decompress(model, Byte(), content)
+
+
+def test_a_tokenizer_that_changes_text_is_refused(model):
+    with pytest.raises(InputError, match=r"\(text8\) does not give this text back"):
+        compress(model, Text8(), 32, "Capitals")
+
+
+def test_the_verbs_round_trip_a_file(run_folder, tmp_path):
+    def cli(*words):
+        return CliRunner().invoke(application(), list(map(str, words)))
+
+    text, small, back = tmp_path / "a.txt", tmp_path / "a.sfz", tmp_path / "b.txt"
+    text.write_bytes(b"The bridge was closed on day 3." * 5)
+    done = cli("compress", run_folder, text, small, "--calls", 8)
+    assert done.exit_code == 0 and "155 -> " in done.output, done.output
+    assert cli("decompress", run_folder, small, back).exit_code == 0
+    assert back.read_bytes() == text.read_bytes()
+    assert "exists already" in cli("decompress", run_folder, small, back).output
+    text.write_bytes(b"\xff")
+    assert "is not UTF-8" in cli("compress", run_folder, text, tmp_path / "c.sfz").output
+    small.write_bytes(small.read_bytes()[:-9])
+    told = cli("decompress", run_folder, small, tmp_path / "d.txt").output
+    assert "a.sfz: the file is damaged or cut off" in told
+    assert not (tmp_path / "d.txt").exists() and not (tmp_path / "c.sfz").exists()

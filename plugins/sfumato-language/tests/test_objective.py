@@ -1,0 +1,146 @@
+"""The any-order bound: equal to the exact likelihood where it is tight, to the ELBO elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from sfumato import Batch, Categorical, Padded, elbo, random
+from sfumato_language.denoiser import TextDenoiser
+from sfumato_language.objective import AnyOrder, cross_entropy, hide
+from sfumato_methods.discrete import Discrete, absorbing
+from sfumato_nn.tokens import TokenTransformer
+
+V, L = 3, 4
+TOKENS = torch.tensor(list(itertools.product(range(V), repeat=L)))
+
+
+def some_law():
+    logits = random.normal(torch.empty(len(TOKENS)), random.derive(3, "law")).double()
+    return (1.5 * logits).softmax(0)
+
+
+class Exact(torch.nn.Module):
+    """As a network, the exact conditionals of a law on all sequences."""
+
+    def __init__(self, law):
+        super().__init__()
+        self.law = law
+
+    def encode(self, **context):
+        return context
+
+    def forward(self, x, clock, at=None):
+        ids = x.data
+        fits = ((ids[:, None] == V) | (ids[:, None] == TOKENS)).all(-1)
+        weight = torch.where(fits, self.law, 0.0)
+        each = torch.nn.functional.one_hot(TOKENS, V + 1).double()
+        p = torch.einsum("bs,slk->blk", weight, each) / weight.sum(1)[:, None, None]
+        return p.log()[at] if at is not None else Padded(p.log(), x.mask)
+
+
+def exact(law):
+    return TextDenoiser(Exact(law), Discrete(absorbing(V)))
+
+
+def padded(ids):
+    return Padded(ids, torch.ones_like(ids, dtype=torch.bool))
+
+
+def test_of_the_exact_model_it_is_the_exact_likelihood():
+    """Summed over all hidden sets, each n weighed alike: -log p, for every sequence."""
+    law = some_law()
+    total = torch.zeros(len(TOKENS), dtype=torch.float64)
+    for n in range(1, L + 1):
+        sets = list(itertools.combinations(range(L), n))
+        for one in sets:
+            at = torch.zeros(len(TOKENS), L, dtype=torch.bool)
+            at[:, list(one)] = True
+            nats = cross_entropy(exact(law), Batch(padded(TOKENS)), at)
+            total += nats.sum(1).double() / n / len(sets)
+    torch.testing.assert_close(total, -law.log(), atol=1e-5, rtol=0)  # the head is float32
+
+
+def test_the_loss_is_an_unbiased_estimate_of_the_bound_in_nats_a_token():
+    law = some_law()
+    objective = AnyOrder(exact(law))
+    x = TOKENS[[5]].expand(60_000, L)
+    each = objective.loss("denoiser", Batch(padded(x)), random.derive(0, "loss")).each.double()
+    error = float(each.std()) / math.sqrt(len(each))
+    assert abs(float(each.mean()) + float(law[5].log()) / L) < 4 * error  # false alarm 6e-5
+
+
+def test_it_equals_the_elbo_of_the_masked_process():
+    """Of a network that is no exact model, both bounds agree: they are one, for every schedule."""
+    torch.manual_seed(0)
+    net = TokenTransformer(V + 1, width=16, depth=1, heads=2)
+    torch.nn.init.normal_(net.table.weight)
+    denoiser = TextDenoiser(net, Discrete(absorbing(V)))
+    x = padded(TOKENS[[7]].expand(1500, L))
+    grid = torch.linspace(1, 0, 65, dtype=torch.float64)
+    with torch.no_grad():
+        bound = elbo(denoiser.process, denoiser, x, grid, random.derive(1, "elbo"))
+        loss = AnyOrder(denoiser).loss("denoiser", Batch(x), random.derive(2, "loss"))
+    a, b = bound / L, loss.each.double()
+    error = math.sqrt((float(a.var()) + float(b.var())) / 1500)
+    # the grid of 64 steps adds what several tokens in one step cost: O(1/64)
+    assert abs(float(a.mean() - b.mean())) < 4 * error + 0.03
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_exactly_n_are_hidden_among_the_real_ones(seed):
+    real = torch.arange(9) < torch.tensor([[9], [4], [1]])
+    noise = random.uniform((3, 9), random.derive(seed, "noise"))
+    for share, counts in ((0.0, [1, 1, 1]), (0.5, [5, 3, 1]), (0.999, [9, 4, 1])):
+        at, count = hide(real, torch.full((3,), share), noise)
+        assert count.tolist() == counts == at.sum(1).tolist()
+        assert not bool((at & ~real).any())
+
+
+def test_every_set_is_as_likely():
+    """Chi-square of the 6 pairs among 4 places, n = 12,000, false alarm 1e-4 (25.7 at 5 d.o.f.)."""
+    real = torch.ones(12_000, 4, dtype=torch.bool)
+    noise = random.uniform(real.shape, random.derive(5, "noise"))
+    at, _ = hide(real, torch.full((12_000,), 0.3), noise)
+    code = (at.long() * torch.tensor([1, 2, 4, 8])).sum(1)
+    counts = torch.bincount(code, minlength=16)[[3, 5, 9, 6, 10, 12]].double()
+    assert int(counts.sum()) == 12_000
+    assert float(((counts - 2000) ** 2 / 2000).sum()) < 25.7
+
+
+def test_hidden_tokens_do_not_reach_the_network_and_gradients_do():
+    net = TokenTransformer(V + 1, width=16, depth=2, heads=2)
+    torch.nn.init.normal_(net.blocks[0].attention.outward.weight)
+    denoiser = TextDenoiser(net, Discrete(absorbing(V)))
+    at = torch.tensor([[True, False, True, False]])
+    view = denoiser.given(at=at)
+    a, b = (
+        view.output(padded(torch.tensor([ids]).masked_fill(at, V)), torch.tensor(0.5))
+        for ids in ([0, 1, 2, 2], [1, 1, 0, 2])
+    )
+    assert torch.equal(a, b)
+    objective = AnyOrder(denoiser)
+    loss = objective.loss("denoiser", Batch(padded(TOKENS)), random.derive(0, "loss"))
+    loss.each.mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in objective.parameters())
+
+
+def test_where_a_document_may_not_end_it_does_not():
+    net = TokenTransformer(V + 1, width=16, depth=1, heads=2)
+    denoiser = TextDenoiser(net, Discrete(absorbing(V)))
+    inside = torch.tensor([[True, False, True, False]])
+    x = padded(torch.full((1, L), V))
+    q = denoiser.given(inside=inside)(x, torch.tensor(1.0, dtype=torch.float64))
+    assert isinstance(q, Categorical)
+    eos = q.probs.data[0, :, V - 1]
+    block = slice(1, 3)
+    part = Padded(x.data[:, block], x.mask[:, block])
+    one = torch.tensor(1.0, dtype=torch.float64)
+    recalled = denoiser.given(inside=inside)(x, one).recall(x, one, block)(part, one)
+    torch.testing.assert_close(recalled.probs.data, q.probs.data[:, block], atol=1e-6, rtol=0)
+    assert (eos[[0, 2]] == 0).all() and (eos[[1, 3]] > 0).all()
+    free = denoiser(x, torch.tensor(1.0, dtype=torch.float64))
+    assert (free.probs.data[..., V - 1] > 0).all(), "a view changes nothing of its parent"

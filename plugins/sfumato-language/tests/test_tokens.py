@@ -1,0 +1,97 @@
+"""Tokenizers: there and back, new ids for end and mask, kept with the run and checked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sfumato import InputError
+from sfumato_language.tokens import MASK, Byte, Char, Json, Text8, made, rebuilt
+
+
+@given(st.text())
+def test_bytes_and_characters_round_trip_for_any_text(text):
+    for tokenizer in (Byte(), Char.of([text, "ab"])):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text
+        assert (ids < tokenizer.eos).all() and tokenizer.mask == tokenizer.eos + 1
+
+
+def test_text8_has_27_symbols():
+    tokenizer = Text8()
+    assert tokenizer.size == 28
+    assert tokenizer.decode(tokenizer.encode("It's 42,  Émile!")) == "it s four two mile "
+
+
+def test_bpe_is_trained_round_trips_and_is_the_same_again(lines):
+    tokenizer = Json.trained(lines, 300)
+    assert 256 < tokenizer.size - 1 <= 300
+    ids = tokenizer.encode(lines[3])
+    assert tokenizer.decode(ids) == lines[3] and len(ids) < len(lines[3])
+    assert tokenizer.decode(tokenizer.encode("never seen: é≠☃")) == "never seen: é≠☃"
+    assert Json.trained(lines, 300).facts() == tokenizer.facts()
+
+
+def test_ids_with_gaps_are_not_counted():
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    found = Json(Tokenizer(WordLevel({"a": 0, "b": 7}, unk_token="a")).to_str())
+    assert (found.size, found.eos, found.mask) == (9, 8, 9)
+
+
+def test_padding_cutting_and_special_tokens_of_a_file_are_off(tmp_path):
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+
+    library = Tokenizer(WordLevel({"[MASK]": 0, "[PAD]": 1, "a": 2, "[UNK]": 3}, "[UNK]"))
+    library.pre_tokenizer = Whitespace()
+    library.enable_padding(pad_id=0, length=8)
+    library.enable_truncation(2)
+    library.post_processor = TemplateProcessing(single="[MASK] $A", special_tokens=[("[MASK]", 0)])
+    library.save(str(tmp_path / "tokenizer.json"))
+    found = made(str(tmp_path), (), 0)
+    assert found.encode("a a a").tolist() == [2, 2, 2]
+    assert found.mask == 5, "the mask is a new id, whatever the file calls a mask"
+
+
+@pytest.mark.parametrize("name", ["byte", "char", "text8", "bpe"])
+def test_a_run_keeps_its_tokenizer_and_notices_another(name, lines):
+    tokenizer = made(name, lines, 300)
+    facts = json.loads(json.dumps(tokenizer.facts()))
+    again = rebuilt(facts)
+    assert again.facts() == facts
+    assert again.encode(lines[0]).tolist() == tokenizer.encode(lines[0]).tolist()
+    with pytest.raises(InputError, match="damaged or not its own"):
+        rebuilt({**facts, "sha256": "0" * 64})
+    if name == "char":
+        with pytest.raises(InputError, match="damaged or not its own"):
+            rebuilt({**facts, "characters": facts["characters"] + "é"})
+
+
+def test_masks_and_ends_are_shown():
+    tokenizer = Char("ab")
+    ids = [0, tokenizer.mask, tokenizer.mask, 1, tokenizer.eos, 0]
+    assert tokenizer.decode(ids) == f"a{MASK}{MASK}b"
+    assert tokenizer.decode(ids, whole=True) == f"a{MASK}{MASK}b\na"
+    with pytest.raises(InputError, match="ids are 0 to 3 here, but one is 4"):
+        tokenizer.decode([4])
+
+
+def test_what_a_tokenizer_cannot_spell_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"has no 'c' \(U\+0063\), which stands at 2 of the text"):
+        Char("ab").encode("abc")
+    with pytest.raises(InputError, match="tokenizer=chars: accepted are byte, char"):
+        made("chars", (), 0)
+    (tmp_path / "t.json").write_text("{}")
+    with pytest.raises(InputError, match=r"t\.json is no tokenizer"):
+        made(str(tmp_path / "t.json"), (), 0)
+    with pytest.raises(InputError, match="no kind of tokenizer 'word'"):
+        rebuilt({"kind": "word"})
+    with pytest.raises(InputError, match="the tokenizer of the run is damaged"):
+        rebuilt({"kind": "json", "json": "\u00e9"})

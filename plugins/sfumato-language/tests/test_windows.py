@@ -1,0 +1,115 @@
+"""Windows: every token once, documents apart, split by document, kept on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sfumato import InputError
+from sfumato_data import split
+from sfumato_language import shards
+from sfumato_language.tokens import Char
+from sfumato_language.windows import DOCUMENT, read
+
+
+@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize("length", [7, 32, 45, 200])
+def test_every_token_stands_in_one_window_in_order(text, lines, pack, length):
+    data = read(text, length=length, pack=pack, documents="line")
+    found: dict[int, list[int]] = {}
+    for i in range(len(data)):
+        batch = data.batch([i])
+        ids, mask = batch.x.data[0].numpy(), batch.x.mask[0].numpy()
+        own = batch.condition[DOCUMENT][0].numpy() if pack else np.where(mask, 0, -1)
+        assert ((own >= 0) == mask).all() and len(ids) <= length
+        for number, piece in enumerate(data.of(i)):
+            found.setdefault(piece.document, []).extend(ids[own == number].tolist())
+    tokenizer = data.shards.tokenizer
+    for document, line in enumerate(lines):
+        assert found[document][-1] == tokenizer.eos
+        assert tokenizer.decode(found[document]) == line
+        assert len(found[document]) == len(line) + 1
+
+
+def test_short_documents_share_windows_only_if_packed(text, lines):
+    packed, apart = (read(text, length=200, pack=p, documents="line") for p in (True, False))
+    assert len(apart) == 200 and len(packed) < 60
+    lengths = [len(line) + 1 for line in lines]
+    assert apart.about["lengths"] == [[n, lengths.count(n)] for n in sorted(set(lengths))]
+    assert apart.batch([0]).condition == {}
+    assert packed.batch(range(2)).x.data.shape == (2, 200)
+
+
+def test_a_split_never_parts_a_document(tmp_path, lines):
+    rows = [" ".join(lines[: i % 9 + 1]) for i in range(300)]
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(rows))
+    data = read(path, length=50, documents="line")
+    sides = [
+        {piece.document for i in part.index for piece in data.of(i)} for part in split(data, 0.3, 1)
+    ]
+    assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == 300
+    assert 30 < len(sides[1]) < 160
+
+
+def test_ids_are_mapped_from_the_cache_and_made_once(text, cache, monkeypatch):
+    first = read(text)
+    made = []
+    monkeypatch.setattr(shards, "_build", lambda *args: made.append(args))
+    again = read(text)
+    assert isinstance(again.shards.tokens, np.memmap) and not made
+    assert np.array_equal(first.shards.tokens, again.shards.tokens)
+    assert first.about == again.about
+
+
+def test_another_content_reading_or_tokenizer_is_another_entry(text, cache, lines):
+    read(text)
+    read(text, documents="line")
+    read(text, tokenizer="byte")
+    read(text, tokenizer=Char.of([*lines, "\n"]))
+    text.write_text("another text")
+    read(text)
+    assert len(list((cache / "data" / "tokens").iterdir())) == 5
+
+
+def test_a_damaged_entry_is_made_anew(text, cache):
+    tokens = np.array(read(text).shards.tokens)
+    (entry,) = (cache / "data" / "tokens").iterdir()
+    with (entry / "tokens.bin").open("r+b") as file:
+        file.truncate(10)
+    assert np.array_equal(read(text).shards.tokens, tokens)
+    (entry / "shards.json").write_text("{")
+    assert np.array_equal(read(text).shards.tokens, tokens)
+
+
+def test_what_fails_leaves_nothing_half_made(tmp_path, cache):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one"}\n{"no": 1}\n')
+    with pytest.raises(InputError, match="no column 'text'"):
+        read(path, tokenizer="byte")
+    assert list((cache / "data" / "tokens").iterdir()) == []
+    path.write_text("\n")
+    with pytest.raises(InputError, match="there is no document in"):
+        read(path, tokenizer="byte")
+    with pytest.raises(InputError, match=r"document a\.jsonl:1: this tokenizer has no 'x'"):
+        path.write_text('{"text": "x"}\n')
+        read(path, tokenizer=Char("ab"))
+
+
+def test_windows_need_two_tokens(text):
+    with pytest.raises(InputError, match="not length=1"):
+        read(text, length=1)
+
+
+def test_large_vocabularies_take_four_bytes_a_token(tmp_path):
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+
+    library = Tokenizer(WordLevel({f"w{i}": i for i in range(70_000)}, unk_token="w0"))
+    library.pre_tokenizer = WhitespaceSplit()
+    library.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "a.txt").write_text("w1 w69999")
+    data = read(tmp_path / "a.txt", tokenizer=str(tmp_path / "tokenizer.json"))
+    assert data.shards.tokens.dtype == np.uint32
+    assert data.shards.tokens.tolist() == [1, 69_999, 70_000]
