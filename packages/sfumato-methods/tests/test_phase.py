@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-import math
-
-import pytest
 import torch
-from scipy.integrate import solve_ivp
 
 from sfumato import (
     Ancestral,
-    Dirac,
-    Fields,
-    InputError,
-    Mixture,
-    Normal,
     Padded,
-    Product,
     Ragged,
-    Unsupported,
-    elbo,
-    kl,
-    random,
-    sample,
 )
 from sfumato_methods.gaussian import (
-    Centred,
-    Coupled,
-    LinearSDE,
-    MatrixDiffusion,
-    Observing,
-    TimeVarying,
+    VP,
+    Frequencies,
+    InBands,
     agm,
     alda,
+    blurring,
     cld,
     malda,
-    vp,
+    pfgmpp,
 )
-from sfumato_methods.gaussian import pfgmpp, blurring, Frequencies, InBands, VP
-from sfumato_methods.gaussian.bands import dct, aligned
-from sfumato_methods.solvers import DPMSolverPP, Euler, Heun
-from sfumato_testing import Case, DiagonalMixture, checks, checks_of, failures
-from sfumato_testing.book import number
+from sfumato_methods.gaussian.bands import aligned, dct
+from sfumato_methods.solvers import Euler, Heun
+from sfumato_testing import Case, DiagonalMixture, checks
 
 FLOAT = torch.float64
 X0 = torch.tensor([[0.5, -1.2, 0.3], [-0.7, 0.1, 1.5]], dtype=FLOAT)
@@ -78,18 +59,33 @@ def test_families(case, check):
     check(case)
 
 
-IMAGES = torch.tensor([[0.5, -1.2, 0.3, 0.8], [-0.7, 0.1, 1.5, -0.2]], dtype=FLOAT).reshape(2, 1, 2, 2)
+IMAGES = torch.tensor([[0.5, -1.2, 0.3, 0.8], [-0.7, 0.1, 1.5, -0.2]], dtype=FLOAT).reshape(
+    2, 1, 2, 2
+)
 
 
 def in_bands(process, std=0.6):
     """Exact posterior of independent normals, whose cosine transform is such normals again."""
+
     def exact(x, t):
         target = DiagonalMixture(IMAGES[:1], [0.0], [std])
         y = dct(x)
         return InBands(target.denoiser(process.bands(x))(y, aligned(x, t)))
-    return Case(process, IMAGES, exact=exact, data=DiagonalMixture(IMAGES[:1], [0.0], [std]).sample, samplers=ALL)
+
+    return Case(
+        process,
+        IMAGES,
+        exact=exact,
+        data=DiagonalMixture(IMAGES[:1], [0.0], [std]).sample,
+        samplers=ALL,
+    )
 
 
-@checks(known(agm(), samplers=ALL, name="agm"), known(pfgmpp(4.0), target=None), in_bands(blurring()), in_bands(Frequencies(VP(), colour=-1.0)))
+@checks(
+    known(agm(), samplers=ALL, name="agm"),
+    known(pfgmpp(4.0), target=None),
+    in_bands(blurring()),
+    in_bands(Frequencies(VP(), colour=-1.0)),
+)
 def test_relatives(case, check):
     check(case)

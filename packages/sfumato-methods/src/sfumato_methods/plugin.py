@@ -63,6 +63,8 @@ _BRIDGES = {
         "Transport",
         "straight line from data to a source of any law",
         "Lipman et al. 2022, arXiv:2210.02747",
+    ),
+}
 _LEARNED = {
     "ndm": (
         "ndm",
@@ -279,17 +281,15 @@ _GRIDS = {
 @hook
 def sfumato_register(add: Callable[..., None]) -> None:
     """Announce the components of this package."""
-    for name, (attr, summary, source) in _PROCESSES.items():
-        target = f"sfumato_methods.gaussian:{attr}"
-        add("process", name, target, summary=summary, source=source)
-    for name, (attr, summary, source) in _BRIDGES.items():
-        target = f"sfumato_methods.bridges:{attr}"
-    for name, (attr, summary, source) in _LEARNED.items():
-        target = f"sfumato_methods.learned:{attr}"
-        add("process", name, target, summary=summary, source=source)
-    for name, (attr, summary, source) in _TOKENS.items():
-        target = f"sfumato_methods.discrete.named:{attr}"
-        add("process", name, target, summary=summary, source=source)
+    for home, table in (
+        ("gaussian", _PROCESSES),
+        ("bridges", _BRIDGES),
+        ("learned", _LEARNED),
+        ("discrete.named", _TOKENS),
+    ):
+        for name, (attr, summary, source) in table.items():
+            target = f"sfumato_methods.{home}:{attr}"
+            add("process", name, target, summary=summary, source=source)
     for name, (where, summary, source) in _DISCRETE.items():
         target = f"sfumato_methods.discrete.{where}"
         add("sampler", name, target, summary=summary, source=source)

@@ -15,7 +15,7 @@ from .drawing import Grid, draw
 from .guards import Watch
 from .jobs.shards import job_batches
 from .pairing import is_paired
-from .runs import Run, read, read_more
+from .runs import Run, read_more
 from .yardstick import yardstick
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ class AGM(Phase):
         return torch.tensor([[m, 0.0], [-k * n, n * (1 - k * k) ** 0.5]], dtype=torch.float64)
 
     def direction(self, t: Tensor) -> Tensor:
-        """a / (1 - t)."""
+        """A / (1 - t)."""
         return torch.stack([(1 - t) * (t * t + 2 * t + 3) / 3, 4 / 3 * (1 + t + t * t)], -1)
 
     def moments(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,7 +143,7 @@ class AGM(Phase):
         return torch.stack([first * size, (4 * (s / r) ** 3 - 1) / 3 * size], -2)
 
     def _by_modes(self, t: Tensor, s: Tensor) -> Tensor:
-        """x - x_0 = s (c + m), v = -c - 4 m, with c and m almost independent when s << t."""
+        """X - x_0 = s (c + m), v = -c - 4 m, with c and m almost independent when s << t."""
         some = torch.where(s > 0, s, 1.0)
         cube = (s / t) ** 3
         slow = self.noise * (t**3 * (1 - cube) / 27).sqrt()

@@ -25,7 +25,17 @@ from sfumato.laws import Space
 
 from .phase import Phase
 
-__all__ = ["LinearSDE", "MatrixDiffusion", "TimeVarying", "alda", "cld", "combined", "magnus", "malda", "right_solve"]
+__all__ = [
+    "LinearSDE",
+    "MatrixDiffusion",
+    "TimeVarying",
+    "alda",
+    "cld",
+    "combined",
+    "magnus",
+    "malda",
+    "right_solve",
+]
 
 
 class LinearSDE(Phase):
@@ -325,7 +335,7 @@ def _triangle(rows: Tensor) -> Tensor:
 
 
 def right_solve(x: Tensor, factor: Tensor, upper: bool = False) -> Tensor:
-    """x factor^-1."""
+    """X factor^-1."""
     return torch.linalg.solve_triangular(factor, x, upper=upper, left=False)
 
 

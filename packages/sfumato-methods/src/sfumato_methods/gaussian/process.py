@@ -136,7 +136,7 @@ class Gaussian(Process):
 
         Kingma et al. 2021, arXiv:2107.00630, eq. 15; see `sfumato_methods.bounds`.
         """
-        u = _one_clock(t)
+        u = one_clock(t)
         alpha, sigma = self.alpha(u), self.sigma(u)
         alpha_rate, sigma_rate = self.schedule.rates(u)
         weight = alpha * (alpha * sigma_rate - alpha_rate * sigma) / sigma**3
@@ -149,6 +149,7 @@ class Gaussian(Process):
 
 
 def one_clock(t: Time) -> Tensor:
+    """A time in float64; raises `InputError` for a mapping of times."""
     if not isinstance(t, Tensor):
         raise InputError("a Gaussian process has one clock, but was given a mapping of times")
     return t.double()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sfumato import Can, Dirac, Joint, Mixture, Product, sample
 from sfumato.random import derive
-from sfumato.state import apply, expand, item_sum
+from sfumato.state import apply, item_sum
 
 from ..book import law
 from ..case import Case
