@@ -12,6 +12,7 @@ from sfumato import (
     Dirac,
     Fields,
     InputError,
+    Joint,
     Padded,
     Product,
     Ragged,
@@ -21,6 +22,7 @@ from sfumato import (
     random,
 )
 from sfumato.random import derive
+from sfumato.state import apply
 from sfumato_methods import grids
 from sfumato_methods.discrete import Discrete, uniform
 from sfumato_methods.gaussian import EDM, VP, Centred, Cosine, Gaussian, Linear
@@ -252,7 +254,6 @@ def test_items_of_different_size_are_each_as_if_alone(rule):
     def denoiser(x, t):
         like = torch.zeros(1, 1, dtype=FLOAT)
         flat = DiagonalMixture(like, [-1.0, 1.0], [0.5, 0.3]).denoiser(process)
-        from sfumato.state import apply
 
         def mean(v):
             return flat(v.reshape(-1, 1), t).mean.reshape(v.shape)
@@ -279,8 +280,6 @@ def test_a_product_is_the_sum_of_its_parts():
     each = {k: target[k].denoiser(parts[k]) for k in parts}
 
     def denoiser(x, t):
-        from sfumato import Joint
-
         return Joint({k: each[k](x[k], t) for k in parts})
 
     whole = log_likelihood(process, denoiser, Fields(x), grid)
@@ -310,6 +309,30 @@ def test_in_a_subspace_the_density_is_that_inside_it(rule):
         process, denoiser, x, ascending(process, 40), trace=rule, generator=derive(0, "e")
     )
     assert torch.allclose(found.value, target.log_density(process, x, start), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", [Exact(), HutchPP(30)], ids=["exact", "hutch++"])
+def test_a_part_of_a_product_keeps_its_subspace(rule):
+    """Centred points beside free numbers: the sum of both, each in its own space."""
+    space = Centred()
+    parts = {"points": Gaussian(Linear(), space), "rest": Gaussian(Cosine())}
+    rows = random.normal(torch.empty(5, 2, dtype=FLOAT), derive(23, "x"))
+    points = space.project(Ragged(rows, torch.tensor([0, 0, 0, 1, 1]), 2))
+    x = {"points": points, "rest": mixture(3).sample(2, derive(23, "rest"))}
+    process = Product(parts)
+
+    def centred(x, t):
+        a, b = parts["points"].alpha(t), parts["points"].sigma(t)
+        return Dirac(x * expand(x, a * 0.25 / (a * a * 0.25 + b * b)))
+
+    each = {"points": centred, "rest": mixture(3).denoiser(parts["rest"])}
+    joint = lambda x, t: Joint({k: each[k](x[k], t) for k in parts})  # noqa: E731
+    grid = ascending(process, 6)
+    whole = log_likelihood(
+        process, joint, Fields(x), grid, trace=rule, generator=derive(0, "e")
+    ).value
+    want = sum(log_likelihood(parts[k], each[k], x[k], grid).value for k in parts)
+    assert torch.allclose(whole, want, rtol=1e-9)
 
 
 def test_what_cannot_be_done_says_so():

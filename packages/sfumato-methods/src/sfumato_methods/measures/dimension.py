@@ -13,7 +13,7 @@ from sfumato.sampling import Denoise
 from sfumato.state import apply, item_sum
 
 from .gauge import noise_level
-from .layout import Rows, dimensions, values
+from .layout import Rows, dimensions, subspace, values
 from .traces import Exact, Trace, divergence, standard_error
 
 __all__ = ["flipd", "normal_spectrum", "svd_dimension"]
@@ -52,7 +52,7 @@ def flipd(
         return process.score(denoiser(there, t), there, t)
 
     rule = trace or Exact()
-    s, spread = divergence(score, x, rule, generator, getattr(process, "space", None))
+    s, spread = divergence(score, x, rule, generator, subspace(process))
     variance = float(known.sigma(t)) ** 2
     found = dimensions(process, x) + variance * (spread.mean(1) + item_sum(s * s).double())
     return found, variance * standard_error(rule, spread)

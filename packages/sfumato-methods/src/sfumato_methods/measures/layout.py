@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sfumato import Fields, Padded, Process, Ragged
+from sfumato import Fields, Padded, Process, Product, Ragged, random
+from sfumato.laws import Space
 from sfumato.state import apply, item_count, items
 
-__all__ = ["Rows", "dimensions", "values"]
+__all__ = ["Rows", "dimensions", "subspace", "values"]
 
 
 def values(x: Any) -> list[Tensor]:
@@ -21,11 +24,44 @@ def values(x: Any) -> list[Tensor]:
     return found
 
 
-def dimensions(process: Process, x: Any) -> Tensor:
-    """(B,) free numbers of each item, float64: those of the subspace where the process has one."""
-    space = getattr(process, "space", None)
-    found: Tensor = item_count(x) if space is None else space.dims(x)
+@dataclass(frozen=True)
+class _Joined:
+    """Subspaces of the fields of a state, None for a field that is free."""
+
+    parts: Mapping[str, Space | None]
+
+    def normal(self, like: Any, generator: random.Source) -> Fields:
+        """Standard normal noise, field by field."""
+        return Fields(
+            {
+                k: random.normal(like[k], generator) if s is None else s.normal(like[k], generator)
+                for k, s in self.parts.items()
+            }
+        )
+
+    def project(self, x: Any) -> Fields:
+        """Each field projected."""
+        return Fields({k: x[k] if s is None else s.project(x[k]) for k, s in self.parts.items()})
+
+    def dims(self, x: Any) -> Tensor:
+        """(B,) sum over the fields."""
+        each = [item_count(x[k]) if s is None else s.dims(x[k]) for k, s in self.parts.items()]
+        return torch.stack(each).sum(0)
+
+
+def subspace(process: Process) -> Space | None:
+    """The subspace that the states of a process lie in; None where they are free."""
+    if isinstance(process, Product):
+        parts = {name: subspace(process.part(name)) for name in process.parts}
+        return _Joined(parts) if any(part is not None for part in parts.values()) else None
+    found: Space | None = getattr(process, "space", None)
     return found
+
+
+def dimensions(process: Process, x: Any) -> Tensor:
+    """(B,) free numbers of each item, float64: those of the subspace where there is one."""
+    space = subspace(process)
+    return item_count(x) if space is None else space.dims(x)
 
 
 @singledispatch

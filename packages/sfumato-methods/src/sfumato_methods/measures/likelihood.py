@@ -24,7 +24,7 @@ from sfumato.state import axpy
 
 from ..solvers import tableaux
 from ..solvers.tableaux import Tableau
-from .layout import values
+from .layout import subspace, values
 from .traces import Exact, Trace, divergence, standard_error
 
 __all__ = ["Likelihood", "log_likelihood"]
@@ -88,7 +88,7 @@ def log_likelihood(
         )
     grid = _checked(grid)
     rule = trace or Exact()
-    plan, space = _plan(process, grid, tableau), getattr(process, "space", None)
+    plan, space = _plan(process, grid, tableau), subspace(process)
     x, total = x0, torch.zeros((), dtype=torch.float64)
     for h, stages in zip(grid.diff().tolist(), plan, strict=True):
         slopes: list[Any] = []
