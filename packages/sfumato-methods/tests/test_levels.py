@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sfumato import Dirac, InputError, Unsupported, random, run
+from sfumato import Dirac, InputError, Unsupported, expand, random, run
 from sfumato_methods import grids
 from sfumato_methods.discrete import Discrete, absorbing
 from sfumato_methods.gaussian import EDM, VP, Gaussian, Linear
@@ -179,6 +179,19 @@ def test_the_gradient_of_the_grid_is_the_slope_of_the_distance():
                     ends.append(float(distance()))
                     value[i] -= sign * 1e-5
             assert float(grad[i]) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4)
+
+
+@pytest.mark.parametrize("process", [Gaussian(Linear()), Gaussian(VP())], ids=repr)
+def test_the_gradient_is_finite_where_no_data_is_left(process):
+    """At t = 1 the level of `Linear` is infinite."""
+    from sfumato_methods.grids.ld3 import _Student
+
+    start = Levels((50.0, 2.0, 0.1), (0.0, 0.1))
+    student = _Student.at(process, DPMSolverPP(), start, 2)
+    x = random.normal(torch.empty(5, 2).double(), random.derive(1, "noise"))
+    loss = student(lambda x, t: Dirac(torch.tanh(x) * expand(x, 1 - t)), x).square().sum()
+    grads = torch.autograd.grad(loss, [student.shares, student.nudges])
+    assert all(bool(g.isfinite().all()) for g in grads) and bool(grads[0].any())
 
 
 def test_learning_with_a_ball_and_with_shifts_stays_within_their_bounds():

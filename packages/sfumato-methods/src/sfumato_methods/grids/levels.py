@@ -143,17 +143,20 @@ class Retimed(Denoiser):
         if not isinstance(t, Tensor):
             raise InputError("Retimed takes one clock, but was given a mapping of times")
         process: Any = self.process
-        level = -0.5 * process.logsnr(t.double())
+        # At an end of the range (no data, or no noise) the level cannot be told otherwise. The ends
+        # are taken out first: an infinity behind a mask turns gradients into NaN.
+        fixed = t.detach().double()
+        inner = process.logsnr(fixed).isfinite() & (fixed > 0) & (fixed < 1)
+        moment = torch.where(inner, t.double(), 0.5)
+        level = -0.5 * process.logsnr(moment)
         other = process.time(-2 * (level + self._shift(level)))
-        alpha, sigma = process.alpha(t.double()), process.sigma(t.double())
-        # At an end of the range (no data, or no noise) the level cannot be told otherwise.
-        inside = level.isfinite() & (sigma > 0) & (other < 1) & (other > 0) & (t < 1)
-        safe = torch.where(inside, alpha, 1.0)
-        resized = torch.where(inside, process.alpha(other) / safe, 1.0)
-        noise = torch.where(inside, process.sigma(other), 1.0)
-        share = torch.where(inside, resized * sigma / noise, 1.0)
-        q = self.denoiser(scale(resized, x), other)
-        return Dirac(axpy((1 - share) / safe, x, scale(share, q.mean)))
+        inner = inner & (other > 0) & (other < 1)
+        alpha, sigma = process.alpha(moment), process.sigma(moment)
+        resized = torch.where(inner, process.alpha(other) / alpha, 1.0)
+        noise = process.sigma(torch.where(inner, other, 0.5))
+        share = torch.where(inner, resized * sigma / noise, 1.0)
+        q = self.denoiser(scale(resized, x), torch.where(inner, other, t.double()))
+        return Dirac(axpy((1 - share) / alpha, x, scale(share, q.mean)))
 
     def _shift(self, level: Tensor) -> Tensor:
         if len(self.levels) == 1:
