@@ -13,6 +13,11 @@ def sfumato_register(add: Add) -> None:
     """Announce the metrics and the systems."""
     for name, summary, source in (
         (
+            "agm",
+            "Generative Modeling with Phase Stochastic Bridges",
+            "Chen et al. 2023, arXiv:2310.07805",
+        ),
+        (
             "codeexec",
             "Understanding Diffusion Models via Code Execution",
             "Yu 2025, arXiv:2512.07201",
@@ -43,6 +48,7 @@ def sfumato_register(add: Add) -> None:
             "EVODiff: Entropy-aware Variance Optimized Diffusion Inference",
             "Li, Chen & Zeng 2025, arXiv:2509.26096",
         ),
+        ("fdm", "Fast Diffusion Model", "Wu et al. 2023, arXiv:2306.08249"),
         (
             "lml",
             "Unleashing High-Quality Image Generation in Diffusion Sampling Using Second-Order "
@@ -50,9 +56,20 @@ def sfumato_register(add: Add) -> None:
             "Wang et al. 2025, arXiv:2505.24222",
         ),
         (
+            "mdm",
+            "Where to Diffuse, How to Diffuse, and How to Get Back: Automated Learning for "
+            "Multivariate Diffusions",
+            "Singhal, Goldstein & Ranganath 2023, arXiv:2302.07261",
+        ),
+        (
             "overview",
             "An overview of diffusion models for generative artificial intelligence",
             "Gallon, Jentzen & von Wurstemberger 2024, arXiv:2412.01371",
+        ),
+        (
+            "pfgmpp",
+            "PFGM++: Unlocking the Potential of Physics-Inspired Generative Models",
+            "Xu et al. 2023, arXiv:2302.04265",
         ),
         (
             "rex",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .desk8 import Digits8
 
-STEPS, N, CALLS = 2000, 1000, 18
+STEPS, N, CALLS = 1200, 500, 18
 SMALL = 64.0
 NOISE, BITS = 0.2, 5
 """Noise added after each step as a share of sigma; bits of a quantised weight."""
