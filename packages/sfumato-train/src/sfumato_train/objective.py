@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from sfumato import Batch, Codec, Denoiser, InputError, Maybe, Process, random, state
+from sfumato_methods.gaussian import Phase
 
 from . import times, weights
 from .times import Times, stratified
@@ -95,6 +96,8 @@ class Denoising(Objective):
         if not 0 <= dropout <= 1:
             raise InputError(f"dropout is a share of the items, in [0, 1], but is {dropout}")
         self.process = process
+        # coupled states have the noise levels of what they show of the data
+        self.levels = process.observed if isinstance(process, Phase) else process
         self.denoiser = denoiser
         self.codec = codec
         self.weight = weights.matching(denoiser) if weight is None else weight
@@ -109,7 +112,7 @@ class Denoising(Objective):
         if self.codec is not None:
             with torch.no_grad():
                 x0 = self.codec.encode(x0, generator)
-        t = self.times(self.process, stratified(state.items(x0), generator))
+        t = self.times(self.levels, stratified(state.items(x0), generator))
         x, target = self.process.draw(x0, t, generator)
         denoiser = self.denoiser
         if batch.condition:
@@ -117,7 +120,7 @@ class Denoising(Objective):
         error = denoiser(x, t).loss(target)
         clock = self.process.clock(t)
         return Loss(
-            error * self.weight(self.process, t),
+            error * self.weight(self.levels, t),
             {"unweighted": error.detach()},
             clock if isinstance(clock, Tensor) else None,  # a product has several
         )

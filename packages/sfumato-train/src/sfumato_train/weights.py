@@ -31,6 +31,7 @@ from torch import Tensor
 from sfumato import Can, Denoiser, InputError, Preconditioned, Process, Unsupported
 from sfumato.components import close_matches
 from sfumato.process import CLOCK_LIMIT
+from sfumato_methods.gaussian import Observing
 
 from .times import inside
 
@@ -120,8 +121,11 @@ def named(name: str) -> Weight:
 def matching(denoiser: Denoiser) -> Weight:
     """The weight that gives a `Preconditioned` network the loss of what it predicts.
 
-    For a score network that is `eps` (see `score`); for a denoiser of any other class `x0`.
+    For a score network that is `eps` (see `score`); for a denoiser of any other class `x0`. One of
+    coupled states has the weight of the denoiser in it.
     """
+    if isinstance(denoiser, Observing):
+        return matching(denoiser.inner)
     if not isinstance(denoiser, Preconditioned):
         return x0
     if denoiser.predict == "edm":

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sfumato import Batch, Dataset, Model, Preconditioned, registry
 from sfumato.denoiser import Prediction
 from sfumato_data import groups_of
+from sfumato_methods.gaussian import Observing, Phase
 from sfumato_nn.sizes import SIZES
 from sfumato_train import Denoising, Recipe, Training
 from sfumato_train import times as laws
@@ -69,7 +70,7 @@ class Folder(Recipe):
     flip: bool = Field(False, description="train on mirror images too")
     network: str = Field("unet", description="a registered network")
     network_size: str = Field("tiny", description="one of its sizes, such as tiny, small, base")
-    process: str = Field("edm", description="a registered process: edm, linear, vp, cosine, ve")
+    process: str = Field("edm", description="a registered process: edm, linear, vp, cosine, ve, cld, agm")
     predict: Prediction = Field("edm", description="what the network predicts")
     weight: str | None = Field(
         None, description="of the loss: x0, eps, v, flow, edm, min-snr, sigmoid; else as predict"
@@ -121,13 +122,17 @@ class Folder(Recipe):
             **self._levels(sides),
         )
 
+        coupled = isinstance(process, Phase)
+        seen = process.observed if coupled else process
+        denoiser = Told(net, seen, self.predict, sigma_data=self._scale(about))
+
         def blank(n: int, generator: torch.Generator, size: Tensor | None = None) -> Tensor:
             asked = about["size"] if size is None else size[0].tolist()
             return torch.zeros(n, about["channels"], *asked)
 
         return Model(
             process=process,
-            denoiser=Told(net, process, self.predict, sigma_data=self._scale(about)),
+            denoiser=Observing(denoiser, process) if coupled else denoiser,
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
