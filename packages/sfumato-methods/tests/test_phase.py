@@ -1,4 +1,4 @@
-"""Coupled states: the kit's laws, mutants, closed forms, the bound, solvers, and what is refused."""
+"""Coupled states: the kit's laws, mutants, closed forms, the bound, solvers, refusals."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_one_field_is_vp():
 
 
 def test_cld_is_its_closed_form():
-    """Both eigenvalues are -2 beta, so Phi = exp(-2 tau) (I + (A + 2) tau); N(0, M) stands still."""
+    """Both eigenvalues are -2 beta: Phi = exp(-2 tau) (I + (A + 2) tau); N(0, M) stands still."""
     t = torch.tensor([0.01, 0.1, 0.4, 1.0], dtype=FLOAT)
     a, factor = cld().moments(t)
     drift = torch.tensor([[0.0, 4.0], [-1.0, -4.0]], dtype=FLOAT)
@@ -194,16 +194,18 @@ def test_any_drift_agrees_with_the_constant_one_and_with_an_ode():
     fixed = cld()
     drift, noise = fixed._matrices()
     same = TimeVarying(
-        lambda t: 4 * drift.expand(*t.shape, 2, 2), lambda t: 4 * noise.expand(*t.shape, 2, 2), [0.01]
+        lambda t: 4 * drift.expand(*t.shape, 2, 2),
+        lambda t: 4 * noise.expand(*t.shape, 2, 2),
+        [0.01],
     )
     t = torch.tensor([0.05, 0.3], dtype=FLOAT)
     for got, want in zip(same.moments(t), fixed.moments(t), strict=True):
         assert torch.allclose(got, want, rtol=1e-9)
 
     def turning(t):
-        return torch.stack([torch.stack([-t, 1 + t]), torch.stack([-1 - 3 * t, -2 * t.cos()])]).movedim(
-            (0, 1), (-2, -1)
-        )
+        return torch.stack(
+            [torch.stack([-t, 1 + t]), torch.stack([-1 - 3 * t, -2 * t.cos()])]
+        ).movedim((0, 1), (-2, -1))
 
     def growing(t):
         return torch.diag_embed(torch.stack([0.1 + t, 1 + t * t], -1))

@@ -160,7 +160,9 @@ def test_momentum_changes_the_input_of_a_network_alone():
     net, t = Echo(), torch.tensor([0.01, 0.4], dtype=FLOAT)
     plain, other = Preconditioned(net, edm()), Momentum(net, edm())
     args = edm().alpha(t), edm().sigma(t)
-    for got, want in zip(other._coefficients(*args)[:2], plain._coefficients(*args)[:2], strict=True):
+    for got, want in zip(
+        other._coefficients(*args)[:2], plain._coefficients(*args)[:2], strict=True
+    ):
         assert torch.equal(got, want)
     level = torch.tensor(32.0, dtype=FLOAT)
     share = (32 - 0.002) / (80 - 0.002)

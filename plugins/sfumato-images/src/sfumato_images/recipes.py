@@ -70,7 +70,9 @@ class Folder(Recipe):
     flip: bool = Field(False, description="train on mirror images too")
     network: str = Field("unet", description="a registered network")
     network_size: str = Field("tiny", description="one of its sizes, such as tiny, small, base")
-    process: str = Field("edm", description="a registered process: edm, linear, vp, cosine, ve, cld, agm")
+    process: str = Field(
+        "edm", description="a registered process: edm, linear, vp, cosine, ve, cld, agm"
+    )
     predict: Prediction = Field("edm", description="what the network predicts")
     weight: str | None = Field(
         None, description="of the loss: x0, eps, v, flow, edm, min-snr, sigmoid; else as predict"

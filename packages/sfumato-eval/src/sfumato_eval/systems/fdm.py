@@ -51,7 +51,8 @@ def arm(digits: Digits8, momentum: bool, warm: bool, steps: int, n: int) -> list
         if warm:
             weight = weight.clamp_max(warm_up(made, round(WARM * steps)))
         drawn = process.draw(x0, t, generator)
-        return (denoiser(drawn.x, t).loss(drawn.target) * weight).mean()
+        error: torch.Tensor = denoiser(drawn.x, t).loss(drawn.target) * weight
+        return error.mean()
 
     def look(step: int) -> None:
         nonlocal made

@@ -96,7 +96,8 @@ def bound(digits: Digits8, process: Any, steps: int, draws: int) -> float:
         u = process.marginal(rest, t).sample(generator)
         ending = process.transition(denoiser(u, t), u, t, torch.zeros_like(t)).nll(rest).mean()
         start = kl(process.marginal(x0, grid[0]), process.prior(x0)).mean()
-        return (inner + ending + start) / x0[0].numel()
+        total: Tensor = (inner + ending + start) / x0[0].numel()
+        return total
 
     digits.fit(denoiser, loss, steps)
     generator = random.derive(digits.seed, "bound")
@@ -146,6 +147,10 @@ system = System(
     trial=trial,
     claims=(
         Claim("the automatic transition is that of VP, to 1e-8", "transition", at_most=1e-8),
-        Claim("the bound of a learned diffusion is no worse than the best fixed", "learned", at_most=1.0),
+        Claim(
+            "the bound of a learned diffusion is no worse than the best fixed",
+            "learned",
+            at_most=1.0,
+        ),
     ),
 )

@@ -66,7 +66,8 @@ def trained(digits: Digits8, process: Any, steps: int) -> nn.Module:
         level = scale * torch.exp(-0.5 + 1.2 * random.normal(x0[:, 0, 0, 0].double(), generator))
         t = process.time(-2 * level.log())
         drawn = process.draw(x0, t, generator)
-        return (denoiser(drawn.x, t).loss(drawn.target) * (level**-2 + scale**-2)).mean()
+        error: Tensor = denoiser(drawn.x, t).loss(drawn.target) * (level**-2 + scale**-2)
+        return error.mean()
 
     digits.fit(denoiser, loss, steps)
     return denoiser

@@ -70,7 +70,11 @@ class Momentum(Preconditioned):
                 "Momentum takes momentum > 0, sigma_min < sigma_max and beta_min <= beta_max, not "
                 f"{momentum}, {sigma_min}, {sigma_max}, {beta_min}, {beta_max}"
             )
-        self.momentum, self.levels, self.beta = momentum, (sigma_min, sigma_max), (beta_min, beta_max)
+        self.momentum, self.levels, self.beta = (
+            momentum,
+            (sigma_min, sigma_max),
+            (beta_min, beta_max),
+        )
 
     def elapsed(self, level: Tensor) -> Tensor:
         """B at a noise level sigma/alpha."""

@@ -90,7 +90,7 @@ class Phase(Process):
 
     @property
     def observed(self) -> Gaussian:
-        """y = alpha(t) x_0 + sigma(t) eps, the process of what `observe` returns."""
+        """Y = alpha(t) x_0 + sigma(t) eps, the process of what `observe` returns."""
         return Gaussian(Observed(self), self.space)
 
     def observe(self, u: Fields, t: Time) -> Any:

@@ -133,6 +133,7 @@ class Gaussian(Process):
 
 
 def one_clock(t: Time) -> Tensor:
+    """The time in float64; `InputError` for a mapping of times."""
     if not isinstance(t, Tensor):
         raise InputError("a Gaussian process has one clock, but was given a mapping of times")
     return t.double()

@@ -66,9 +66,7 @@ class PhaseAB(Multistep):
         mean[..., 0, 0] = 1.0
         still = (rest | land)[..., None, None].to(moved.device)
         keep = torch.where(still, eye, moved)
-        keep = torch.where(
-            land[..., None, None].to(moved.device), _without_first(eye), keep
-        )
+        keep = torch.where(land[..., None, None].to(moved.device), _without_first(eye), keep)
         weights = torch.where(still, 0.0, weights) + land[..., None, None].to(mean) * mean
         if grid.ndim == 1 and not (keep.requires_grad or weights.requires_grad):
             return list(zip(keep.tolist(), weights.tolist(), strict=True))
