@@ -316,8 +316,8 @@ def _factor(process: LinearSDE, v: Tensor) -> Tensor:
             f"{process}: the covariance of a step is not positive, so that noise does not reach "
             "every field; give D more rank, or a Q that couples the fields without noise"
         )
-    root: Tensor = factor * some[..., None]
-    return root
+    scaled: Tensor = factor * some[..., None]
+    return scaled
 
 
 def combined(first: Tensor, second: Tensor) -> Tensor:
@@ -329,8 +329,8 @@ def _information_factor(root: Tensor) -> Tensor:
     """The lower factor of (root^T root)^-1, root being of full column rank."""
     upper = _triangle(root.flip(-1))
     eye = torch.eye(upper.shape[-1], dtype=upper.dtype, device=upper.device).expand_as(upper)
-    root: Tensor = torch.linalg.solve_triangular(upper, eye, upper=True).flip(-1, -2)
-    return root
+    inverse: Tensor = torch.linalg.solve_triangular(upper, eye, upper=True).flip(-1, -2)
+    return inverse
 
 
 def _triangle(rows: Tensor) -> Tensor:
@@ -342,12 +342,11 @@ def _triangle(rows: Tensor) -> Tensor:
 
 def paired(t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """Two times of one shape."""
-    shape = torch.broadcast_shapes(t.shape, s.shape)
-    return t.expand(shape), s.expand(shape)
+    return t + 0 * s, s + 0 * t
 
 
 def right_solve(x: Tensor, factor: Tensor, upper: bool = False) -> Tensor:
-    """X factor^-1."""
+    """The product of x and the inverse of a triangular factor."""
     solved: Tensor = torch.linalg.solve_triangular(factor, x, upper=upper, left=False)
     return solved
 

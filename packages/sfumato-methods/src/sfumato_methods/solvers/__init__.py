@@ -25,7 +25,7 @@ from .unipc import UniPC
 __all__ = [
     "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "ChurnHeun", "DPMSolver", "DPMSolverAdaptive",
     "DPMSolverPP", "Dopri5", "EVODiff", "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB",
-    "Heun", "LangevinGibbs", "PhaseAB", "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB",
-    "RhoRK", "SDEDPMSolverPP", "Thresholded", "TimeAB", "UniPC", "singlestep_grid",
+    "Heun", "LangevinGibbs", "PhaseAB", "PredictorCorrector", "RestartHeun", "Rex", "RexSDE",
+    "RhoAB", "RhoRK", "SDEDPMSolverPP", "Thresholded", "TimeAB", "UniPC", "singlestep_grid",
     "singlestep_orders",
 ]  # fmt: skip
