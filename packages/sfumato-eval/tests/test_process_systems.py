@@ -1,4 +1,4 @@
-"""The systems of the continuous processes at a small scale: what they measure, and that it can fail."""
+"""The systems of the continuous processes at a small scale: what they measure, and its limits."""
 
 from __future__ import annotations
 

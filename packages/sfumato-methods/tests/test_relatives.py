@@ -19,6 +19,7 @@ from sfumato_methods.gaussian import (
     HeavyTailed,
     InBands,
     StudentT,
+    agm,
     blurring,
     edm,
     pfgmpp,
@@ -132,6 +133,18 @@ def test_a_blurred_wave_decays_by_its_frequency():
     assert torch.allclose(process.marginal(row, t).mean, want, atol=1e-12)
     with pytest.raises(InputError, match="H, W"):
         process.marginal(X0, t)
+
+
+def test_tables_made_in_inference_mode_serve_gradients():
+    for process, size in ((blurring(), 7), (agm(), 7)):
+        x0 = torch.ones(1, 1, size, size, dtype=FLOAT)
+        t = torch.tensor(0.5, dtype=FLOAT)
+        with torch.inference_mode():
+            process.marginal(x0, t).sample(random.derive(0, "kept"))
+        time = t.clone().requires_grad_()
+        mean = process.project(process.marginal(x0.requires_grad_(), time).mean)
+        mean.sum().backward()
+        assert time.grad.isfinite()
 
 
 class Echo(nn.Module):

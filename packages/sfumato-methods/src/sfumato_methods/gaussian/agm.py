@@ -165,7 +165,8 @@ def _square(rows: Tensor) -> Tensor:
 def _gauss() -> tuple[Tensor, Tensor]:
     """Nodes and weights of Gauss's rule on [0, 1]."""
     places, weights = np.polynomial.legendre.leggauss(_NODES)
-    return torch.tensor(0.5 * places + 0.5), torch.tensor(0.5 * weights)
+    with torch.inference_mode(False):  # what is kept must serve gradients later
+        return torch.tensor(0.5 * places + 0.5), torch.tensor(0.5 * weights)
 
 
 def agm() -> AGM:
