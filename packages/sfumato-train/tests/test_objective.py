@@ -162,7 +162,7 @@ def test_coupled_states_train_at_the_noise_levels_of_what_they_show():
     """The same loss as that of the plain process which is observed, on what is observed."""
     process = cld()
     view = process.observed
-    inner = Preconditioned(nn.Conv2d(1, 1, 1), view, sigma_data=0.5)
+    inner = Preconditioned(nn.Identity(), view, sigma_data=0.5)
     inner.output = lambda x, t: 0.1 * x
     objective = Denoising(process, Observing(inner, process), times=times.lognormal)
     x0 = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(8, 1, 1, 1)
