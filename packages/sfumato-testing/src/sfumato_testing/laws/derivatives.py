@@ -193,7 +193,7 @@ def _continuity(process: Any, x0: Any, x: Any, t: float) -> float:
     widened = item_sum(apply(x, lambda v: next(slopes)))
     # an item without rows has no terms
     size = torch.stack([grow, carried, widened]).abs().sum(0).clamp_min(1e-300)
-    return float(((grow + carried + widened).abs() / size).max())
+    return float(((grow + carried + widened).abs() / size).detach().max())
 
 
 def _slopes(u: Tensor, x: Tensor) -> Tensor:
