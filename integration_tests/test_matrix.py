@@ -32,7 +32,7 @@ from sfumato_methods.discrete import (
     marginal,
     ordinal,
 )
-from sfumato_methods.gaussian import VP, Gaussian
+from sfumato_methods.gaussian import VP, Gaussian, Phase
 
 OWNER = torch.repeat_interleave(torch.arange(3), torch.tensor([2, 4, 1]))
 POINTS = Ragged(torch.zeros(7, 3, dtype=torch.float64), OWNER, 3)
@@ -45,6 +45,7 @@ PROCESSES = {
     else (component.load()(), torch.zeros(3, 5, dtype=torch.float64))
     for component in registry().list("process")
 }
+PROCESSES["blurring"] = (PROCESSES["blurring"][0], torch.zeros(3, 1, 4, 4, dtype=torch.float64))
 PROCESSES |= {
     "table": (Gaussian(VP.from_betas(torch.linspace(1e-4, 0.02, 1000))), torch.zeros(3, 5)),
     "ordinal": (Discrete(ordinal(4, [0.4] * 40)), torch.zeros(3, 5, dtype=torch.long)),
@@ -83,6 +84,9 @@ def test_each_pair_runs_or_names_what_is_missing(name, sampler):
     process, like = PROCESSES[name]
     model = padded if name in ("absorbing", "mask-replace", "molecules") else denoiser
     pinned = "source" in process.context
+    coupled = isinstance(process, Phase)
+    if coupled:  # the data alone is what a denoiser tells
+        model = lambda x, t: denoiser(process.project(x), t)  # noqa: E731
 
     def draw(like, numbers):
         return sample(
@@ -100,9 +104,12 @@ def test_each_pair_runs_or_names_what_is_missing(name, sampler):
         solver = SAMPLERS[sampler]()
         liftable = isinstance(solver, Multistep)  # only these can serve the parts of a product
         tokens = SAMPLERS[sampler].__module__.startswith("sfumato_methods.discrete")
-        expected = (*TOKENS, "ordinal", "band", "joint", "molecules", "ndm", "nfdm")
+        expected = (
+            *TOKENS, "ordinal", "band", "joint", "molecules", "ndm", "nfdm", "blurring", "pfgmpp",
+        )  # fmt: skip
         lifted = name == "points" and not liftable
-        assert tokens or pinned or lifted or name in expected, error
+        other = tokens or pinned or coupled or sampler == "phase-ab"
+        assert other or lifted or name in expected, error
         served = process.part("kind") if name == "molecules" and liftable else process
         missing = solver.needs & ~served.can
         assert missing.names() in str(error) and "Ancestral()" in str(error)

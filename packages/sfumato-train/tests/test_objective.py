@@ -18,7 +18,7 @@ from sfumato import (
     random,
 )
 from sfumato_methods.discrete import Discrete, absorbing
-from sfumato_methods.gaussian import linear, vp
+from sfumato_methods.gaussian import Observing, cld, linear, vp
 from sfumato_train import Denoising, times, weights
 from sfumato_train.objective import drop
 
@@ -156,3 +156,20 @@ def test_the_default_loss_is_that_of_what_the_network_predicts():
     x = process.draw(x0, t, generator).x
     noise = (x - process.alpha(t)[:, None] * x0) / process.sigma(t)[:, None]
     assert torch.allclose(loss.each, (noise - x0).square().mean(1), rtol=1e-6)
+
+
+def test_coupled_states_train_at_the_noise_levels_of_what_they_show():
+    """The same loss as that of the plain process which is observed, on what is observed."""
+    process = cld()
+    view = process.observed
+    inner = Preconditioned(nn.Identity(), view, sigma_data=0.5)
+    inner.output = lambda x, t: 0.1 * x
+    objective = Denoising(process, Observing(inner, process), times=times.lognormal)
+    x0 = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(8, 1, 1, 1)
+    loss = objective.loss("denoiser", Batch(x0), random.derive(0, "loss"))
+    generator = random.derive(0, "loss")
+    t = times.lognormal(view, times.stratified(8, generator))
+    u = process.draw(x0, t, generator).x
+    want = inner(process.observe(u, t), t).loss(x0) * weights.edm(view, t, 0.5)
+    assert torch.allclose(loss.each, want)
+    assert torch.allclose(loss.clock, view.clock(t))

@@ -13,6 +13,11 @@ def sfumato_register(add: Add) -> None:
     """Announce the metrics and the systems."""
     for name, summary, source in (
         (
+            "agm",
+            "Generative Modeling with Phase Stochastic Bridges",
+            "Chen et al. 2023, arXiv:2310.07805",
+        ),
+        (
             "ays",
             "Align Your Steps: Optimizing Sampling Schedules in Diffusion Models",
             "Sabour, Fidler & Kreis 2024, arXiv:2404.14507",
@@ -38,15 +43,14 @@ def sfumato_register(add: Add) -> None:
             "Zhang & Chen 2022, arXiv:2204.13902",
         ),
         (
-            "dpmsolver",
-            "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around "
-            "10 Steps",
-            "Lu et al. 2022, arXiv:2206.00927",
-        ),
-        (
             "dmcmc",
             "Denoising MCMC for Accelerating Diffusion-Based Generative Models",
             "Kim & Ye 2022, arXiv:2209.14593",
+        ),
+        (
+            "dpmsolver",
+            "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps",
+            "Lu et al. 2022, arXiv:2206.00927",
         ),
         (
             "ersde",
@@ -63,11 +67,19 @@ def sfumato_register(add: Add) -> None:
             "EVODiff: Entropy-aware Variance Optimized Diffusion Inference",
             "Li, Chen & Zeng 2025, arXiv:2509.26096",
         ),
-        ("fpdiff", "A Flexible Diffusion Model", "Du et al. 2022, arXiv:2206.10365"),
+        (
+            "fdm",
+            "Fast Diffusion Model",
+            "Wu et al. 2023, arXiv:2306.08249",
+        ),
+        (
+            "fpdiff",
+            "A Flexible Diffusion Model",
+            "Du et al. 2022, arXiv:2206.10365",
+        ),
         (
             "gauge",
-            "On gauge freedom, conservativity and intrinsic dimensionality estimation in diffusion "
-            "models",
+            "On gauge freedom, conservativity and intrinsic dimensionality estimation in diffusion models",
             "Horvat & Pfister 2024, arXiv:2402.03845",
         ),
         (
@@ -87,21 +99,33 @@ def sfumato_register(add: Add) -> None:
         ),
         (
             "lml",
-            "Unleashing High-Quality Image Generation in Diffusion Sampling Using Second-Order "
-            "Levenberg-Marquardt-Langevin",
+            "Unleashing High-Quality Image Generation in Diffusion Sampling Using Second-Order Levenberg-Marquardt-Langevin",
             "Wang et al. 2025, arXiv:2505.24222",
         ),
-        ("ndm", "Neural Diffusion Models", "Bartosh et al. 2023, arXiv:2310.08337"),
+        (
+            "mdm",
+            "Where to Diffuse, How to Diffuse, and How to Get Back: Automated Learning for Multivariate Diffusions",
+            "Singhal, Goldstein & Ranganath 2023, arXiv:2302.07261",
+        ),
+        (
+            "ndm",
+            "Neural Diffusion Models",
+            "Bartosh et al. 2023, arXiv:2310.08337",
+        ),
         (
             "nfdm",
-            "Neural Flow Diffusion Models: Learnable Forward Process for Improved Diffusion "
-            "Modelling",
+            "Neural Flow Diffusion Models: Learnable Forward Process for Improved Diffusion Modelling",
             "Bartosh et al. 2024, arXiv:2404.12940",
         ),
         (
             "overview",
             "An overview of diffusion models for generative artificial intelligence",
             "Gallon, Jentzen & von Wurstemberger 2024, arXiv:2412.01371",
+        ),
+        (
+            "pfgmpp",
+            "PFGM++: Unlocking the Potential of Physics-Inspired Generative Models",
+            "Xu et al. 2023, arXiv:2302.04265",
         ),
         (
             "rddm",

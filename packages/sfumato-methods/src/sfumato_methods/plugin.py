@@ -32,6 +32,13 @@ _PROCESSES = {
         "the same with noise on all three fields",
         "Singhal et al. 2023, arXiv:2302.07261",
     ),
+    "agm": ("agm", "phase-space bridge", "Chen et al. 2023, arXiv:2310.07805"),
+    "pfgmpp": ("pfgmpp", "noise with heavy tails", "Xu et al. 2023, arXiv:2302.04265"),
+    "blurring": (
+        "blurring",
+        "blurs images while noise is added",
+        "Hoogeboom & Salimans 2022, arXiv:2209.05557",
+    ),
 }
 _BRIDGES = {
     "ddbm": (
@@ -195,6 +202,11 @@ _STOCHASTIC = {
         "rex:RexSDE",
         "exactly reversible SDE solver along a stored Brownian path",
         "Blasingame & Liu 2025, arXiv:2502.08834",
+    ),
+    "phase-ab": (
+        "phase:PhaseAB",
+        "exponential Adams-Bashforth for coupled states (cld, agm)",
+        "Chen et al. 2023, arXiv:2310.07805",
     ),
     "lml": (
         "lml:LML",

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from sfumato import Batch, Codec, Denoiser, InputError, Maybe, Noised, Process, random, state
+from sfumato_methods.gaussian import Phase
 
 from . import times, weights
 from .pinning import lasting, pinned, spaced
@@ -152,12 +153,14 @@ class Denoising(Noising):
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
         x0 = self.clean(batch, generator)
         process, condition = self.placed(batch, generator)
-        t = self.times(process, stratified(state.items(x0), generator))
+        # coupled states have the noise levels of what they show of the data
+        levels = process.observed if isinstance(process, Phase) else process
+        t = self.times(levels, stratified(state.items(x0), generator))
         x, target = self.noised(process, x0, t, generator)
         error = self.told(condition, generator)(x, t).loss(target)
         clock = process.clock(t)
         return Loss(
-            error * self.weight(process, t),
+            error * self.weight(levels, t),
             {"unweighted": error.detach()},
             clock if isinstance(clock, Tensor) else None,  # a product has several
         )

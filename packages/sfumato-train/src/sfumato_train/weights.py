@@ -33,6 +33,7 @@ from sfumato import Can, Denoiser, InputError, Preconditioned, Process, Unsuppor
 from sfumato.components import close_matches
 from sfumato.process import CLOCK_LIMIT
 from sfumato_methods.discrete import Discrete, RankOne
+from sfumato_methods.gaussian import Observing
 
 from .times import inside
 
@@ -140,8 +141,11 @@ def matching(denoiser: Denoiser) -> Weight:
     """The weight that gives a `Preconditioned` network the loss of what it predicts.
 
     For a score network that is `eps` (see `score`); for a denoiser of any other class its own
-    method `weight(process, t)`, or `x0` if it has none.
+    method `weight(process, t)`, or `x0` if it has none. One of coupled states has the weight of the
+    denoiser in it.
     """
+    if isinstance(denoiser, Observing):
+        return matching(denoiser.inner)
     if not isinstance(denoiser, Preconditioned):
         own: Weight = getattr(denoiser, "weight", x0)
         return own

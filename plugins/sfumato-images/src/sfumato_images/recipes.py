@@ -18,6 +18,7 @@ from sfumato import Batch, Dataset, Denoiser, InputError, Model, Preconditioned,
 from sfumato.denoiser import NetworkDenoiser, Prediction
 from sfumato_data import groups_of
 from sfumato_methods.bridges import Bridging, Pinned
+from sfumato_methods.gaussian import Observing, Phase
 from sfumato_nn.beside import Beside
 from sfumato_nn.sizes import SIZES
 from sfumato_train import Denoising, Recipe, Training
@@ -90,8 +91,8 @@ class Folder(Recipe):
     network_size: str = Field("tiny", description="one of its sizes, such as tiny, small, base")
     process: str = Field(
         "edm",
-        description="a registered process: edm, linear, vp, cosine, ve; of pairs also those that "
-        "begin at the source: ddbm, brownian-bridge, interpolant, rddm",
+        description="a registered process: edm, linear, vp, cosine, ve, cld, agm; of pairs also "
+        "those that begin at the source: ddbm, brownian-bridge, interpolant, rddm",
     )
     predict: Prediction = Field("edm", description="what the network predicts")
     weight: str | None = Field(
@@ -193,6 +194,9 @@ class Folder(Recipe):
     def _denoiser(self, net: nn.Module, process: Process, about: Mapping[str, Any]) -> Denoiser:
         """The network in the preconditioning that goes with the process."""
         scale = self._scale(about)
+        if isinstance(process, Phase):
+            inner = Told(net, process.observed, self.predict, sigma_data=scale)
+            return Observing(inner, process)
         if not isinstance(process, Pinned):
             return Told(net, process, self.predict, sigma_data=scale)
         if self.predict != "edm":

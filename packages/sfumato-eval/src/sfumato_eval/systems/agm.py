@@ -4,7 +4,8 @@ Chen et al. 2023, arXiv:2310.07805. The headline is that position and velocity t
 data early: realistic images long before the end, and competitive samples in 20 calls. Here, with
 exact posteriors of a mixture in 16 dimensions: the sliced Wasserstein distance to the data, not
 reduced by its floor, of the data estimates half way down the steps, and of samples in 10 calls,
-against DDIM under `edm` in as many calls.
+against DDIM under `edm` and its own grid in as many calls. The grid of AGM has equal steps in time,
+chosen on other seeds among powers of it; its sampler interpolates the data, not the acceleration.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from sfumato.survey import Claim, Measured, System, Trial
 
 N = 10_000
 CALLS, LONG = 10, 20
-POWER = 1
-"""Times are ((N - i)/N)^POWER: short steps near the data, as the release has."""
 
 
 def trial(given: Trial) -> Mapping[str, Measured]:
@@ -38,7 +37,7 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     start = process.prior(like).sample(random.derive(given.seed, "phase"))
 
     def estimates(calls: int) -> list[torch.Tensor]:
-        grid = torch.linspace(1, 0, calls + 1, dtype=torch.float64) ** POWER
+        grid = torch.linspace(1, 0, calls + 1, dtype=torch.float64)
         steps = run(
             PhaseAB(),
             process,

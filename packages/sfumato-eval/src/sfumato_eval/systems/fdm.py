@@ -21,9 +21,9 @@ from sfumato.survey import Claim, Measured, System, Trial
 if TYPE_CHECKING:
     from .desk8 import Digits8
 
-STEPS, LOOKS, WARM = 2000, 16, 0.25
+STEPS, LOOKS, WARM = 1200, 16, 0.25
 """Optimiser steps, looks at the distance on the way, share of the steps with a bounded weight."""
-N, CALLS = 1000, 18
+N, CALLS = 500, 18
 
 
 def arm(digits: Digits8, momentum: bool, warm: bool, steps: int, n: int) -> list[float]:
@@ -51,7 +51,8 @@ def arm(digits: Digits8, momentum: bool, warm: bool, steps: int, n: int) -> list
         if warm:
             weight = weight.clamp_max(warm_up(made, round(WARM * steps)))
         drawn = process.draw(x0, t, generator)
-        return (denoiser(drawn.x, t).loss(drawn.target) * weight).mean()
+        error: torch.Tensor = denoiser(drawn.x, t).loss(drawn.target) * weight
+        return error.mean()
 
     def look(step: int) -> None:
         nonlocal made

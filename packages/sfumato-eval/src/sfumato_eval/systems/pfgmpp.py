@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .desk8 import Digits8
 
-STEPS, N, CALLS = 2000, 1000, 18
+STEPS, N, CALLS = 1200, 500, 18
 SMALL = 64.0
 NOISE, BITS = 0.2, 5
 """Noise added after each step as a share of sigma; bits of a quantised weight."""
@@ -66,7 +66,8 @@ def trained(digits: Digits8, process: Any, steps: int) -> nn.Module:
         level = scale * torch.exp(-0.5 + 1.2 * random.normal(x0[:, 0, 0, 0].double(), generator))
         t = process.time(-2 * level.log())
         drawn = process.draw(x0, t, generator)
-        return (denoiser(drawn.x, t).loss(drawn.target) * (level**-2 + scale**-2)).mean()
+        error: Tensor = denoiser(drawn.x, t).loss(drawn.target) * (level**-2 + scale**-2)
+        return error.mean()
 
     digits.fit(denoiser, loss, steps)
     return denoiser

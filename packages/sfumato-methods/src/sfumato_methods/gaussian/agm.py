@@ -18,7 +18,7 @@ from torch import Tensor
 from sfumato import Can, InputError
 from sfumato.laws import Space
 
-from .matrix import combined, right_solve
+from .matrix import combined, paired, right_solve
 from .phase import Phase
 
 __all__ = ["AGM", "agm"]
@@ -81,7 +81,7 @@ class AGM(Phase):
         return (1 - t)[..., None] * self.direction(t), factor
 
     def step(self, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        t, s = torch.broadcast_tensors(t, s)
+        t, s = paired(t, s)
         rest = (s == t)[..., None]
         start = torch.where(t > 0, t, 1.0)
         gone, ratio = (start - s) / start, s / start
@@ -106,7 +106,7 @@ class AGM(Phase):
         zero = torch.zeros_like(t)
         drift = torch.stack([zero, -torch.ones_like(t), 4 / t.square(), 4 / t], -1)
         data = torch.stack([zero, -4 / t.square()], -1)
-        return data + (pull @ a[..., None])[..., 0], drift.unflatten(-1, (2, 2)) - pull
+        return data + (pull @ a[..., None])[..., 0], _square(drift) - pull
 
     def _motion(self, t: Tensor, s: Tensor) -> Tensor:
         """(..., 2, 2) what becomes of (x - x_0, v) from t to s without noise."""
@@ -118,7 +118,7 @@ class AGM(Phase):
             -4 / (3 * t) * (1 - cube),
             (4 * cube - 1) / 3,
         ]
-        return torch.stack(rows, -1).unflatten(-1, (2, 2))
+        return _square(torch.stack(rows, -1))
 
     def _impulses(self, t: Tensor, s: Tensor) -> Tensor:
         """(..., 2, nodes) a root of the covariance gained from t to s.
@@ -151,16 +151,22 @@ class AGM(Phase):
         fast = self.noise**2 * s**3 * (1 - cube) / 27 - cross.square()
         zero = torch.zeros_like(s)
         fast = fast.clamp_min(0).sqrt()
-        modes = torch.stack([slow, zero, cross, fast], -1).unflatten(-1, (2, 2))
+        modes = _square(torch.stack([slow, zero, cross, fast], -1))
         frame = torch.stack([s, s, -torch.ones_like(s), torch.full_like(s, -4)], -1)
-        return frame.unflatten(-1, (2, 2)) @ modes
+        return _square(frame) @ modes
+
+
+def _square(rows: Tensor) -> Tensor:
+    """(..., 4) as (..., 2, 2)."""
+    return rows.reshape(*rows.shape[:-1], 2, 2)
 
 
 @functools.lru_cache
 def _gauss() -> tuple[Tensor, Tensor]:
     """Nodes and weights of Gauss's rule on [0, 1]."""
     places, weights = np.polynomial.legendre.leggauss(_NODES)
-    return torch.tensor(0.5 * places + 0.5), torch.tensor(0.5 * weights)
+    with torch.inference_mode(False):  # what is kept must serve gradients later
+        return torch.tensor(0.5 * places + 0.5), torch.tensor(0.5 * weights)
 
 
 def agm() -> AGM:

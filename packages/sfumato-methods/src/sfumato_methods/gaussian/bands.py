@@ -17,7 +17,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -184,23 +184,32 @@ class Frequencies(Process):
     def marginal(self, x0: Any, t: Time) -> InBands:
         return InBands(self.bands(x0).marginal(dct(x0), aligned(x0, t)))
 
-    def bridge(self, x0: Any, x: Any, t: Time, s: Time, row: Any = None) -> InBands:
-        return self._stepped(Dirac(dct(x0)), x, t, s)
+    def plan(self, grid: Time) -> Sequence[Row]:
+        times = one_clock(grid)
+        steps = _Steps(self, times)
+        return [(steps, i) for i in range(len(times) - 1)]
 
-    def transition(self, q: Any, x: Any, t: Time, s: Time, row: Any = None) -> Law:
+    def bridge(self, x0: Any, x: Any, t: Time, s: Time, row: Row | None = None) -> InBands:
+        return self._stepped(Dirac(dct(x0)), x, t, s, row)
+
+    def transition(self, q: Any, x: Any, t: Time, s: Time, row: Row | None = None) -> Law:
         if isinstance(q, Mixture):
-            return Mixture(q.probs, [self.transition(p, x, t, s) for p in q.parts])
+            return Mixture(q.probs, [self.transition(p, x, t, s, row) for p in q.parts])
         if isinstance(q, InBands) and q.origin is None:
-            return self._stepped(q.law, x, t, s)
+            return self._stepped(q.law, x, t, s, row)
         if isinstance(q, Dirac):
-            return self._stepped(Dirac(dct(q.mean)), x, t, s)
+            return self._stepped(Dirac(dct(q.mean)), x, t, s, row)
         return super().transition(q, x, t, s, row)
 
-    def _stepped(self, q: Any, x: Tensor, t: Time, s: Time) -> InBands:
+    def _stepped(self, q: Any, x: Tensor, t: Time, s: Time, row: Row | None) -> InBands:
         """The transition told as the way from x, so that what rests stays to the bit."""
-        bands, times = self.bands(x), (aligned(x, t), aligned(x, s))
-        data, keep, std = bands._step(*times)
-        return InBands(bands.transition(q, dct(x), *times, Step(data, keep - 1, std)), x)
+        bands = self.bands(x)
+        if row is None:
+            data, keep, std = bands._step(aligned(x, t), aligned(x, s))
+            step = Step(data, keep - 1, std)
+        else:
+            step = row[0].at(x, row[1])
+        return InBands(bands.transition(q, dct(x), t, s, step), x)
 
     def plan_velocity(self, grid: Time) -> Sequence[Tensor]:
         return list(one_clock(grid))
@@ -211,6 +220,27 @@ class Frequencies(Process):
 
     def score(self, q: Any, x: Any, t: Time) -> Tensor:
         return idct(self.bands(x).score(Dirac(dct(q.mean)), dct(x), aligned(x, t)))
+
+
+class _Steps:
+    """The coefficients of all steps of a grid, made when the size of the states is seen."""
+
+    def __init__(self, process: Frequencies, grid: Tensor) -> None:
+        self._process, self._grid = process, grid
+        self._found: dict[tuple[int, ...], list[Step]] = {}
+
+    def at(self, x: Tensor, place: int) -> Step:
+        """The coefficients of one step."""
+        size = (x.ndim, *x.shape[-2:])
+        if size not in self._found:
+            aligned(x, self._grid[0])
+            times = self._grid.reshape(self._grid.shape + (1,) * (x.ndim + 1 - self._grid.ndim))
+            data, keep, std = self._process.bands(x)._step(times[:-1], times[1:])
+            self._found[size] = list(map(Step, data, keep - 1, std))
+        return self._found[size][place]
+
+
+Row: TypeAlias = tuple[_Steps, int]
 
 
 class Banded(Preconditioned):
@@ -245,8 +275,13 @@ def aligned(x: Tensor, t: Time) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def _cosines(size: int) -> Tensor:
-    """(n, n) orthonormal DCT-II, float64: row k is cos(pi k (i + 1/2)/n), scaled."""
+def _cosines(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(n, n) orthonormal DCT-II, made in float64: row k is cos(pi k (i + 1/2)/n), scaled."""
+    with torch.inference_mode(False):  # what is kept must serve gradients later
+        return _cosine_table(size).to(device, dtype)
+
+
+def _cosine_table(size: int) -> Tensor:
     i = torch.arange(size, dtype=torch.float64)
     table = torch.cos(math.pi / size * i[:, None] * (i + 0.5)) * math.sqrt(2 / size)
     table[0] *= math.sqrt(0.5)
@@ -255,13 +290,13 @@ def _cosines(size: int) -> Tensor:
 
 def dct(x: Tensor) -> Tensor:
     """Orthonormal cosine transform of the last two dimensions."""
-    rows, columns = (_cosines(n).to(x) for n in x.shape[-2:])
+    rows, columns = (_cosines(n, x.dtype, x.device) for n in x.shape[-2:])
     return rows @ x @ columns.mT
 
 
 def idct(y: Tensor) -> Tensor:
     """The inverse of `dct`."""
-    rows, columns = (_cosines(n).to(y) for n in y.shape[-2:])
+    rows, columns = (_cosines(n, y.dtype, y.device) for n in y.shape[-2:])
     return rows.mT @ y @ columns
 
 

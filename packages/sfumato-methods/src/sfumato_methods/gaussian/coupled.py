@@ -95,7 +95,7 @@ class Coupled(Posterior):
 
 
 def _added(part: Any, row: Sequence[Any], noise: Sequence[Any]) -> Any:
-    """Part + sum_j row_j noise_j; zeros are left out, and the sum is made in place."""
+    """The sum of part and row_j noise_j, zeros left out, made in place."""
     total, own = part, False
     for c, n in zip(row, noise, strict=False):
         if type(c) is float and c == 0.0:
@@ -109,7 +109,7 @@ def _added(part: Any, row: Sequence[Any], noise: Sequence[Any]) -> Any:
 
 
 def _solved(factor: Sequence[Sequence[Any]], gaps: Sequence[Any]) -> list[Any]:
-    """Z with factor z = gaps, by forward substitution."""
+    """The solution z of factor z = gaps, by forward substitution."""
     z: list[Any] = []
     for i, gap in enumerate(gaps):
         for j in range(i):

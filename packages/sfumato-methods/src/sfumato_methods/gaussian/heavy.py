@@ -107,5 +107,5 @@ class HeavyTailed(Gaussian):
 
 
 def pfgmpp(freedom: float = 2048, sigma_max: float = 80.0) -> HeavyTailed:
-    """`HeavyTailed(EDM(sigma_max), freedom)`: D = 2048 is the best on CIFAR-10 of Xu et al. 2023."""
+    """`HeavyTailed(EDM(sigma_max), freedom)`; D = 2048 is the best of Xu et al. on CIFAR-10."""
     return HeavyTailed(EDM(sigma_max), freedom)

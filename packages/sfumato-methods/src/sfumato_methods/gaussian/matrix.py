@@ -34,6 +34,7 @@ __all__ = [
     "combined",
     "magnus",
     "malda",
+    "paired",
     "right_solve",
 ]
 
@@ -82,7 +83,7 @@ class LinearSDE(Phase):
         return torch.where(where, first, a), torch.where(where[..., None], ends, factor)
 
     def step(self, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        t, s = torch.broadcast_tensors(t.to(self.start.device), s.to(self.start.device))
+        t, s = paired(t.to(self.start.device), s.to(self.start.device))
         rest, land = s == t, (s == 0) & (t > 0)
         plain = ~(rest | land)
         inner = self._inner(torch.where(plain, t, 0.7), torch.where(plain, s, 0.3))
@@ -138,7 +139,7 @@ class LinearSDE(Phase):
 
 
 class MatrixDiffusion(LinearSDE):
-    """A = -beta(t) (D + Q) M^-1, B B^T = 2 beta(t) D: all linear diffusions with N(0, M) stationary.
+    """A = -beta(t) (D + Q) M^-1, B B^T = 2 beta(t) D: all linear SDEs that leave N(0, M) alone.
 
     D = R R^T is positive semi-definite, Q skew; beta(t) = beta_min + t (beta_max - beta_min).
 
@@ -251,8 +252,11 @@ class TimeVarying(LinearSDE):
 
     def between(self, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         length = (t - s)[..., None, None]
-        place = lambda share: s + share * (t - s)  # noqa: E731
-        total = magnus(lambda share: length * _block(*self.coefficients(place(share))), self.cells)
+
+        def rate(share: float) -> Tensor:
+            return length * _block(*self.coefficients(s + share * (t - s)))
+
+        total = magnus(rate, self.cells)
         phi = total[..., : len(self.names), : len(self.names)]
         return phi, total[..., : len(self.names), len(self.names) :] @ phi.mT
 
@@ -312,7 +316,8 @@ def _factor(process: LinearSDE, v: Tensor) -> Tensor:
             f"{process}: the covariance of a step is not positive, so that noise does not reach "
             "every field; give D more rank, or a Q that couples the fields without noise"
         )
-    return factor * some[..., None]
+    scaled: Tensor = factor * some[..., None]
+    return scaled
 
 
 def combined(first: Tensor, second: Tensor) -> Tensor:
@@ -324,19 +329,26 @@ def _information_factor(root: Tensor) -> Tensor:
     """The lower factor of (root^T root)^-1, root being of full column rank."""
     upper = _triangle(root.flip(-1))
     eye = torch.eye(upper.shape[-1], dtype=upper.dtype, device=upper.device).expand_as(upper)
-    return torch.linalg.solve_triangular(upper, eye, upper=True).flip(-1, -2)
+    inverse: Tensor = torch.linalg.solve_triangular(upper, eye, upper=True).flip(-1, -2)
+    return inverse
 
 
 def _triangle(rows: Tensor) -> Tensor:
     """The upper triangle of the QR decomposition, its diagonal positive."""
-    upper = torch.linalg.qr(rows, mode="reduced")[1]
+    upper: Tensor = torch.linalg.qr(rows, mode="reduced")[1]
     sign = upper.detach().diagonal(dim1=-2, dim2=-1).sign()
     return upper * torch.where(sign < 0, -1.0, 1.0)[..., None]
 
 
+def paired(t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """Two times of one shape."""
+    return t + 0 * s, s + 0 * t
+
+
 def right_solve(x: Tensor, factor: Tensor, upper: bool = False) -> Tensor:
-    """X factor^-1."""
-    return torch.linalg.solve_triangular(factor, x, upper=upper, left=False)
+    """The product of x and the inverse of a triangular factor."""
+    solved: Tensor = torch.linalg.solve_triangular(factor, x, upper=upper, left=False)
+    return solved
 
 
 def cld(learn: bool = False) -> MatrixDiffusion:

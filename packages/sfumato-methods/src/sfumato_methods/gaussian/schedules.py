@@ -94,7 +94,7 @@ class VP(_Preserving):
         return self._time(0.5 * F.softplus(-logsnr.double()))
 
     def _time(self, decay: Tensor) -> Tensor:
-        """Where -log alpha has this value: without cancellation, bounded as inf / inf is no time."""
+        """Where -log alpha has this value; bounded, since inf / inf is no time."""
         c = decay.clamp_max(1e12)
         b = 0.5 * self.beta_min
         return (2 * c / (b + (b * b + (self.beta_max - self.beta_min) * c).sqrt())).clamp(0, 1)

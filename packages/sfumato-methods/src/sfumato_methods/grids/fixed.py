@@ -12,6 +12,8 @@ from torch import Tensor
 from sfumato import Can, InputError, Process, Unsupported
 from sfumato.process import check_time
 
+from ..gaussian.phase import Phase
+
 __all__ = [
     "affine", "at_levels", "booted", "cosine", "counted", "explicit", "karras", "logsnr", "pyramid",
     "quadratic", "span", "uniform",
@@ -69,7 +71,9 @@ def cosine(process: Process, steps: int) -> Tensor:
 
 
 def affine(process: Process, grid: str) -> Any:
-    """The process, which has noise levels; else `Unsupported`, naming the grid."""
+    """The process, or what it shows of its data, with noise levels; else `Unsupported`."""
+    if isinstance(process, Phase):
+        return process.observed
     if Can.AFFINE not in process.can:
         raise Unsupported(
             f"the grid {grid} needs AFFINE; {process} can {process.can.names()}. Use uniform"
@@ -106,7 +110,8 @@ def logsnr(
         sigma_min: last noise level before 0, as sigma/alpha.
         sigma_max: first noise level, as sigma/alpha; the first time is 1 all the same.
     """
-    low, high = span(affine(process, "logsnr"), sigma_min, sigma_max)
+    process = affine(process, "logsnr")
+    low, high = span(process, sigma_min, sigma_max)
     return at_levels(process, _geometric(high, low, counted(steps)))
 
 
@@ -125,7 +130,8 @@ def karras(
 
     Karras et al. 2022, arXiv:2206.00364, eq. 5. Arguments as for `logsnr`.
     """
-    low, high = span(affine(process, "karras"), sigma_min, sigma_max)
+    process = affine(process, "karras")
+    low, high = span(process, sigma_min, sigma_max)
     root = torch.linspace(high ** (1 / rho), low ** (1 / rho), counted(steps), dtype=torch.float64)
     return at_levels(process, root**rho)
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import Can, Fields, Multistep, Process, Unsupported
+from sfumato import Can, Fields, Multistep, PerPart, Process, Product, Unsupported
 from sfumato.random import Source
 from sfumato.sampling import Point
 from sfumato.state import Time, axpy, scale
@@ -52,6 +52,8 @@ class PhaseAB(Multistep):
         return self.order
 
     def plan(self, process: Process, grid: Time) -> Sequence[Any]:
+        if isinstance(process, Product):
+            return PerPart(default=self).on(process).plan(process, grid)
         if not isinstance(process, Phase):
             raise Unsupported(
                 f"PhaseAB is for coupled states such as cld() or agm(), which {process} has not. "
@@ -103,6 +105,8 @@ class PhaseAB(Multistep):
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: Source
     ) -> Any:
+        if isinstance(process, Product):
+            return PerPart(default=self).on(process).advance(row, process, past, s, generator)
         keep, weights = row
         x = past[-1].x
         means = [point.posterior.mean for point in reversed(past)]

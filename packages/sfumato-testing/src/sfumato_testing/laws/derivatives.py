@@ -192,8 +192,9 @@ def _continuity(process: Any, x0: Any, x: Any, t: float) -> float:
     carried = item_sum(velocity * apply(x, lambda v: next(grads)))
     slopes = iter([_slopes(u, v) for u, v in zip(tensors(velocity), tensors(x), strict=True)])
     widened = item_sum(apply(x, lambda v: next(slopes)))
-    size = torch.stack([grow, carried, widened]).abs().sum(0)
-    return float(((grow + carried + widened).abs() / size).max())
+    # an item without rows has no terms
+    size = torch.stack([grow, carried, widened]).abs().sum(0).clamp_min(1e-300)
+    return float(((grow + carried + widened).abs() / size).detach().max())
 
 
 def _slopes(u: Tensor, x: Tensor) -> Tensor:
