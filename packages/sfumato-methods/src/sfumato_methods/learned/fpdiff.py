@@ -35,9 +35,8 @@ class FPDiff(Process):
 
         q(x_t | x_0) = N(M x_0, I - M M^T)
 
-    by the matrix exponential in float64. R = diag(exp(d)) + U U^T (their FP-Noise), scaled to trace
-    D since the schedule sets the pace, and w = V - V^T (FP-Drift); R = I, w = 0 is `Gaussian` under
-    the same schedule. States are tensors (B, ...) of
+    by the matrix exponential in float64. R = diag(exp(d)) + U U^T (their FP-Noise), w = V - V^T
+    (FP-Drift); R = I, w = 0 is `Gaussian` under the same schedule. States are tensors (B, ...) of
     D numbers an item; a matrix is D x D, so this is for some hundreds of numbers.
 
     Args:
@@ -66,9 +65,8 @@ class FPDiff(Process):
         return f"{self.dimensions}, {self.schedule!r}, rank={self.factor.shape[1]}"
 
     def spread(self) -> Tensor:
-        """R, (D, D) symmetric and positive definite, of trace D."""
-        free = torch.diag(self.diagonal.double().exp()) + self.factor.double() @ self.factor.T
-        return free * (self.dimensions / free.trace())
+        """R, (D, D) symmetric and positive definite."""
+        return torch.diag(self.diagonal.double().exp()) + self.factor.double() @ self.factor.T
 
     def turn(self) -> Tensor:
         """w, (D, D) skew."""
