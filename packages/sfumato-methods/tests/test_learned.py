@@ -8,7 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from sfumato import Dirac, Fields, InputError, Mixture, Normal, Unsupported, elbo, random
+from sfumato import (
+    Can,
+    Dirac,
+    Fields,
+    InputError,
+    Mixture,
+    Normal,
+    Unsupported,
+    elbo,
+    kl,
+    random,
+    registry,
+)
 from sfumato_methods.bounds import Continuous, Decoded, Stepwise
 from sfumato_methods.gaussian import VP, Gaussian, Linear, vp
 from sfumato_methods.learned import NDM, NFDM, FPDiff, FullNormal, Pointwise, bend, ndm, nfdm
@@ -153,13 +165,13 @@ def test_gradients_reach_the_network_through_both_terms():
 
 @every
 def test_in_many_steps_the_bound_is_that_of_continuous_time(process):
-    """`elbo` on 400 steps down to the start, and the integral: within 4.5 s.e. and 1 %."""
-    start, copies = 0.02, 40
+    """`elbo` on 200 steps down to the start, and the integral: within 4.5 s.e. and 1 %."""
+    start, copies = 0.02, 25
     x0 = X0.repeat(copies, 1)
-    levels = torch.logspace(0, math.log10(start), 400, dtype=FLOAT)
+    levels = torch.logspace(0, math.log10(start), 200, dtype=FLOAT)
     grid = torch.cat([levels[:-1], at([start, 0.0])])
     whole = elbo(process, Decoded(half, process, start), x0, grid, random.derive(0, "elbo"))
-    times = 100
+    times = 60
     generator = random.derive(1, "integral")
     u = torch.stack([random.permutation(len(x0), generator) for _ in range(times)])
     u = (u + random.uniform((times, 1), generator)) / len(x0)
@@ -175,7 +187,6 @@ def test_in_many_steps_the_bound_is_that_of_continuous_time(process):
 @every
 def test_no_bound_is_below_the_exact_likelihood(process):
     """Data whose density is known, guesses of several kinds: mean bound > exact nll - 4.5 s.e."""
-    size = 3
     target = DiagonalMixture(X0[:1], [-0.8, 0.6], [0.3, 0.5], [0.4, 0.6])
     x0 = target.sample(2000, random.derive(0, "data"))
     exact = target.nll(x0)
@@ -186,7 +197,7 @@ def test_no_bound_is_below_the_exact_likelihood(process):
             nats = bound(process, denoiser, x0, u, random.derive(1, name)).total
             gap = (nats - exact).detach()
             error = float(gap.std()) / len(gap) ** 0.5
-            assert float(gap.mean()) > -4.5 * error, (name, bound, size)
+            assert float(gap.mean()) > -4.5 * error, (name, bound)
 
 
 def test_with_the_exact_denoiser_the_continuous_bound_is_exact():
@@ -384,14 +395,14 @@ def test_a_full_normal_is_that_of_torch():
     ]
     x = X0.flip(0)
     assert torch.allclose(p.nll(x), -theirs[0].log_prob(x), rtol=1e-10)
-    from sfumato import kl
-
     want = torch.distributions.kl_divergence(*theirs)
     assert torch.allclose(kl(p, q), want, rtol=1e-9)
     drawn = FullNormal(X0[:1].expand(50_000, 3), a).sample(random.derive(0, "draw"))
     assert torch.allclose(drawn.T.cov(), a @ a.T, atol=0.15)
     with pytest.raises(Unsupported, match="FullNormal"):
         kl(p, Normal(X0, 1.0))
+    with pytest.raises(Unsupported, match="let the denoiser return"):
+        FullNormal(X0, 0 * a).nll(X0)
 
 
 # Bounds of everything that is registered
@@ -399,8 +410,6 @@ def test_a_full_normal_is_that_of_torch():
 
 def test_every_registered_process_with_a_likelihood_has_its_bound():
     """`elbo` with a point denoiser is finite, above the exact nll; exact where the posterior is."""
-    from sfumato import Can, registry
-
     target = DiagonalMixture(X0[:1], [0.2], [0.6])
     x0 = target.sample(4000, random.derive(0, "data"))
     seen = 0

@@ -4,7 +4,8 @@ Du, Zhang, Yang & Zhang 2022, arXiv:2206.10365. The headline is a better fit whe
 of the forward equation, R and w, is learned. Here: mixtures of four normals in two dimensions, each
 30 times longer than wide, all drawn out along one oblique axis; a small network, trained by the
 continuous bound with R and w learned, against the same network from the same weights with R = I
-and w = 0 (variance preserving), on the same data and noise for the same steps.
+and w = 0 (variance preserving), on the same data and noise for the same steps. R is free, its scale
+too, which a schedule could give as well: a gain is not of the directions alone.
 """
 
 from __future__ import annotations

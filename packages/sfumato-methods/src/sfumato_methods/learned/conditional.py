@@ -143,7 +143,7 @@ class Conditional(Process):
 
 
 def _narrowed(found: Fields, away: Any) -> Any:
-    """X - mu over (tau/sigma)^2."""
+    """The deviation x - mu over (tau/sigma)^2."""
     if "width" not in found:
         return away
     return apply(found["width"], lambda v: (-2 * v).exp()) * away
@@ -154,10 +154,8 @@ def _averaged(q: Any, f: Callable[[Any], Any]) -> Any:
     if isinstance(q, Dirac):
         return f(q.mean)
     if isinstance(q, Mixture):
-        first, *rest = (
-            (lambda v, w: v * expand(v, w))(_averaged(p, f), w)
-            for w, p in zip(q.probs.unbind(1), q.parts, strict=True)
-        )
+        each = [_averaged(part, f) for part in q.parts]
+        first, *rest = (v * expand(v, w) for v, w in zip(each, q.probs.unbind(1), strict=True))
         return sum(rest, start=first)
     raise Unsupported(
         "the velocity, score and rate of a learned process need points, a Dirac or a Mixture of "

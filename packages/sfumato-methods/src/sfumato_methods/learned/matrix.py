@@ -9,7 +9,9 @@ import math
 import torch
 from torch import Tensor
 
-from sfumato import Posterior, kl, random
+from sfumato import Dirac, Posterior, kl, random
+
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def turned(matrix: Tensor, x: Tensor) -> Tensor:
@@ -55,11 +57,10 @@ class FullNormal(Posterior):
         return out
 
     def nll(self, x: Tensor) -> Tensor:
+        if not bool(self.factor.any()):
+            return Dirac(self._mean).nll(x)  # which says why it has none
         z = self.white(x)
         return 0.5 * z.square().sum(1) + self.log_volume() + z.shape[1] * _HALF_LOG_2PI
-
-
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 @kl.register
