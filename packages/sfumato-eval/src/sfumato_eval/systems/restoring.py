@@ -1,8 +1,9 @@
 """The desk of restoration: real 8 x 8 digits, damaged, and small networks that mend them.
 
 Images are in [-1, 1]; 500 are held out, half of them to be mended and half to be compared with, so
-that distances are those between different images, like their floor. Every network is the same small U-Net, shown the damaged
-image beside the state, trained on the same batches with Adam and a cosine schedule of its rate.
+that distances are those between different images, like their floor. Every network is the same small
+U-Net, shown the damaged image beside the state, trained on the same batches with Adam and a cosine
+schedule of its rate.
 """
 
 from __future__ import annotations
