@@ -87,7 +87,7 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     found["coded"] = Measured(error, size, None, n, time.monotonic() - began)
 
     began = time.monotonic()
-    desk = Desk(given.seed, holed, max(50, round(500 * given.scale)))
+    desk = Desk(given.seed, holed, max(50, round(250 * given.scale)))
     clean, damaged = desk.clean - desk.clean.mean(), desk.damaged - desk.damaged.mean()
     denoiser = Bridging(
         unet(),

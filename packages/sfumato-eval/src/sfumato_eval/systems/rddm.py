@@ -76,7 +76,7 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     from sfumato_methods.solvers import DBIM
 
     began = time.monotonic()
-    n, steps = max(50, round(500 * given.scale)), max(5, round(TRAINING * given.scale))
+    n, steps = max(50, round(250 * given.scale)), max(5, round(TRAINING * given.scale))
     desk, found = Desk(given.seed, blurred, n), {}
 
     process = rddm()
