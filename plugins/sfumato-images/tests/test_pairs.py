@@ -200,9 +200,9 @@ def test_a_degradation_keeps_names_and_groups(tmp_path):
 
 
 def test_the_test_part_of_the_data_is_still_what_is_held_out(tmp_path):
-    clothes(tmp_path)
+    clothes(tmp_path / "idx")
     recipe = Fashion(degrade="blur:1")
-    data = recipe.prepared(domain.read(tmp_path, **recipe.reading()))
+    data = recipe.prepared(domain.read(tmp_path / "idx", **recipe.reading()))
     assert list(split(data, recipe.held, 0)[1].index) == list(range(60, 80))
 
 

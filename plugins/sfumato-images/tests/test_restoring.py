@@ -225,7 +225,7 @@ def test_pictures_of_several_sizes_are_restored_in_theirs(tmp_path):
         size = (20, 40) if i % 3 else (40, 20)
         picture = Image.fromarray(noise.integers(0, 256, size, dtype=np.uint8))
         picture.save(tmp_path / "photos" / f"{i}.png")
-    words = ["buckets=24", "degrade=noise:0.1", "process=ddbm", "steps=1", "batch=2", "save=1"]
+    words = ["buckets=32", "degrade=noise:0.1", "process=ddbm", "steps=1", "batch=2", "save=1"]
     start("images/folder", [*words, "sampling_steps=2"], tmp_path / "photos", tmp_path / "run")
     done = run("sample", tmp_path / "run", "--data", tmp_path / "photos", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
