@@ -215,7 +215,8 @@ def _through_jpeg(image: Image.Image, quality: int) -> Tensor:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     levels = np.atleast_3d(np.asarray(Image.open(buffer))).transpose(2, 0, 1)
-    return torch.from_numpy(levels.astype(np.float32)).div_(127.5).sub_(1)
+    left: Tensor = torch.from_numpy(levels.astype(np.float32)) / 127.5 - 1
+    return left
 
 
 def _noise(x: Tensor, step: Degradation, streams: Streams) -> Tensor:
