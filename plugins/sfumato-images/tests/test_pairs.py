@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from fixtures import clothes
 from PIL import Image
 
 from sfumato import InputError
@@ -15,7 +16,7 @@ from sfumato_images import pairs, reading
 from sfumato_images.data import demo
 from sfumato_images.degrading import degraded, enlarged, parse
 from sfumato_images.domain import domain
-from sfumato_images.recipes import Digits, Flipped, Folder
+from sfumato_images.recipes import Digits, Fashion, Flipped, Folder
 
 RNG = np.random.default_rng(0)
 
@@ -196,6 +197,13 @@ def test_a_degradation_keeps_names_and_groups(tmp_path):
     again = split(data, 0.5, 0)[1]
     x, y = (part.batch([0]).condition["source"] for part in (held, again))
     assert torch.equal(x, y)
+
+
+def test_the_test_part_of_the_data_is_still_what_is_held_out(tmp_path):
+    clothes(tmp_path / "idx")
+    recipe = Fashion(degrade="blur:1")
+    data = recipe.prepared(domain.read(tmp_path / "idx", **recipe.reading()))
+    assert list(split(data, recipe.held, 0)[1].index) == list(range(60, 80))
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,21 @@ def test_a_latent_bridge_restores_and_its_codec_is_no_run_of_pairs(place, tmp_pa
     assert model.denoiser.net.net.channels == 2 * model.codec.layout(pairs.x).shape[1]
 
 
+def test_pictures_of_several_sizes_are_restored_in_theirs(tmp_path):
+    noise = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(6):
+        size = (20, 40) if i % 3 else (40, 20)
+        picture = Image.fromarray(noise.integers(0, 256, size, dtype=np.uint8))
+        picture.save(tmp_path / "photos" / f"{i}.png")
+    words = ["buckets=32", "degrade=noise:0.1", "process=ddbm", "steps=1", "batch=2", "save=1"]
+    start("images/folder", [*words, "sampling_steps=2"], tmp_path / "photos", tmp_path / "run")
+    done = run("sample", tmp_path / "run", "--data", tmp_path / "photos", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    tall = [(size := Image.open(tmp_path / "out" / f"{i}.png").size)[1] > size[0] for i in range(6)]
+    assert tall == [True, False, False, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -86,15 +86,14 @@ class Yardstick:
         Below each score stands that of the sources themselves, as if nothing had been done: what
         the domain tells (`Compares`), and the distance in the features of its metrics.
         """
-        pairs, found = self.pairs, dict[str, Score]()
-        both = {name: self._close(pairs, one) for name, one in {
-            "": made, " of the source": Batch(pairs.condition[SOURCE], pairs.condition)
-        }.items()}  # fmt: skip
-        for name in both[""]:
-            found |= {f"{name}{of}": scores[name] for of, scores in both.items()}
+        source = self._close(Batch(self.pairs.condition[SOURCE]))
+        found: dict[str, Score] = {}
+        for name, score in self._close(made).items():
+            found |= {name: score, f"{name} of the source": source[name]}
         return found
 
-    def _close(self, pairs: Batch, made: Batch) -> Mapping[str, Score]:
+    def _close(self, made: Batch) -> Mapping[str, Score]:
+        pairs = self.pairs
         found = self.domain.fidelity(pairs, made) if isinstance(self.domain, Compares) else {}
         seen = next((m.features for m in self.metrics if isinstance(m, Memorisation)), None)
         return found if seen is None else {**found, "feature-distance": apart(seen, pairs, made)}

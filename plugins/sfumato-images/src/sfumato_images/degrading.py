@@ -215,8 +215,8 @@ def _through_jpeg(image: Image.Image, quality: int) -> Tensor:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     levels = np.atleast_3d(np.asarray(Image.open(buffer))).transpose(2, 0, 1)
-    values: Tensor = torch.from_numpy(levels.astype(np.float32))
-    return values / 127.5 - 1
+    left: Tensor = torch.from_numpy(levels.astype(np.float32)) / 127.5 - 1
+    return left
 
 
 def _noise(x: Tensor, step: Degradation, streams: Streams) -> Tensor:

@@ -168,8 +168,7 @@ class Folder(Recipe):
             sides += own
         net = registry().load("network", self.network)(
             self.network_size,
-            channels=2 * channels if paired else channels,
-            out=channels,
+            **({"channels": 2 * channels, "out": channels} if paired else {"channels": channels}),
             classes=len(about["classes"]),
             vector=about["text"]["dimension"] if "text" in about else 0,
             **self._levels(sides),
