@@ -257,10 +257,10 @@ class ForgottenMasks(MaskReplace):
 
 
 class WrongAge(Exponential):
-    """The age since 0.9 s where that since s belongs, in one of the operations."""
+    """The age since s/2 where that since s belongs, in one of the operations."""
 
     def rows(self, ids, s, t):
-        return super().rows(ids, s * 0.9, t)
+        return super().rows(ids, 0.5 * s, t)
 
 
 class WrongLimit(RankOne):
