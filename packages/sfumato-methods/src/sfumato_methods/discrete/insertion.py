@@ -80,7 +80,8 @@ class Growth(Posterior):
         some = k > 0
         each = g - k + k * (torch.where(some, k, 1.0) / torch.where(some, g, 1.0)).log()
         valid = _gaps(target.ids)
-        return (words + each.masked_fill(~valid, 0.0).sum(1)) / length
+        loss: Tensor = (words + each.masked_fill(~valid, 0.0).sum(1)) / length
+        return loss
 
 
 def _gaps(x: Padded) -> Tensor:
@@ -174,7 +175,8 @@ def _poisson(mean: Tensor, most: int, generator: Source) -> Tensor:
     u: Tensor = random.draw(mean, random.uniform, generator)
     k = torch.arange(most, dtype=mean.dtype, device=mean.device)
     below = torch.special.gammaincc(k + 1, mean[:, None])
-    return (u[:, None] >= below).sum(1)
+    count: Tensor = (u[:, None] >= below).sum(1)
+    return count
 
 
 def _among(chosen: Tensor, values: Tensor) -> Ragged:

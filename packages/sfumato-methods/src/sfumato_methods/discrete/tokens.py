@@ -185,7 +185,9 @@ def _inverse(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     even = classes - classes % _BLOCK
     sums = torch.cat(
         [
-            weight[:, :even].unflatten(1, (even // _BLOCK, _BLOCK)).sum(-1, dtype=torch.float64),
+            weight[:, :even]
+            .reshape(len(weight), even // _BLOCK, _BLOCK)
+            .sum(-1, dtype=torch.float64),
             weight[:, even:].sum(-1, keepdim=True, dtype=torch.float64),
         ],
         -1,
