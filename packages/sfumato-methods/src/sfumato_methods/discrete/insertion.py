@@ -36,6 +36,7 @@ from sfumato.state import Time
 
 from .places import at, put
 from .tokens import draw
+from .unmasking import Stochastic
 
 __all__ = ["EventDriven", "Growth", "Insertion", "InsertionDenoiser", "Survivors"]
 
@@ -216,7 +217,7 @@ class InsertionDenoiser(NetworkDenoiser):
 
 
 @dataclass(frozen=True)
-class EventDriven:
+class EventDriven(Stochastic):
     """Insertions and unmaskings one at a time, at the times at which they happen.
 
     With n masks and G missing tokens expected, events come at the rate (n + G)/t. G falls with t
@@ -231,15 +232,9 @@ class EventDriven:
 
     last: float = 1e-3
 
-    needs: ClassVar[Can] = Can.STEP
-
     def __post_init__(self) -> None:
         if not 0 < self.last < 1:
             raise InputError(f"last lies in (0, 1), but is {self.last}")
-
-    @property
-    def deterministic(self) -> bool:
-        return False
 
     def trajectory(
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source

@@ -19,7 +19,7 @@ from sfumato.state import apply, item_sum, leaf
 
 from .places import Places
 
-__all__ = ["Edit", "Recall", "Tokens", "draw", "row_chunks", "rows"]
+__all__ = ["Edit", "Recall", "Tokens", "draw", "row_chunks"]
 
 Edit = Callable[[Tensor], Tensor]
 """Maps (n, K) log probabilities to unnormalised ones, row by row."""
@@ -131,29 +131,16 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def rows(q: Any, index: Tensor, mask: int | None) -> Tensor:
-    """(n, K) unnormalised log probabilities of a posterior at flat places, the mask excluded."""
-    if isinstance(q, Tokens):
-        return q.rows(index)
-    logits = leaf(q.logits)
-    picked: Tensor = logits.reshape(-1, logits.shape[-1])[index]
-    picked = picked.to(_precise(picked.dtype))
-    if mask is not None:
-        picked[:, mask] = -torch.inf
-    return picked
-
-
 def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """`rows` of all places, as few at a time as fit a cache, each with its largest (m, 1).
+    """Rows of all places, the mask excluded, as few as fit a cache, and the largest of each (m, 1).
 
     Raises:
         InputError: where the posterior excludes every token.
     """
-    if not isinstance(q, Tokens):
-        q = Categorical(logits=q.logits)  # made once
-    size = max(1, _CHUNK // leaf(q.raw if isinstance(q, Tokens) else q.logits).shape[-1])
+    law = q if isinstance(q, Tokens) else Tokens(q.logits, mask)  # `logits` works each time
+    size = max(1, _CHUNK // leaf(law.raw).shape[-1])
     for index in torch.split(places.index, size):
-        chunk = rows(q, index, mask)
+        chunk = law.rows(index)
         top = chunk.amax(-1, keepdim=True)
         if not bool(top.isfinite().all()):
             raise InputError("the denoiser excludes every token somewhere, so none can be drawn")
