@@ -334,7 +334,7 @@ MUTANTS = [
     (tokens(kernel=WrongKeep(MASKED)), tokens(kernel=RankOne(MASKED)), "C1 C3 C12"),
     (tokens(kernel=WrongLimit(SKEW)), tokens(kernel=RankOne(SKEW)), "C2"),
     (tokens(kernel=ForgottenMasks(4)), tokens(kernel=MaskReplace(4)), "C1 C3 C12"),
-    (tokens(kernel=WrongAge(band(4, 1).rates)), tokens(kernel=band(4, 1)), "C1 C3 C4 C12"),
+    (tokens(kernel=WrongAge(band(4, 1).rates)), tokens(kernel=band(4, 1)), "C1 C3 C4 C12 C15"),
     (tokens(JointDiscrete), tokens(), "C12 C15"),
     (pair(Fidgety), pair(), "C13"),
 ]
