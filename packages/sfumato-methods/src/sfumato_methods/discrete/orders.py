@@ -40,9 +40,12 @@ class Seen:
 
     def each(self, f: Callable[[Tensor], Tensor]) -> Tensor:
         """(n,) float64 values of `f`, which maps (m, K) log p less their largest to (m,)."""
-        chunks = row_chunks(self.q, self.hidden, self.mask)
-        values = [f(rows.sub_(top)).double() for rows, top in chunks]
-        return torch.cat([self.hidden.index.new_zeros(0, dtype=torch.float64), *values])
+        out = torch.empty_like(self.hidden.index, dtype=torch.float64)
+        done = 0
+        for rows, top in row_chunks(self.q, self.hidden, self.mask):
+            out[done : done + len(rows)] = f(rows.sub_(top))
+            done += len(rows)
+        return out
 
     @cached_property
     def top(self) -> Tensor:

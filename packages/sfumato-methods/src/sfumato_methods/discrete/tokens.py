@@ -155,15 +155,15 @@ def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[T
     Classes are summed in blocks; only the block in which the number falls is looked at one by one.
     """
     u = places.uniform(generator)
-    ids, told = [u.new_zeros(0, dtype=torch.long)], [u.new_zeros(0)]
+    ids, told = torch.empty_like(u, dtype=torch.long), torch.empty_like(u)
     done = 0
     for chunk, top in row_chunks(q, places, mask):
         weight = (chunk - top).exp_()
         pick, total = _inverse(weight, u[done : done + len(chunk), None])
-        ids.append(pick[:, 0])
-        told.append((weight.gather(-1, pick) / total).log()[:, 0].double())
+        ids[done : done + len(chunk)] = pick[:, 0]
+        told[done : done + len(chunk)] = (weight.gather(-1, pick) / total).log()[:, 0]
         done += len(chunk)
-    return torch.cat(ids), torch.cat(told)
+    return ids, told
 
 
 def _inverse(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
