@@ -15,6 +15,7 @@ from sfumato import (
     Fields,
     Joint,
     Multistep,
+    Padded,
     Product,
     Ragged,
     Streams,
@@ -26,6 +27,8 @@ from sfumato.state import apply, leaf, select
 from sfumato_methods import grids
 from sfumato_methods.discrete import (
     Discrete,
+    Growth,
+    Insertion,
     JointDiscrete,
     absorbing,
     band,
@@ -38,7 +41,12 @@ OWNER = torch.repeat_interleave(torch.arange(3), torch.tensor([2, 4, 1]))
 POINTS = Ragged(torch.zeros(7, 3, dtype=torch.float64), OWNER, 3)
 KINDS = Ragged(torch.zeros(7, dtype=torch.long), OWNER, 3)
 
-TOKENS = ("absorbing", "uniform", "mask-replace")  # these are told the number of classes
+TOKENS = (
+    "absorbing",
+    "uniform",
+    "mask-replace",
+    "insertion",
+)  # these are told the number of classes
 PROCESSES = {
     component.name: (component.load()(4), torch.zeros(3, 5, dtype=torch.long))
     if component.name in TOKENS
@@ -48,6 +56,10 @@ PROCESSES = {
 PROCESSES["blurring"] = (PROCESSES["blurring"][0], torch.zeros(3, 1, 4, 4, dtype=torch.float64))
 PROCESSES |= {
     "table": (Gaussian(VP.from_betas(torch.linspace(1e-4, 0.02, 1000))), torch.zeros(3, 5)),
+    "insertion": (
+        Insertion(4),
+        Padded(torch.zeros(3, 5, dtype=torch.long), torch.zeros(3, 5, dtype=torch.bool)),
+    ),
     "ordinal": (Discrete(ordinal(4, [0.4] * 40)), torch.zeros(3, 5, dtype=torch.long)),
     "band": (Discrete(band(4, 1)), torch.zeros(3, 5, dtype=torch.long)),
     "joint": (JointDiscrete(marginal([0.1, 0.2, 0.3, 0.4])), torch.zeros(3, 5, dtype=torch.long)),
@@ -78,11 +90,19 @@ def padded(x, t):
     return Categorical(probs=apply(denoiser(x, t).probs, lambda p: F.pad(p, (0, 1))))
 
 
+def growing(x, t):
+    """The same for texts that grow, and two tokens missing."""
+    even = Padded(denoiser(x.data, t).probs, x.mask)
+    gaps = torch.full((len(x.data), x.mask.shape[1] + 1), 2.0) / (x.mask.shape[1] + 1)
+    return Growth(Categorical(probs=Padded(F.pad(even.data, (0, 1)), x.mask)), gaps)
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("name", PROCESSES)
 def test_each_pair_runs_or_names_what_is_missing(name, sampler):
     process, like = PROCESSES[name]
-    model = padded if name in ("absorbing", "mask-replace", "molecules") else denoiser
+    model = growing if name == "insertion" else denoiser
+    model = padded if name in ("absorbing", "mask-replace", "molecules") else model
     pinned = "source" in process.context
     coupled = isinstance(process, Phase)
     if coupled:  # the data alone is what a denoiser tells

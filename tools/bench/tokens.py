@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfumato import random, run
+from sfumato import Sampler, random, run
 from sfumato_methods.discrete import (
     CachedAncestral,
     Discrete,
@@ -32,7 +32,7 @@ from sfumato_methods.discrete import (
     absorbing,
 )
 
-SAMPLERS = {
+SAMPLERS: dict[str, Sampler] = {
     "first-hitting": FirstHitting(),
     "cached-ancestral": CachedAncestral(),
     "remdm": Remasking(),
@@ -82,7 +82,7 @@ def overhead(name: str, network: Network, batch: int, length: int, steps: int) -
     x = torch.full((batch, length), classes - 1)
     # as many masks fall in a step as with one for every token, at the beginning and the most costly
     grid = 1 - torch.arange(steps + 1, dtype=torch.float64) / length
-    ratios = []
+    ratios: list[float] = []
     with torch.inference_mode():
         frames: Any = run(SAMPLERS[name], process, denoiser, x, grid, random.derive(0, name))
         while True:

@@ -257,10 +257,10 @@ class ForgottenMasks(MaskReplace):
 
 
 class WrongAge(Exponential):
-    """The age since 0.9 s where that since s belongs, in one of the operations."""
+    """The age since s/2 where that since s belongs, in one of the operations."""
 
     def rows(self, ids, s, t):
-        return super().rows(ids, s * 0.9, t)
+        return super().rows(ids, 0.5 * s, t)
 
 
 class WrongLimit(RankOne):
@@ -334,7 +334,7 @@ MUTANTS = [
     (tokens(kernel=WrongKeep(MASKED)), tokens(kernel=RankOne(MASKED)), "C1 C3 C12"),
     (tokens(kernel=WrongLimit(SKEW)), tokens(kernel=RankOne(SKEW)), "C2"),
     (tokens(kernel=ForgottenMasks(4)), tokens(kernel=MaskReplace(4)), "C1 C3 C12"),
-    (tokens(kernel=WrongAge(band(4, 1).rates)), tokens(kernel=band(4, 1)), "C1 C3 C4 C12"),
+    (tokens(kernel=WrongAge(band(4, 1).rates)), tokens(kernel=band(4, 1)), "C1 C3 C4 C12 C15"),
     (tokens(JointDiscrete), tokens(), "C12 C15"),
     (pair(Fidgety), pair(), "C13"),
 ]

@@ -222,6 +222,11 @@ _TOKENS = {
         "tokens are masked, or now and then replaced",
         "Gu et al. 2021, arXiv:2111.14822",
     ),
+    "insertion": (
+        "insertion",
+        "texts that grow: tokens are masked, then deleted",
+        "Kim et al. 2025, arXiv:2509.01025",
+    ),
 }
 _KIM = "Kim et al. 2025, arXiv:2502.06768"
 _REMDM = "Wang et al. 2025, arXiv:2503.00307"
@@ -255,6 +260,11 @@ _DISCRETE = {
         "blocks:Blocks",
         "masks: block by block of 32 tokens, with a memory where there is one",
         "Nie et al. 2025, arXiv:2502.09992",
+    ),
+    "event-driven": (
+        "insertion:EventDriven",
+        "texts that grow: insertions and unmaskings one by one",
+        "Kim et al. 2025, arXiv:2509.01025",
     ),
     "remdm": ("named:remdm", "masks: tokens may be hidden again", _REMDM),
     "remdm-conf": ("named:remdm_conf", "masks: doubtful tokens are hidden again", _REMDM),

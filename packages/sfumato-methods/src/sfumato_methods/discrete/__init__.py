@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .blocks import Blocks
 from .denoiser import LogisticDenoiser, Nucleus, Temperature, TokenDenoiser
+from .insertion import EventDriven, Growth, Insertion, InsertionDenoiser
 from .kernels import Kernel, MaskReplace, RankOne, absorbing, marginal, uniform
 from .leaping import RateEuler, TauLeaping
 from .orders import (
@@ -29,10 +30,10 @@ from .unmasking import CachedAncestral, FirstHitting
 
 __all__ = [
     "Blocks", "CachedAncestral", "Cap", "Confident", "CosineKeep", "D3PMCosineKeep", "Discrete",
-    "Entropy", "Exponential", "Factor", "FirstHitting", "JointDiscrete", "Keep", "Kernel",
-    "LeftToRight", "LinearKeep", "LogisticDenoiser", "Loop", "Margin", "MaskGIT", "MaskReplace",
-    "Nucleus", "Ordered", "Prompt", "RandomOrder", "RankOne", "RateEuler", "RatioDenoiser",
-    "Ratios", "Remasking", "Rescale", "Scheduled", "Steps", "TauLeaping", "Temperature",
-    "TokenDenoiser", "Tokens", "TopProbability", "absorbing", "band", "marginal", "nearest",
-    "ordinal", "uniform",
+    "Entropy", "EventDriven", "Exponential", "Factor", "FirstHitting", "Growth", "Insertion",
+    "InsertionDenoiser", "JointDiscrete", "Keep", "Kernel", "LeftToRight", "LinearKeep",
+    "LogisticDenoiser", "Loop", "Margin", "MaskGIT", "MaskReplace", "Nucleus", "Ordered", "Prompt",
+    "RandomOrder", "RankOne", "RateEuler", "RatioDenoiser", "Ratios", "Remasking", "Rescale",
+    "Scheduled", "Steps", "TauLeaping", "Temperature", "TokenDenoiser", "Tokens", "TopProbability",
+    "absorbing", "band", "marginal", "nearest", "ordinal", "uniform",
 ]  # fmt: skip

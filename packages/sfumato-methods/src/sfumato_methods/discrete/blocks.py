@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sfumato import Can, Categorical, InputError, Padded, Process, Sampler
+from sfumato import Categorical, InputError, Padded, Process, Sampler
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Frame, Trajectory, times
 from sfumato.state import Time, apply, leaf
@@ -17,13 +17,13 @@ from sfumato.state import Time, apply, leaf
 from .kernels import RankOne
 from .orders import Confident, Ordered, TopProbability
 from .tokens import Recall, Tokens
-from .unmasking import masking
+from .unmasking import Stochastic, masking
 
 __all__ = ["Blocks"]
 
 
 @dataclass(frozen=True)
-class Blocks:
+class Blocks(Stochastic):
     """Finish a block of tokens, then the next one, from left to right (LLaDA).
 
     Nie et al. 2025, arXiv:2502.09992, section 2.4. The sampler inside sees the tokens of the block
@@ -46,15 +46,9 @@ class Blocks:
     inside: Sampler = Ordered(TopProbability(), Confident())
     length: int = 32
 
-    needs: ClassVar[Can] = Can.STEP
-
     def __post_init__(self) -> None:
         if self.length < 1:
             raise InputError(f"a block has at least one token, not {self.length}")
-
-    @property
-    def deterministic(self) -> bool:
-        return False
 
     def trajectory(
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source

@@ -50,21 +50,24 @@ class _Leaping(Multistep):
     ) -> Any:
         assert isinstance(process, Discrete) and isinstance(s, Tensor)
         t, x, q = past[-1]
+
+        def law(rate: Tensor, dt: Tensor, ids: Tensor) -> Tensor:
+            moves = self.moves(rate * dt[..., None])
+            stay = 1 - moves.sum(-1, keepdim=True)
+            return moves.scatter(-1, ids[..., None], stay.clamp_min(0))
+
+        leap = Categorical(probs=apply(process.rates(q, x, t), law, expand(x, t - s), x))
+        if not bool((s == 0).any()):
+            return leap.sample(generator)
         exact = process.transition(q, x, t, s, row)
         if bool((s == 0).all()):
             return exact.sample(generator)
-        last = expand(x, s == 0)
-        step = expand(x, t - s)
         assert isinstance(exact, Categorical)
-
-        def law(rate: Tensor, dt: Tensor, ids: Tensor, end: Tensor, final: Tensor) -> Tensor:
-            moves = self.moves(rate * dt[..., None])
-            stay = 1 - moves.sum(-1, keepdim=True)
-            probs = moves.scatter(-1, ids[..., None], stay.clamp_min(0))
-            return torch.where(end[..., None], final, probs)
-
-        probs = apply(process.rates(q, x, t), law, step, x, last, exact.probs)
-        return Categorical(probs=probs).sample(generator)
+        ends = expand(x, s == 0)
+        mixed = apply(
+            exact.probs, lambda p, e, r: torch.where(e[..., None], p, r), ends, leap.probs
+        )
+        return Categorical(probs=mixed).sample(generator)
 
     def moves(self, expected: Tensor) -> Tensor:
         """Probabilities (..., K) of leaving for each class, from expected numbers of jumps."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from . import kernels
+from .insertion import Insertion
 from .orders import Confident, Entropy, LeftToRight, Margin, Ordered, RandomOrder, TopProbability
 from .process import Discrete
 from .remasking import Loop, Remasking, Rescale
 from .schedules import Keep
 
 __all__ = [
-    "absorbing", "confident", "entropy", "left_to_right", "margin", "mask_replace", "random_order",
-    "remdm", "remdm_conf", "remdm_loop", "top_probability", "uniform",
+    "absorbing", "confident", "entropy", "insertion", "left_to_right", "margin", "mask_replace",
+    "random_order", "remdm", "remdm_conf", "remdm_loop", "top_probability", "uniform",
 ]  # fmt: skip
 
 
@@ -27,6 +28,11 @@ def uniform(classes: int, keep: Keep | None = None) -> Discrete:
 def mask_replace(vocabulary: int, keep: Keep | None = None, masked: float = 0.9) -> Discrete:
     """`Discrete(MaskReplace(vocabulary))`: id `vocabulary` is the mask."""
     return Discrete(kernels.MaskReplace(vocabulary, keep, masked))
+
+
+def insertion(vocabulary: int) -> Insertion:
+    """`Insertion(vocabulary)`: texts that grow; id `vocabulary` is the mask."""
+    return Insertion(vocabulary)
 
 
 def top_probability() -> Ordered:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from sfumato import Can, InputError, Process
+from sfumato import InputError, Process
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Frame, Trajectory, times
 from sfumato.state import Time
@@ -18,7 +18,7 @@ from sfumato.state import Time
 from .kernels import RankOne
 from .places import Places, at, put
 from .tokens import draw, row_chunks
-from .unmasking import masking
+from .unmasking import Stochastic, masking
 
 __all__ = [
     "Confident", "Entropy", "Factor", "LeftToRight", "Margin", "MaskGIT", "Order", "Ordered",
@@ -40,9 +40,12 @@ class Seen:
 
     def each(self, f: Callable[[Tensor], Tensor]) -> Tensor:
         """(n,) float64 values of `f`, which maps (m, K) log p less their largest to (m,)."""
-        chunks = row_chunks(self.q, self.hidden, self.mask)
-        values = [f(rows.sub_(top)).double() for rows, top in chunks]
-        return torch.cat([self.hidden.index.new_zeros(0, dtype=torch.float64), *values])
+        out = torch.empty_like(self.hidden.index, dtype=torch.float64)
+        done = 0
+        for rows, top in row_chunks(self.q, self.hidden, self.mask):
+            out[done : done + len(rows)] = f(rows.sub_(top))
+            done += len(rows)
+        return out
 
     @cached_property
     def top(self) -> Tensor:
@@ -218,7 +221,7 @@ def _heated(score: Tensor, scale: float, hidden: Places, generator: Source) -> T
 
 
 @dataclass(frozen=True)
-class Ordered:
+class Ordered(Stochastic):
     """Choose which masks fall, then draw their tokens; at most one call a step.
 
     Kim et al. 2025, arXiv:2502.06768, section 4. With one token a step, every order gives the same
@@ -233,12 +236,6 @@ class Ordered:
     order: Order = Margin()
     pace: Pace = Scheduled()
     noise: float = 0.0
-
-    needs: ClassVar[Can] = Can.STEP
-
-    @property
-    def deterministic(self) -> bool:
-        return False
 
     def trajectory(
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
@@ -255,7 +252,7 @@ class Ordered:
 
 
 @dataclass(frozen=True)
-class MaskGIT:
+class MaskGIT(Stochastic):
     """Draw a token for every mask, then keep those with the highest probability.
 
     Chang et al. 2022, arXiv:2202.04200, section 3.2. Choosing among drawn tokens is a temperature
@@ -266,12 +263,6 @@ class MaskGIT:
     """
 
     noise: float = 0.0
-
-    needs: ClassVar[Can] = Can.STEP
-
-    @property
-    def deterministic(self) -> bool:
-        return False
 
     def trajectory(
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from sfumato import Can, InputError, Process
+from sfumato import InputError, Process
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Frame, Trajectory, times
 from sfumato.state import Time, leaf
@@ -17,7 +17,7 @@ from sfumato.state import Time, leaf
 from .kernels import RankOne
 from .places import Places, at, put
 from .tokens import draw
-from .unmasking import masking
+from .unmasking import Stochastic, masking
 
 __all__ = ["Cap", "Loop", "Remasking", "Rescale", "Schedule", "largest"]
 
@@ -96,7 +96,7 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Remasking:
+class Remasking(Stochastic):
     """Ancestral steps that remask tokens at a rate sigma and unmask as many more (ReMDM).
 
     Wang et al. 2025, arXiv:2503.00307, eq. 5 and 6: a token that is seen is masked again with
@@ -112,12 +112,6 @@ class Remasking:
 
     schedule: Schedule = Rescale()
     by_confidence: bool = False
-
-    needs: ClassVar[Can] = Can.STEP
-
-    @property
-    def deterministic(self) -> bool:
-        return False
 
     def trajectory(
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source

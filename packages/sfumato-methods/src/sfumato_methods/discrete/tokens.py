@@ -19,7 +19,7 @@ from sfumato.state import apply, item_sum, leaf
 
 from .places import Places
 
-__all__ = ["Edit", "Recall", "Tokens", "draw", "row_chunks", "rows"]
+__all__ = ["Edit", "Recall", "Tokens", "draw", "row_chunks"]
 
 Edit = Callable[[Tensor], Tensor]
 """Maps (n, K) log probabilities to unnormalised ones, row by row."""
@@ -131,29 +131,16 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def rows(q: Any, index: Tensor, mask: int | None) -> Tensor:
-    """(n, K) unnormalised log probabilities of a posterior at flat places, the mask excluded."""
-    if isinstance(q, Tokens):
-        return q.rows(index)
-    logits = leaf(q.logits)
-    picked: Tensor = logits.reshape(-1, logits.shape[-1])[index]
-    picked = picked.to(_precise(picked.dtype))
-    if mask is not None:
-        picked[:, mask] = -torch.inf
-    return picked
-
-
 def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """`rows` of all places, as few at a time as fit a cache, each with its largest (m, 1).
+    """Rows of all places, the mask excluded, as few as fit a cache, and the largest of each (m, 1).
 
     Raises:
         InputError: where the posterior excludes every token.
     """
-    if not isinstance(q, Tokens):
-        q = Categorical(logits=q.logits)  # made once
-    size = max(1, _CHUNK // leaf(q.raw if isinstance(q, Tokens) else q.logits).shape[-1])
+    law = q if isinstance(q, Tokens) else Tokens(q.logits, mask)  # `logits` works each time
+    size = max(1, _CHUNK // leaf(law.raw).shape[-1])
     for index in torch.split(places.index, size):
-        chunk = rows(q, index, mask)
+        chunk = law.rows(index)
         top = chunk.amax(-1, keepdim=True)
         if not bool(top.isfinite().all()):
             raise InputError("the denoiser excludes every token somewhere, so none can be drawn")
@@ -168,15 +155,15 @@ def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[T
     Classes are summed in blocks; only the block in which the number falls is looked at one by one.
     """
     u = places.uniform(generator)
-    ids, told = [u.new_zeros(0, dtype=torch.long)], [u.new_zeros(0)]
+    ids, told = torch.empty_like(u, dtype=torch.long), torch.empty_like(u)
     done = 0
     for chunk, top in row_chunks(q, places, mask):
         weight = (chunk - top).exp_()
         pick, total = _inverse(weight, u[done : done + len(chunk), None])
-        ids.append(pick[:, 0])
-        told.append((weight.gather(-1, pick) / total).log()[:, 0].double())
+        ids[done : done + len(chunk)] = pick[:, 0]
+        told[done : done + len(chunk)] = (weight.gather(-1, pick) / total).log()[:, 0]
         done += len(chunk)
-    return torch.cat(ids), torch.cat(told)
+    return ids, told
 
 
 def _inverse(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,7 +172,9 @@ def _inverse(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     even = classes - classes % _BLOCK
     sums = torch.cat(
         [
-            weight[:, :even].unflatten(1, (even // _BLOCK, _BLOCK)).sum(-1, dtype=torch.float64),
+            weight[:, :even]
+            .reshape(len(weight), even // _BLOCK, _BLOCK)
+            .sum(-1, dtype=torch.float64),
             weight[:, even:].sum(-1, keepdim=True, dtype=torch.float64),
         ],
         -1,

@@ -21,7 +21,7 @@ from .places import Places, at, put
 from .process import Discrete
 from .tokens import draw
 
-__all__ = ["CachedAncestral", "FirstHitting", "falls", "masking"]
+__all__ = ["CachedAncestral", "FirstHitting", "Stochastic", "falls", "masking"]
 
 
 def masking(who: str, process: Process) -> RankOne:
@@ -47,20 +47,25 @@ def falls(kernel: RankOne, t: Tensor, s: Tensor) -> Tensor:
     return torch.where(s == 0, torch.where(t > s, 1.0, 0.0), share)
 
 
+class Stochastic:
+    """Base of samplers that draw, and walk one chain by themselves."""
+
+    needs: ClassVar[Can] = Can.STEP
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether it draws nothing: it draws."""
+        return False
+
+
 @dataclass(frozen=True)
-class CachedAncestral:
+class CachedAncestral(Stochastic):
     """The law of `Ancestral` for absorbing chains, with calls only in steps that change something.
 
     Sahoo et al. 2024, arXiv:2406.07524, section 4. Each mask falls with its probability for the
     step, and tokens are drawn where it does: N steps make at most as many calls as there are
     masks, and one more where the first step changes nothing.
     """
-
-    needs: ClassVar[Can] = Can.STEP
-
-    @property
-    def deterministic(self) -> bool:
-        return False
 
     def trajectory(
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
@@ -79,7 +84,7 @@ class CachedAncestral:
 
 
 @dataclass(frozen=True)
-class FirstHitting:
+class FirstHitting(Stochastic):
     """The exact chain, event by event: as many calls as there are masks, whatever the grid.
 
     Zheng et al. 2024, arXiv:2409.02908, section 3. With n masks left at time t the next one falls
@@ -90,12 +95,6 @@ class FirstHitting:
     other at the times of the grid: with N steps a batch makes more calls than its longest item
     alone, with one step as many.
     """
-
-    needs: ClassVar[Can] = Can.STEP
-
-    @property
-    def deterministic(self) -> bool:
-        return False
 
     def trajectory(
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
