@@ -6,7 +6,25 @@ import pytest
 import torch
 
 from sfumato import Ancestral, Categorical, Fields, Padded, PerPart, Product, Ragged
-from sfumato_methods.discrete import Discrete, JointDiscrete, absorbing, marginal, uniform
+from sfumato_methods.discrete import (
+    Blocks,
+    CachedAncestral,
+    Discrete,
+    FirstHitting,
+    JointDiscrete,
+    Loop,
+    MaskGIT,
+    MaskReplace,
+    Ordered,
+    RateEuler,
+    Remasking,
+    TauLeaping,
+    absorbing,
+    band,
+    marginal,
+    ordinal,
+    uniform,
+)
 from sfumato_methods.gaussian import (
     EDM,
     VE,
@@ -163,7 +181,16 @@ def test_states(case, check):
 
 
 TOKENS = Factorised(IDS[:1], FREQUENCIES)
-KERNELS = {"uniform": uniform(4), "absorbing": absorbing(4), "marginal": marginal(FREQUENCIES)}
+KERNELS = {
+    "uniform": uniform(4),
+    "absorbing": absorbing(4),
+    "marginal": marginal(FREQUENCIES),
+    "mask-replace": MaskReplace(4),
+    "ordinal": ordinal(4, [0.3] * 60),
+    "band": band(4, 1),
+}
+UNMASKING = (CachedAncestral(), FirstHitting(), Remasking(), RateEuler(), TauLeaping())
+DECODING = (Ordered(noise=0.5), MaskGIT(), Remasking(Loop(), by_confidence=True))
 JOINT_FORM = {
     "C12": "the joint form is no average of bridges over the posterior, so its bound is loose",
     "C15": "the joint form is no average of bridges over the posterior, so it misses the data law",
@@ -184,6 +211,7 @@ def joint(kernel, **options):
 
 @checks(
     *(known(Discrete(k), IDS, TOKENS, name=f"Discrete-{name}") for name, k in KERNELS.items()),
+    Case(Discrete(uniform(4)), IDS, samplers=(RateEuler(), TauLeaping()), name="rates"),
     joint(KERNELS["uniform"], name="JointDiscrete-uniform"),
     joint(KERNELS["marginal"], name="JointDiscrete-marginal"),
     known(JointDiscrete(KERNELS["absorbing"]), IDS, TOKENS, name="JointDiscrete-absorbing"),
@@ -206,6 +234,20 @@ def joint(kernel, **options):
 )
 def test_discrete(case, check):
     check(case)
+
+
+@pytest.mark.parametrize(
+    ("samplers", "broken", "x0"),
+    [
+        (UNMASKING, {"C13"}, PLACE_IDS),
+        (DECODING, {"C3", "C13"}, ROW_IDS),  # they show as many tokens in a step as they choose
+        ((Blocks(CachedAncestral(), 2),), {"C3", "C13"}, IDS),  # one block after the other
+    ],
+    ids=["unmasking-Padded", "decoding-Ragged", "blocks-Tensor"],
+)
+def test_samplers_of_masks_keep_all_laws_but_on_products(samplers, broken, x0):
+    said = failures(Case(Discrete(absorbing(4)), x0, samplers=samplers, frames=False))
+    assert said.keys() == broken and "needs a chain that only masks" in said["C13"]
 
 
 ATOMS = Product({"pos": Gaussian(VP(), Centred()), "kind": Discrete(absorbing(4))})

@@ -12,7 +12,16 @@ from torch import nn
 
 from sfumato import Fields, Joint, Normal, Product, random
 from sfumato.state import apply, expand
-from sfumato_methods.discrete import Discrete, JointDiscrete, RankOne, absorbing, uniform
+from sfumato_methods.discrete import (
+    Discrete,
+    Exponential,
+    JointDiscrete,
+    MaskReplace,
+    RankOne,
+    absorbing,
+    band,
+    uniform,
+)
 from sfumato_methods.gaussian import VP, Gaussian, vp
 from sfumato_methods.gaussian.process import Step
 from sfumato_testing import Case, DiagonalMixture, Factorised, Together, checks_of, failures
@@ -239,6 +248,21 @@ class WrongKeep(RankOne):
         return super().columns(ids, torch.zeros_like(s), torch.where(s == t, 0.0, t))
 
 
+class ForgottenMasks(MaskReplace):
+    """A share of masks that does not depend on the masks there were."""
+
+    def _parts(self, like, s, t):
+        a, b, c = super()._parts(like, s, t)
+        return a, b, c * expand(like, 1 - 0.5 * s)
+
+
+class WrongAge(Exponential):
+    """The age since 0.9 s where that since s belongs, in one of the operations."""
+
+    def rows(self, ids, s, t):
+        return super().rows(ids, s * 0.9, t)
+
+
 class WrongLimit(RankOne):
     """A prior that is not the law at t = 1."""
 
@@ -309,6 +333,8 @@ MUTANTS = [
     (gaussian(FloatPlan, Learned()), gaussian(schedule=Learned()), "C9"),
     (tokens(kernel=WrongKeep(MASKED)), tokens(kernel=RankOne(MASKED)), "C1 C3 C12"),
     (tokens(kernel=WrongLimit(SKEW)), tokens(kernel=RankOne(SKEW)), "C2"),
+    (tokens(kernel=ForgottenMasks(4)), tokens(kernel=MaskReplace(4)), "C1 C3 C12"),
+    (tokens(kernel=WrongAge(band(4, 1).rates)), tokens(kernel=band(4, 1)), "C1 C3 C4 C12"),
     (tokens(JointDiscrete), tokens(), "C12 C15"),
     (pair(Fidgety), pair(), "C13"),
 ]

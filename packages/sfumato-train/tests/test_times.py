@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sfumato import Unsupported, random
+from sfumato import InputError, Unsupported, random
 from sfumato_methods.discrete import Discrete, absorbing
 from sfumato_methods.gaussian import cosine, edm, linear, ve, vp
 from sfumato_train import times
@@ -82,3 +82,12 @@ def test_processes_without_sigma_take_uniform_times():
     assert torch.allclose(torch.logit(t).clamp(-11, 11), torch.logit(t)) and t[1] == 0.4
     with pytest.raises(Unsupported, match="lognormal times need AFFINE"):
         times.lognormal(process, GRID)
+
+
+def test_times_between_two_ends_are_uniform_there():
+    t = times.between(0.02, 0.5)(Discrete(absorbing(4)), GRID)
+    assert float(t.min()) == pytest.approx(0.02, abs=1e-5)
+    assert float(t.max()) == pytest.approx(0.5, abs=1e-5)
+    assert torch.allclose(t.diff(), t.diff()[0])
+    with pytest.raises(InputError, match="low before high"):
+        times.between(0.5, 0.2)

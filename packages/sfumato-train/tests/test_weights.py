@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sfumato import Categorical, Denoiser, InputError, Preconditioned, Unsupported, random
-from sfumato_methods.discrete import Discrete, absorbing
+from sfumato_methods.discrete import CosineKeep, Discrete, absorbing, uniform
 from sfumato_methods.gaussian import cosine, edm, linear, ve, vp
 from sfumato_train import weights
 
@@ -131,3 +131,23 @@ def test_weights_are_found_by_name():
     assert weights.named("min-snr") is weights.min_snr
     with pytest.raises(InputError, match="no weight 'min-snrr'; did you mean min-snr"):
         weights.named("min-snrr")
+
+
+def test_the_masked_weight_makes_the_loss_the_bound():
+    """Independent tokens, an exact posterior: the mean is the entropy, to 5 standard errors."""
+    process, count = Discrete(absorbing(2, CosineKeep())), 20_000
+    law = torch.tensor([0.7, 0.3, 0.0], dtype=torch.float64)
+    generator = random.derive(0, "masked")
+    x0 = random.categorical(law.expand(count, 3, 3), generator)
+    t = torch.rand(count, generator=generator, dtype=torch.float64)
+    x = process.draw(x0, t, generator).x
+    shown = torch.nn.functional.one_hot(x, 3).double()
+    q = Categorical(probs=torch.where((x == 2)[..., None], law, shown))
+    each = weights.masked(process, t) * q.loss(x0)
+    entropy = -float(law[0] * law[0].log() + law[1] * law[1].log())
+    assert abs(float(each.mean()) - entropy) < 5 * float(each.std()) / count**0.5
+    linear_weight = weights.masked(Discrete(absorbing(2)), t)
+    assert torch.allclose(linear_weight, 1 / t.clamp_min(4.54e-5), rtol=1e-3)
+    for other in (vp(), Discrete(uniform(3))):
+        with pytest.raises(Unsupported, match=r"for Discrete\(absorbing\(K\)\)"):
+            weights.masked(other, t)

@@ -6,7 +6,9 @@ the clock of the process is not clamped, so that sigma > 0 and every weight is f
 
 from __future__ import annotations
 
-__all__ = ["Times", "inside", "logit_normal", "lognormal", "stratified", "uniform"]
+__all__ = [
+    "Times", "between", "inside", "logit_normal", "lognormal", "stratified", "uniform",
+]  # fmt: skip
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -14,7 +16,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Generator, Tensor
 
-from sfumato import Can, Process, Unsupported, random
+from sfumato import Can, InputError, Process, Unsupported, random
 from sfumato.process import CLOCK_LIMIT
 
 Times: TypeAlias = Callable[[Process, Tensor], Tensor]
@@ -44,6 +46,17 @@ def inside(process: Process, t: Tensor) -> Tensor:
 def uniform(process: Process, u: Tensor) -> Tensor:
     """All times equally often."""
     return inside(process, u)
+
+
+def between(low: float, high: float = 1.0) -> Times:
+    """Uniform on [low, high]: for weights that grow without bound towards one end.
+
+    Raises:
+        InputError: unless 0 <= low < high <= 1.
+    """
+    if not 0 <= low < high <= 1:
+        raise InputError(f"times lie in [0, 1] and low before high, not {low} and {high}")
+    return lambda process, u: inside(process, low + (high - low) * u)
 
 
 def logit_normal(process: Process, u: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:

@@ -12,6 +12,7 @@ __all__ = [
     "edm",
     "eps",
     "flow",
+    "masked",
     "matching",
     "min_snr",
     "named",
@@ -31,6 +32,7 @@ from torch import Tensor
 from sfumato import Can, Denoiser, InputError, Preconditioned, Process, Unsupported
 from sfumato.components import close_matches
 from sfumato.process import CLOCK_LIMIT
+from sfumato_methods.discrete import Discrete, RankOne
 
 from .times import inside
 
@@ -93,8 +95,25 @@ def sigmoid(process: Process, t: Tensor, bias: float = 2.0) -> Tensor:
     return weight
 
 
+def masked(process: Process, t: Tensor) -> Tensor:
+    """-a'/(1 - a) of a chain that only masks: the bound in nats an element, for uniform times.
+
+    Sahoo et al. 2024, arXiv:2406.07524, eq. 10; 1/t on a linear schedule. The variance comes from
+    small t, so clip them: `times.between(0.02)`.
+
+    Raises:
+        Unsupported: for any other process.
+    """
+    kernel = process.kernel if isinstance(process, Discrete) else None
+    if not isinstance(kernel, RankOne) or kernel.absorbs is None:
+        raise Unsupported(f"this weight is for Discrete(absorbing(K)), not for {process}")
+    at = inside(process, t)
+    return -kernel.keep.slope(at) / (1 - kernel.keep(at))
+
+
 _NAMED: dict[str, Weight] = {
     "x0": x0,
+    "masked": masked,
     "eps": eps,
     "v": v,
     "flow": flow,
@@ -105,7 +124,7 @@ _NAMED: dict[str, Weight] = {
 
 
 def named(name: str) -> Weight:
-    """The weight of that name: x0, eps, v, flow, edm, min-snr, sigmoid.
+    """The weight of that name: x0, masked, eps, v, flow, edm, min-snr, sigmoid.
 
     Raises:
         InputError: for an unknown name, with close matches.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sfumato import Can, Categorical, InputError, Padded, Process, Sampler
 from sfumato.random import Source
-from sfumato.sampling import Denoise, Frame, Trajectory
+from sfumato.sampling import Denoise, Frame, Trajectory, times
 from sfumato.state import Time, apply, leaf
 
 from .kernels import RankOne
@@ -28,9 +28,8 @@ class Blocks:
 
     Nie et al. 2025, arXiv:2502.09992, section 2.4. The sampler inside sees the tokens of the block
     alone, and the denoiser the whole state: finished blocks before it and masks after it. Each
-    block gets an equal share of the steps and runs the whole grid in them. The times of the frames
-    and of the network are those at which a chain has as many masks, so that they descend from one
-    block to the next.
+    block gets an equal share of the steps of the grid, and its clock runs from 1 to 0 in them. The
+    network is told the time at which a chain has as large a share of masks as the whole state.
 
     Where the posterior has a memory (`Tokens.recall`; see `TokenDenoiser`), the rest of the state
     is put into it once a block, and each step costs the tokens of the block alone (Wu et al. 2025,
@@ -61,26 +60,29 @@ class Blocks:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
         if leaf(x).ndim != 2 or not isinstance(x, Tensor | Padded):
             raise InputError("blocks are cut from tokens (B, L), a Tensor or Padded")
-        if not isinstance(grid, Tensor) or grid.ndim != 1:
-            raise InputError("blocks take one shared grid of times")
-        count = -(-leaf(x).shape[1] // self.length)
-        steps = len(grid) - 1
+        if not isinstance(grid, Tensor) or grid.ndim > 2:
+            raise InputError("blocks take times shared or per item, not per frame or field")
+        count, clocks = -(-leaf(x).shape[1] // self.length), times(grid)
+        steps = len(clocks) - 1
         if steps < count:
             raise InputError(
                 f"{count} blocks of {self.length} tokens need at least {count} steps, not {steps}"
             )
         recall: Recall | None = None
         for block in range(count):
-            window = _Window(kernel, denoiser, x, block, count, self.length, recall)
-            own = _stretched(grid, steps // count + (block < steps % count))
-            part = window.cut(x)
-            walk = self.inside.trajectory(process, window, part, own, generator)
+            first, last = block * steps // count, (block + 1) * steps // count
+            own = clocks[first : last + 1]
+            span = slice(block * self.length, (block + 1) * self.length)
+            window = _Window(kernel, denoiser, x, span, own, block / count, count, recall)
+            part, local = window.cut(x), torch.stack([window.local(t) for t in own])
+            walk = self.inside.trajectory(process, window, part, local, generator)
             frame = next(walk, None)
-            while frame is not None:
-                t, s = window.time(frame.t), window.time(frame.s)
+            for t, s in zip(own, own[1:], strict=False):
+                if frame is None:
+                    break
                 x = yield Frame(t, s, x, window.said, window.paste(frame.after))
                 window.state = x
                 try:
@@ -98,20 +100,21 @@ class _Window:
         kernel: RankOne,
         denoiser: Denoise,
         state: Any,
-        block: int,
+        span: slice,
+        clocks: Sequence[Tensor],
+        done: float,
         count: int,
-        length: int,
         recall: Recall | None,
     ) -> None:
-        self.kernel, self.denoiser, self.state = kernel, denoiser, state
-        self.block, self.count, self.recall = block, count, recall
-        self.span = slice(block * length, (block + 1) * length)
+        self.keep, self.denoiser, self.state = kernel.keep, denoiser, state
+        self.span, self.done, self.count, self.recall = span, done, count, recall
+        self.first, self.last = self.keep(clocks[0]), self.keep(clocks[-1])
         self.said: Any = None
         self._memory: Callable[[Any, Tensor], Any] | None = None
         self._around: Tensor | None = None
 
     def __call__(self, part: Any, t: Tensor) -> Any:
-        u = self.time(t)
+        u = self.keep.inverse(self.done + self.keep(t) / self.count).clamp(0, 1)
         if self.recall is not None:
             return self._remembered(self.recall, part, u)
         q = self.said = self.denoiser(self.paste(part), u)
@@ -144,15 +147,9 @@ class _Window:
 
         return apply(self.state, put, part)
 
-    def time(self, t: Tensor) -> Tensor:
-        """When a chain has as large a share of masks as this block at t and the blocks to come."""
-        keep = self.kernel.keep
-        u = keep.inverse((self.block + keep(t)) / self.count).clamp(0, 1)
-        return torch.where((t == 0) & (self.block == self.count - 1), 0.0, u)
-
-
-def _stretched(grid: Tensor, steps: int) -> Tensor:
-    """The grid in fewer steps, from its first time to its last."""
-    place = torch.linspace(0, len(grid) - 1, steps + 1, dtype=torch.float64, device=grid.device)
-    low = place.floor().long().clamp(max=len(grid) - 2)
-    return torch.lerp(grid[low], grid[low + 1], place - low)
+    def local(self, t: Tensor) -> Tensor:
+        """The time of the block: 1 at its first time of the grid, 0 at its last."""
+        width = self.last - self.first
+        kept = (self.keep(t) - self.first) / torch.where(width > 0, width, 1.0)
+        time = self.keep.inverse(kept).clamp(0, 1)
+        return torch.where(kept == 0, 1.0, torch.where(kept == 1, 0.0, time))

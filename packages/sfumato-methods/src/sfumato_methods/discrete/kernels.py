@@ -159,7 +159,7 @@ class MaskReplace(Kernel):
         super().__init__()
         if not 0 <= masked < 1:
             raise InputError(f"masked is a share in [0, 1), not {masked}; 1 is `absorbing`")
-        self.classes, self.mask = vocabulary + 1, vocabulary
+        self.classes, self.mask, self.vocabulary = vocabulary + 1, vocabulary, vocabulary
         self.keep: Keep = keep or LinearKeep()
         self.masked = masked
         law = torch.full((vocabulary + 1,), (1 - masked) / vocabulary, dtype=torch.float64)
@@ -168,7 +168,7 @@ class MaskReplace(Kernel):
         self.law: Tensor
 
     def extra_repr(self) -> str:
-        return f"vocabulary={self.mask}, keep={self.keep}, masked={self.masked}"
+        return f"vocabulary={self.vocabulary}, keep={self.keep}, masked={self.masked}"
 
     def _parts(self, like: Any, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(a, b, c) of T(s -> t), aligned with `like`."""
@@ -183,14 +183,14 @@ class MaskReplace(Kernel):
             on = F.one_hot(i, self.classes).double()
             data = a[..., None] * on[..., :-1] + b[..., None]
             out = torch.cat([data, c.expand(i.shape)[..., None]], -1)
-            return torch.where((i == self.mask)[..., None], on, out)
+            return torch.where((i == self.vocabulary)[..., None], on, out)
 
         return apply(ids, row, *self._parts(ids, s, t))
 
     def columns(self, ids: Any, s: Tensor, t: Tensor) -> Any:
         def column(i: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
             on = F.one_hot(i, self.classes).double()
-            seen = (i == self.mask)[..., None]
+            seen = (i == self.vocabulary)[..., None]
             data = torch.where(seen, c[..., None], a[..., None] * on[..., :-1] + b[..., None])
             return torch.cat([data, seen.double()], -1)
 
@@ -222,8 +222,8 @@ class MaskReplace(Kernel):
         replaces = (slope / a - masks) / (self.classes - 1)
 
         def column(i: Tensor, to_mask: Tensor, to_data: Tensor) -> Tensor:
-            seen = i == self.mask
-            data = torch.where(seen, to_mask, to_data)[..., None].expand(*i.shape, self.mask)
+            seen = i == self.vocabulary
+            data = torch.where(seen, to_mask, to_data)[..., None].expand(*i.shape, self.vocabulary)
             return F.pad(data, (0, 1))
 
         return apply(ids, column, expand(ids, masks), expand(ids, replaces))

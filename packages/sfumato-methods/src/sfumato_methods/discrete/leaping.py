@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import Can, Categorical, Multistep, Process, Unsupported, expand
+from sfumato import Can, Categorical, Multistep, PerPart, Process, Product, Unsupported, expand
 from sfumato.random import Source
-from sfumato.sampling import Point
+from sfumato.sampling import Denoise, Point, Trajectory
 from sfumato.state import Time, apply
 
 from .process import Discrete
@@ -27,6 +27,15 @@ class _Leaping(Multistep):
     @property
     def deterministic(self) -> bool:
         return False
+
+    def trajectory(
+        self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
+    ) -> Trajectory:
+        """Evaluate and leap, each part of a product on its own."""
+        if isinstance(process, Product):
+            each = PerPart(default=self).on(process)
+            return each.trajectory(process, denoiser, x, grid, generator)
+        return super().trajectory(process, denoiser, x, grid, generator)
 
     def plan(self, process: Process, grid: Time) -> Sequence[Any]:
         if not isinstance(process, Discrete):

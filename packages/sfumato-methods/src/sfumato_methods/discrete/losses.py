@@ -88,7 +88,8 @@ def hybrid(
         (B,) nats.
     """
     bound, q = _step_bound(process, denoiser, x0, t, generator, steps)
-    return bound + steps * weight * q.nll(x0)
+    loss: Tensor = bound + steps * weight * q.nll(x0)
+    return loss
 
 
 def score_entropy(

@@ -17,7 +17,7 @@ from sfumato.state import Time
 
 from .kernels import RankOne
 from .places import Places, at, put
-from .tokens import draw, row_chunks, told
+from .tokens import draw, row_chunks
 from .unmasking import masking
 
 __all__ = [
@@ -39,14 +39,15 @@ class Seen:
         self.q, self.hidden, self.mask = q, hidden, mask
 
     def each(self, f: Callable[[Tensor], Tensor]) -> Tensor:
-        """(n,) float64 values of `f`, which maps (m, K) log probabilities to (m,)."""
-        values = [f(rows) for rows in row_chunks(self.q, self.hidden, self.mask, torch.float32)]
-        return torch.cat([self.hidden.index.new_zeros(0, dtype=torch.float32), *values]).double()
+        """(n,) float64 values of `f`, which maps (m, K) log p less their largest to (m,)."""
+        chunks = row_chunks(self.q, self.hidden, self.mask)
+        values = [f(rows.sub_(top)).double() for rows, top in chunks]
+        return torch.cat([self.hidden.index.new_zeros(0, dtype=torch.float64), *values])
 
     @cached_property
     def top(self) -> Tensor:
         """(n,) logarithm of the largest probability."""
-        return self.each(lambda rows: rows.amax(-1))
+        return self.each(lambda rows: -rows.exp_().sum(-1).log())
 
 
 class Order(Protocol):
@@ -73,8 +74,9 @@ class Margin:
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
         def gap(rows: Tensor) -> Tensor:
-            first, second = rows.topk(2).values.exp().unbind(-1)
-            return (first - second).log()
+            rows.scatter_(-1, rows.argmax(-1, keepdim=True), -torch.inf)
+            second = rows.amax(-1)  # of the first, 1 is the weight and 0 its logarithm
+            return (-torch.expm1(second)).log() - rows.exp_().sum(-1).log1p()
 
         return seen.each(gap)
 
@@ -84,7 +86,12 @@ class Entropy:
     """Minus the entropy."""
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
-        return seen.each(lambda rows: (rows.exp() * rows.clamp_min(-1e4)).sum(-1))
+        def minus(rows: Tensor) -> Tensor:
+            weight = rows.exp()
+            total = weight.sum(-1)
+            return weight.mul_(rows.clamp_min_(-1e4)).sum(-1) / total - total.log()
+
+        return seen.each(minus)
 
 
 @dataclass(frozen=True)
@@ -237,12 +244,12 @@ class Ordered:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
 
         def choose(seen: Seen, due: Tensor, last: Tensor, heat: float) -> tuple[Places, Tensor]:
             score = _heated(self.order(seen, generator), heat * self.noise, seen.hidden, generator)
             fall = seen.hidden.pick(self.pace(seen, seen.hidden.order(score), due) | last)
-            return fall, draw(seen.q, fall, seen.mask, generator)
+            return fall, draw(seen.q, fall, seen.mask, generator)[0]
 
         return _walk(kernel, denoiser, x, grid, choose, self.pace.eager)
 
@@ -270,13 +277,12 @@ class MaskGIT:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
 
         def choose(seen: Seen, due: Tensor, last: Tensor, heat: float) -> tuple[Places, Tensor]:
             hidden = seen.hidden
-            ids = draw(seen.q, hidden, seen.mask, generator)
-            score = told(seen.q, hidden, ids, seen.mask)
-            score = _heated(score, heat * self.noise, hidden, generator)
+            ids, told = draw(seen.q, hidden, seen.mask, generator)
+            score = _heated(told, heat * self.noise, hidden, generator)
             fall = hidden.best(score, due) | last
             return hidden.pick(fall), ids[fall]
 

@@ -16,7 +16,7 @@ from sfumato.state import Time, leaf
 
 from .kernels import RankOne
 from .places import Places, at, put
-from .tokens import draw, told
+from .tokens import draw
 from .unmasking import masking
 
 __all__ = ["Cap", "Loop", "Remasking", "Rescale", "Schedule", "largest"]
@@ -63,8 +63,8 @@ class Loop:
     """Unmask up to a share `held`, stay there and remask at rate `eta`, then unmask the rest.
 
     On a grid of times u, a rises linearly to `held` until u = `on`, rests until u = `off`, and
-    rises to 1 at u = 0 (their section 4.3). What the network and the frames see are the times of
-    the chain at which a is so.
+    rises to 1 at u = 0 (their section 4.3). The network is told the times of the chain at which a
+    is so, the frames tell those of the grid.
 
     Args:
         eta: sigma while a rests.
@@ -123,13 +123,15 @@ class Remasking:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
         mask, every, q = kernel.absorbs, at(x), None
         assert mask is not None
         if not isinstance(grid, Tensor):
             raise InputError("Remasking takes one clock, but was given a mapping of times")
         trust = torch.ones(leaf(x).numel(), dtype=torch.float64, device=every.index.device)
-        for t, s, sigma in self.schedule.plan(kernel, torch.stack(times(grid))):
+        clocks = times(grid)
+        plan = self.schedule.plan(kernel, grid)
+        for u, v, (t, s, sigma) in zip(clocks, clocks[1:], plan, strict=False):
             hidden = every.hidden(x, mask)
             shown = every.pick(every.read(x) != mask)
             again = shown.time(x, sigma)
@@ -143,12 +145,12 @@ class Remasking:
             fall = hidden.pick((hidden.uniform(generator) < share) | done)
             if q is None or len(fall):
                 q = denoiser(x, t)
-            ids = draw(q, fall, mask, generator)
+            ids, told = draw(q, fall, mask, generator)
             if self.by_confidence:
-                trust = trust.index_copy(0, fall.index, told(q, fall, ids, mask).exp())
+                trust = trust.index_copy(0, fall.index, told.exp())
             after = put(x, fall.index, ids)
             after = put(after, redo.index, torch.full_like(redo.index, mask))
-            x = yield Frame(t, s, x, q, after)
+            x = yield Frame(u, v, x, q, after)
 
 
 def _doubt(shown: Places, trust: Tensor) -> Tensor:

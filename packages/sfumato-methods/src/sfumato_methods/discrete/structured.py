@@ -229,7 +229,7 @@ class Steps(Kernel):
 
     def _between(self, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """The matrices (P, K, K) of all different pairs of times, and which of them is where."""
-        pairs = torch.stack(torch.broadcast_tensors(self._count(s), self._count(t)))
+        pairs = torch.stack([self._count(s + 0 * t), self._count(t + 0 * s)])
         every, which = torch.unique(pairs.reshape(2, -1), dim=1, return_inverse=True)
         out = []
         for a, b in every.T.tolist():

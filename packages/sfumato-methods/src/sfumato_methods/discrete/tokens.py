@@ -19,14 +19,15 @@ from sfumato.state import apply, item_sum, leaf
 
 from .places import Places
 
-__all__ = ["Edit", "Recall", "Tokens", "draw", "row_chunks", "rows", "told"]
+__all__ = ["Edit", "Recall", "Tokens", "draw", "row_chunks", "rows"]
 
 Edit = Callable[[Tensor], Tensor]
 """Maps (n, K) log probabilities to unnormalised ones, row by row."""
 Recall = Callable[[Any, Tensor, slice], Callable[[Any, Tensor], Any]]
 """Maps (x, t, span) to a denoiser of x[:, span] that holds the rest of x as it is."""
 
-_CHUNK = 1 << 22  # entries of a block of rows: 32 MB in float64
+_CHUNK = 1 << 18  # entries of the rows looked at together: 1 MB in float32
+_BLOCK = 128
 
 
 class Tokens(Categorical):
@@ -82,19 +83,26 @@ class Tokens(Categorical):
             raw = apply(raw, lambda v, edit=edit: edit(v.double().log_softmax(-1)).to(v))
         return raw if self.seen is None else apply(raw, self._carry, self.seen)
 
+    def _hidden(self, ids: Tensor) -> Tensor:
+        return torch.zeros_like(ids, dtype=torch.bool) if self.mask is None else ids == self.mask
+
     def _carry(self, logits: Tensor, ids: Tensor) -> Tensor:
         kept = torch.full_like(logits, -torch.inf).scatter_(-1, ids[..., None], 0.0)
-        return torch.where((ids == self.mask)[..., None], logits, kept)
+        return torch.where(self._hidden(ids)[..., None], logits, kept)
 
-    def rows(self, index: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-        """(n, K) log probabilities at flat places, none of them carried over."""
+    def rows(self, index: Tensor) -> Tensor:
+        """(n, K) unnormalised log probabilities at flat places, none of them carried over.
+
+        In single or double precision; double after edits.
+        """
         flat = leaf(self.raw)
-        picked = flat.reshape(-1, flat.shape[-1])[index].to(torch.float64 if self.edits else dtype)
+        picked: Tensor = flat.reshape(-1, flat.shape[-1])[index]
+        picked = picked.to(torch.float64 if self.edits else _precise(picked.dtype))
         if self.mask is not None:
             picked[:, self.mask] = -torch.inf
         for edit in self.edits:
             picked = edit(picked.log_softmax(-1))
-        return picked.log_softmax(-1).to(dtype)
+        return picked
 
     def nll(self, x: Any) -> Tensor:
         if self.edits or self.seen is None or self.mask is None:
@@ -103,9 +111,9 @@ class Tokens(Categorical):
 
     def _missing(self, logits: Tensor, ids: Tensor, target: Tensor) -> Tensor:
         """Minus log probabilities, worked out at masked places only."""
-        hidden = ids == self.mask
+        hidden = self._hidden(ids)
         picked = logits[hidden]
-        picked = picked.to(torch.promote_types(picked.dtype, torch.float32)).clone()
+        picked = picked.to(_precise(picked.dtype)).clone()
         picked[:, self.mask] = -torch.inf
         told = F.cross_entropy(picked, target[hidden], reduction="none")
         other = torch.where(ids == target, 0.0, torch.inf).to(told)
@@ -119,57 +127,81 @@ def _without(mask: int) -> Callable[[Tensor], Tensor]:
     return fill
 
 
-def rows(q: Any, index: Tensor, mask: int | None, dtype: torch.dtype = torch.float64) -> Tensor:
-    """(n, K) log probabilities of a posterior at flat places, the mask excluded.
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def rows(q: Any, index: Tensor, mask: int | None) -> Tensor:
+    """(n, K) unnormalised log probabilities of a posterior at flat places, the mask excluded."""
+    if isinstance(q, Tokens):
+        return q.rows(index)
+    logits = leaf(q.logits)
+    picked: Tensor = logits.reshape(-1, logits.shape[-1])[index]
+    picked = picked.to(_precise(picked.dtype))
+    if mask is not None:
+        picked[:, mask] = -torch.inf
+    return picked
+
+
+def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """`rows` of all places, as few at a time as fit a cache, each with its largest (m, 1).
 
     Raises:
         InputError: where the posterior excludes every token.
     """
-    if isinstance(q, Tokens):
-        out = q.rows(index, dtype)
-    else:
-        logits = leaf(q.logits)
-        picked = logits.reshape(-1, logits.shape[-1])[index].to(dtype)
-        if mask is not None:
-            picked[:, mask] = -torch.inf
-        out = picked.log_softmax(-1)
-    if bool(out.isnan().any()):
-        raise InputError("the denoiser excludes every token at some place, so none can be drawn")
-    return out
-
-
-def row_chunks(
-    q: Any, places: Places, mask: int | None, dtype: torch.dtype = torch.float64
-) -> Iterator[Tensor]:
-    """`rows` of all places, a bounded number at a time."""
+    if not isinstance(q, Tokens):
+        q = Categorical(logits=q.logits)  # made once
     size = max(1, _CHUNK // leaf(q.raw if isinstance(q, Tokens) else q.logits).shape[-1])
-    for index in places.index.split(size):
-        yield rows(q, index, mask, dtype)
+    for index in torch.split(places.index, size):
+        chunk = rows(q, index, mask)
+        top = chunk.amax(-1, keepdim=True)
+        if not bool(top.isfinite().all()):
+            raise InputError("the denoiser excludes every token somewhere, so none can be drawn")
+        yield chunk, top
 
 
-def draw(q: Any, places: Places, mask: int | None, generator: Source) -> Tensor:
-    """(n,) ids drawn at some places, by inverting the cumulative law in float64.
+def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[Tensor, Tensor]:
+    """(n,) ids drawn at some places by inverting the cumulative law, and their log probabilities.
 
-    One uniform number a place, of 53 bits: a race of K exponential ones in single precision loses
-    every event rarer than 2^-24 (Zheng et al. 2024, arXiv:2409.02908, section 4).
+    One uniform number of 53 bits a place, and sums in float64: a race of K noises in single
+    precision loses every event rarer than 2^-24 (Zheng et al. 2024, arXiv:2409.02908, section 4).
+    Classes are summed in blocks; only the block in which the number falls is looked at one by one.
     """
     u = places.uniform(generator)
-    out, done = [u.new_zeros(0, dtype=torch.long)], 0
-    for chunk in row_chunks(q, places, mask):
-        below = chunk.exp_().cumsum_(-1)
-        total = below[:, -1:].contiguous()
-        level = u[done : done + len(chunk), None] * total
-        pick = torch.searchsorted(below, level, right=True)
-        top = torch.searchsorted(below, total)  # the last class of positive probability
-        out.append(torch.minimum(pick, top)[:, 0])
+    ids, told = [u.new_zeros(0, dtype=torch.long)], [u.new_zeros(0)]
+    done = 0
+    for chunk, top in row_chunks(q, places, mask):
+        weight = (chunk - top).exp_()
+        pick, total = _inverse(weight, u[done : done + len(chunk), None])
+        ids.append(pick[:, 0])
+        told.append((weight.gather(-1, pick) / total).log()[:, 0].double())
         done += len(chunk)
-    return torch.cat(out)
+    return torch.cat(ids), torch.cat(told)
 
 
-def told(q: Any, places: Places, ids: Tensor, mask: int | None) -> Tensor:
-    """(n,) log probabilities of tokens at some places."""
-    out, done = [ids.new_zeros(0, dtype=torch.float64)], 0
-    for chunk in row_chunks(q, places, mask):
-        out.append(chunk.gather(-1, ids[done : done + len(chunk), None])[:, 0])
-        done += len(chunk)
-    return torch.cat(out)
+def _inverse(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """(m, 1) classes at which the cumulative weights (m, K) pass u times their sum, and the sum."""
+    classes = weight.shape[-1]
+    even = classes - classes % _BLOCK
+    sums = torch.cat(
+        [
+            weight[:, :even].unflatten(1, (even // _BLOCK, _BLOCK)).sum(-1, dtype=torch.float64),
+            weight[:, even:].sum(-1, keepdim=True, dtype=torch.float64),
+        ],
+        -1,
+    )
+    block, rest, total = _pass(sums, u)
+    place = block * _BLOCK + torch.arange(_BLOCK, device=weight.device)
+    inside = weight.gather(-1, place.clamp(max=classes - 1)).double()
+    pick, _, _ = _pass(inside.masked_fill(place >= classes, 0.0), rest / sums.gather(-1, block))
+    return block * _BLOCK + pick, total
+
+
+def _pass(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the sum passes u of the total, what is left of u there, and the total."""
+    below = weight.cumsum(-1)
+    total = below[:, -1:].contiguous()
+    level = (u * total).clamp_min(0)
+    pick = torch.searchsorted(below, level, right=True)
+    pick = torch.minimum(pick, torch.searchsorted(below, total))  # the last of positive weight
+    return pick, level - (below.gather(-1, pick) - weight.gather(-1, pick)), total

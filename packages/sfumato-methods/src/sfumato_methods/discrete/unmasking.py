@@ -24,16 +24,16 @@ from .tokens import draw
 __all__ = ["CachedAncestral", "FirstHitting", "falls", "masking"]
 
 
-def masking(sampler: Any, process: Process) -> RankOne:
+def masking(who: str, process: Process) -> RankOne:
     """The kernel of a process, if it only masks.
 
     Raises:
-        Unsupported: naming the sampler, if it does not.
+        Unsupported: saying who needs that, if it does not.
     """
     kernel = process.kernel if isinstance(process, Discrete) else None
     if not isinstance(kernel, RankOne) or kernel.absorbs is None:
         raise Unsupported(
-            f"{type(sampler).__name__} needs a chain that only masks, such as "
+            f"{who} needs a chain that only masks, such as "
             f"Discrete(absorbing(K)); {process} does not. Use Ancestral()"
         )
     return kernel
@@ -66,7 +66,7 @@ class CachedAncestral:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
         assert kernel.absorbs is not None
         every, clocks, q = at(x), times(grid), None
         for t, s in zip(clocks, clocks[1:], strict=False):
@@ -74,7 +74,7 @@ class CachedAncestral:
             fall = hidden.pick(hidden.uniform(generator) < hidden.time(x, falls(kernel, t, s)))
             if q is None or len(fall):
                 q = denoiser(x, t)
-            after = put(x, fall.index, draw(q, fall, kernel.absorbs, generator))
+            after = put(x, fall.index, draw(q, fall, kernel.absorbs, generator)[0])
             x = yield Frame(t, s, x, q, after)
 
 
@@ -84,12 +84,11 @@ class FirstHitting:
 
     Zheng et al. 2024, arXiv:2409.02908, section 3. With n masks left at time t the next one falls
     at the time s at which 1 - a(s) = (1 - a(t)) u^(1/n), u uniform, at a place chosen evenly; its
-    token is drawn from the posterior there and then. Items of a batch go through their events in
-    step, each at its own time.
+    token is drawn from the posterior there and then.
 
-    The grid says where to begin and end, and in how many frames to show the events: each item
-    spreads those it has left evenly over the frames left, whose times are (B,). A grid of two times
-    runs all in one frame; a constraint that changes masks is heeded once a frame.
+    The items of a batch go through their events together, each at its own time, and wait for each
+    other at the times of the grid: with N steps a batch makes more calls than its longest item
+    alone, with one step as many.
     """
 
     needs: ClassVar[Can] = Can.STEP
@@ -102,28 +101,29 @@ class FirstHitting:
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`."""
-        kernel = masking(self, process)
+        kernel = masking(type(self).__name__, process)
         assert kernel.absorbs is not None
         every, clocks, q = at(x), times(grid), None
         if clocks[0].ndim > 1:
             raise InputError("FirstHitting takes times shared or per item, not per frame")
-        now, end = (c.expand(every.items).to(every.index.device) for c in (clocks[0], clocks[-1]))
-        for left in range(len(clocks) - 1, 0, -1):
-            start, before = now, x
-            hidden = every.hidden(x, kernel.absorbs)
-            quota = (hidden.counts + left - 1) // left
-            for event in range(int(quota.max()) if every.items else 0):
-                acting = (quota > event) & (now > end)
-                hidden = hidden.pick(acting[hidden.owner])
+        for t, s in zip(clocks, clocks[1:], strict=False):
+            before = x
+            now, end = (c.expand(every.items).to(every.index.device) for c in (t, s))
+            hidden = _waiting(every.hidden(x, kernel.absorbs), now, end)
+            while len(hidden):
                 now, fall = _next(kernel, hidden, now, end, generator)
                 if len(fall):
                     q = denoiser(x, now)
-                    x = put(x, fall.index, draw(q, fall, kernel.absorbs, generator))
-                hidden = hidden.hidden(x, kernel.absorbs)
+                    x = put(x, fall.index, draw(q, fall, kernel.absorbs, generator)[0])
+                hidden = _waiting(hidden.hidden(x, kernel.absorbs), now, end)
             if q is None:
-                q = denoiser(x, now)
-            now = end if left == 1 else now
-            x = yield Frame(start, now, before, q, x)
+                q = denoiser(x, t)
+            x = yield Frame(t, s, before, q, x)
+
+
+def _waiting(hidden: Places, now: Tensor, end: Tensor) -> Places:
+    """The masks of the items whose time has not come to the end."""
+    return hidden.pick((now > end)[hidden.owner])
 
 
 def _next(
@@ -131,12 +131,14 @@ def _next(
 ) -> tuple[Tensor, Places]:
     """When the next mask of each item falls, and which, if it does before the end."""
     counts = hidden.counts
-    first = hidden.pick(hidden.order(-hidden.rank.double()) == 0)  # one place an item
+    first = hidden.pick(hidden.order(torch.zeros_like(hidden.rank)) == 0)  # one place an item
     n = counts[first.owner]
     share = (1 - kernel.keep(now[first.owner])) * first.uniform(generator) ** (1 / n)
     time, stop = kernel.keep.inverse(1 - share), end[first.owner]
     hit = (time > stop) | (stop == 0)
-    now = now.index_copy(0, first.owner, torch.where(hit, time.clamp_min(0), stop))
+    time = torch.minimum(time.clamp_min(torch.finfo(time.dtype).tiny), now[first.owner])
+    now = now.index_copy(0, first.owner, torch.where(hit, time, stop))
     choice = (first.uniform(generator) * n).long().clamp(max=n - 1)
     chosen = torch.full_like(counts, -1).index_copy(0, first.owner, choice.where(hit, -1))
-    return now, hidden.pick(hidden.order(-hidden.rank.double()) == chosen[hidden.owner])
+    place = hidden.order(torch.zeros_like(hidden.rank))
+    return now, hidden.pick(place == chosen[hidden.owner])
