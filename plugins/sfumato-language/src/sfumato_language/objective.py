@@ -69,6 +69,7 @@ def cross_entropy(denoiser: TokenDenoiser, batch: Batch, at: Tensor) -> Tensor:
     """
     x0: Padded = batch.x
     mask = denoiser.process.kernel.mask
+    assert mask is not None
     x = Padded(x0.data.masked_fill(at, mask), x0.mask)
     level = (at.sum(1) / x0.mask.sum(1)).double()  # keep(t) = 1 - t, so that this is t
     logits = denoiser.given(**batch.condition, at=at).output(x, level).float()
