@@ -54,6 +54,17 @@ def test_a_trained_model_needs_fewer_bits_for_text_like_its_own(run):
     assert sum(bits) < 4.4 * sum(map(len, texts)), "38 characters, taken alike, need 5.25 bits"
 
 
+def test_groups_fit_the_text_and_cost_no_more_than_equal_ones(run, monkeypatch):
+    """The sizes come from costs on the text itself; in the bits they are as good as equal parts."""
+    tokenizer, model = rebuilt(run.about["tokenizer"]), run.model(device="cpu")
+    text = " ".join(f"The bridge was sold on day {i % 7}." for i in range(30))
+    packed = compress(model, tokenizer, 48, text, calls=6)
+    sizes = header(packed.content)[0]["groups"]
+    assert sum(sizes) == 48 and len(sizes) == 6
+    monkeypatch.setattr(compression, "_sizes", lambda *args: [8] * 6)
+    assert packed.bits < 1.02 * compress(model, tokenizer, 48, text, calls=6).bits
+
+
 def test_cut_off_damaged_and_foreign_files_are_refused(model):
     content = compress(model, Byte(), 32, "some text").content
     for cut in range(4, len(content)):
