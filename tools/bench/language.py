@@ -47,7 +47,7 @@ def training(rounds: int, vocabulary: int = 86, batch: int = 32, length: int = 1
     document = torch.zeros_like(x)
 
     def step(loss: Tensor) -> None:
-        loss.backward()
+        torch.autograd.backward([loss])
         net.zero_grad()
 
     def ours() -> None:

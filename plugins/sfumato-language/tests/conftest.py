@@ -43,6 +43,7 @@ def run_folder(tmp_path_factory) -> Path:
     (root / "news.txt").write_text("\n".join(lines))
     words = ["steps=60", "batch=16", "length=48", "tokenizer=char", "documents=line", "held=0.2"]
     words += ["network_size=nano", "lr=1e-2", "warmup=5", "ema=0", "sampling_steps=8"]
+    words += ["sampler=cached-ancestral"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SFUMATO_CACHE", str(root / "cache"))
         out: Path = start("language/text", words, root / "news.txt", root / "run", device="cpu")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "append", "locked", "make_folder", "read_json", "rows", "sync", "trim", "write_json",
-    "write_text",
+    "append", "locked", "make_folder", "read_json", "rows", "sync", "trim", "write_bytes",
+    "write_json", "write_text",
 ]  # fmt: skip
 
 import json
@@ -42,10 +42,15 @@ def make_folder(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a file of UTF-8 whole or not at all, its line ends as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
         sync(beside)
         os.replace(beside, path)
     finally:

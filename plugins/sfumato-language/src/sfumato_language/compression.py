@@ -2,7 +2,8 @@
 
 Tokens of a window are coded in a random order, several in one call of the network (Hoogeboom et
 al. 2021, arXiv:2110.02037, section 4.2): each group is coded by the probabilities that the model
-gives it when it sees the groups before. The decoder makes the same calls on the same states.
+gives it when it sees the groups before. How large the groups are is chosen for the text, by what a
+token costs when so many others are known. The decoder makes the same calls on the same states.
 
 That is exact only if both compute the same numbers, bit for bit. Logits are rounded to 1/1024
 before they become probabilities, batches have one shape, and a file says which model, torch,
@@ -20,7 +21,7 @@ import json
 import platform
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,17 +30,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import sfumato
-from sfumato import InputError, Model, Padded, random
+from sfumato import Batch, InputError, Model, Padded, random
+from sfumato_methods.discrete.anyorder import budget
 from sfumato_train.drawing import device_of
 from sfumato_train.linked import digest
 
 from .denoiser import TextDenoiser
+from .objective import cross_entropy
 from .tokens import Tokenizer
 
 CALLS = 32
 """Calls of the network for each batch of windows, at most."""
 
 _MAGIC, _BATCH, _GRID, _LARGEST = b"SFZ1", 16, 1024.0, 1 << 30
+_KNOTS = 12  # numbers of known tokens at which costs are measured
 
 
 class Packed(NamedTuple):
@@ -93,14 +97,15 @@ def compress(
         )
     if calls < 1:
         raise InputError(f"at least one call is needed, not calls={calls}")
-    facts = {"tokens": len(ids), "length": length, "calls": calls, **fingerprint(model)}
+    sizes = _sizes(model, tokenizer, ids, length, calls)
+    facts = {"tokens": len(ids), "length": length, "groups": sizes, **fingerprint(model)}
     encoder, bits = constriction.stream.queue.RangeEncoder(), 0.0
     law = _law()
     for start, rows in _batches(len(ids), length):
         x = torch.full((_BATCH, length), tokenizer.mask)
         known = torch.from_numpy(ids[start : start + int(rows.sum())])
         clean = x.masked_scatter(rows, known)
-        for group in _groups(rows, calls, start):
+        for group in _groups(rows, sizes, start):
             p = _probabilities(model, tokenizer, x, rows, group)
             symbols = clean[group]
             if len(symbols):
@@ -128,10 +133,12 @@ def header(content: bytes) -> tuple[dict[str, Any], bytes]:
     (size,) = struct.unpack("<I", content[4:8])
     try:
         facts = json.loads(content[8 : 8 + size])
-        counts = [facts[name] for name in ("tokens", "length", "calls")]
+        sizes = list(facts["groups"])
+        counts = [facts["tokens"], facts["length"], *sizes]
     except (ValueError, KeyError, TypeError):
         raise InputError("the file is damaged: its header cannot be read") from None
-    if not all(isinstance(n, int) and 0 <= n <= _LARGEST for n in counts) or min(counts[1:]) < 1:
+    whole = all(isinstance(n, int) and 0 <= n <= _LARGEST for n in counts)
+    if not whole or min(counts[1:]) < 1 or sum(sizes) != counts[1]:
         raise InputError("the file is damaged: its header holds impossible numbers")
     return facts, content[8 + size : -4]
 
@@ -157,7 +164,7 @@ def decompress(model: Model, tokenizer: Tokenizer, content: bytes) -> str:
     length, found = facts["length"], list[Tensor]()
     for start, rows in _batches(facts["tokens"], length):
         x = torch.full((_BATCH, length), tokenizer.mask)
-        for group in _groups(rows, facts["calls"], start):
+        for group in _groups(rows, facts["groups"], start):
             p = _probabilities(model, tokenizer, x, rows, group)
             if len(p):
                 symbols = torch.from_numpy(decoder.decode(law, p).astype(np.int64))
@@ -180,17 +187,42 @@ def _batches(tokens: int, length: int) -> Iterator[tuple[int, Tensor]]:
         yield start, place < tokens - start
 
 
-def _groups(rows: Tensor, calls: int, start: int) -> Iterator[Tensor]:
-    """The places that each call is about, a random order cut into equal parts; the same for all."""
-    length = rows.shape[1]
+def _groups(rows: Tensor, sizes: Sequence[int], start: int) -> Iterator[Tensor]:
+    """The places that each call is about, parts of these sizes of a random order; always the same.
+
+    A part without a token is left out.
+    """
     noise = random.uniform(rows.shape, random.derive(0, "compression", start))
     rank = noise.argsort(1).argsort(1)
-    steps = min(calls, length)
-    for step in range(steps):
-        first, last = step * length // steps, (step + 1) * length // steps
-        group = rows & (rank >= first) & (rank < last)
+    first = 0
+    for size in sizes:
+        group = rows & (rank >= first) & (rank < first + size)
+        first += size
         if bool(group.any()):
             yield group
+
+
+@torch.no_grad()
+def _sizes(
+    model: Model, tokenizer: Tokenizer, ids: NDArray[np.int64], length: int, calls: int
+) -> list[int]:
+    """The sizes of the groups, for which the first windows of a text take the fewest bits."""
+    if calls >= length:
+        return [1] * length
+    denoiser, home = model.denoiser, device_of(model)
+    assert isinstance(denoiser, TextDenoiser)
+    count = min(len(ids) // length, _BATCH)
+    if not count:  # no whole window to measure in
+        return [(k + 1) * length // calls - k * length // calls for k in range(calls)]
+    x = torch.from_numpy(ids[: count * length]).view(count, length).to(home)
+    rank = random.uniform(x.shape, random.derive(0, "costs")).argsort(1).argsort(1).to(home)
+    knots = sorted({k * (length - 1) // (_KNOTS - 1) for k in range(_KNOTS)})
+    whole = Batch(Padded(x, torch.ones_like(x, dtype=torch.bool)))
+    cost = [
+        float(cross_entropy(denoiser, whole, rank >= known).sum()) / (count * (length - known))
+        for known in knots
+    ]
+    return budget(np.interp(range(length), knots, cost).tolist(), calls)
 
 
 @torch.no_grad()

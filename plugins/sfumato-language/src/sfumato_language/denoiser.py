@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfumato.state import Time, apply
-from sfumato_methods.discrete import Nucleus, Temperature, TokenDenoiser, Tokens
+from sfumato_methods.discrete import Discrete, Nucleus, Temperature, TokenDenoiser, Tokens
 
 from .canvas import INSIDE, NUCLEUS, TEMPERATURE
 
@@ -21,9 +21,18 @@ class TextDenoiser(TokenDenoiser):
 
     `inside` (B, L) bool: no end of a document there. `temperature` and `nucleus` (B,), the same for
     all: see `Temperature` and `Nucleus`.
+
+    Args:
+        net: the network.
+        process: the masking process.
+        eos: id that ends a document; None: the one before the last, which is the mask.
     """
 
     _inside: Tensor | None = None
+
+    def __init__(self, net: nn.Module, process: Discrete, *, eos: int | None = None) -> None:
+        super().__init__(net, process)
+        self.eos = process.kernel.classes - 2 if eos is None else eos
 
     def given(self, **condition: Any) -> Any:
         inside = condition.pop(INSIDE, None)
@@ -40,11 +49,10 @@ class TextDenoiser(TokenDenoiser):
 
     def _going_on(self, logits: Any, inside: Tensor) -> Any:
         """Logits by which no document ends inside."""
-        eos = self.process.kernel.classes - 2
 
         def without(values: Tensor) -> Tensor:
             values = values.clone()
-            values[..., eos].masked_fill_(inside, -torch.inf)
+            values[..., self.eos].masked_fill_(inside, -torch.inf)
             return values
 
         return apply(logits, without)

@@ -68,10 +68,11 @@ def cross_entropy(denoiser: TokenDenoiser, batch: Batch, at: Tensor) -> Tensor:
     The head is run, and the vocabulary gone through, for hidden tokens alone.
     """
     x0: Padded = batch.x
-    mask = denoiser.process.kernel.classes - 1
+    mask = denoiser.process.kernel.mask
+    assert mask is not None
     x = Padded(x0.data.masked_fill(at, mask), x0.mask)
     level = (at.sum(1) / x0.mask.sum(1)).double()  # keep(t) = 1 - t, so that this is t
-    logits = denoiser.given(**batch.condition, at=at).output(x, level)
-    # the last class is the mask, which is no data
-    nats = F.cross_entropy(logits[:, :mask].float(), x0.data[at], reduction="none")
+    logits = denoiser.given(**batch.condition, at=at).output(x, level).float()
+    logits[:, mask] = -torch.inf  # it is no data
+    nats = F.cross_entropy(logits, x0.data[at], reduction="none")
     return nats.new_zeros(at.shape).masked_scatter(at, nats)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["packed", "unpacked"]
 
-import os
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ import typer
 
 from sfumato import InputError, Model
 from sfumato_train import Run, open_run
-from sfumato_train.files import sync
+from sfumato_train.files import make_folder, write_bytes
 from sfumato_train.folders import check_place
 
 from .compression import compress, decompress
@@ -40,7 +39,8 @@ def packed(path: Path, file: Path, out: Path, calls: int, device: str | None, we
         err=True,
     )
     made = compress(model, tokenizer, int(run.about["length"]), text, calls=calls)
-    _write(out, made.content)
+    make_folder(out.parent)
+    write_bytes(out, made.content)
     size = len(made.content)
     share = f", {8 * size / len(text):.3f} bits/char" if text else ""
     return f"wrote {out}: {len(content)} -> {size} bytes{share}, the model's {made.bits / 8:.0f}"
@@ -53,7 +53,8 @@ def unpacked(path: Path, file: Path, out: Path, device: str | None, weights: str
         text = decompress(model, tokenizer, _content(file))
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
-    _write(out, text.encode())
+    make_folder(out.parent)
+    write_bytes(out, text.encode())
     return f"wrote {out}: {len(text.encode())} bytes"
 
 
@@ -76,15 +77,3 @@ def _content(file: Path) -> bytes:
     if len(content) > LARGEST:
         raise InputError(f"{file} has more than {LARGEST} bytes; cut it into several")
     return content
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        sync(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

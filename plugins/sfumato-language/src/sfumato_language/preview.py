@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["preview"]
 
-import os
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from sfumato import Batch, Padded
+from sfumato_train.files import write_bytes
 
 from .samples import texts_of
 from .tokens import MASK
@@ -51,13 +52,10 @@ def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
             top += _CELL[1]
         draw.line((_GAP, top + _GAP - 1, canvas.width - _GAP, top + _GAP - 1), fill=_RULE)
         top += 2 * _GAP
+    content = io.BytesIO()
+    canvas.save(content, format="PNG", optimize=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        canvas.save(beside, format="PNG", optimize=True)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_bytes(path, content.getvalue())
     return path
 
 

@@ -6,7 +6,7 @@ never a part of data. Both are new ids: no text can spell them.
 
 from __future__ import annotations
 
-__all__ = ["MASK", "Tokenizer", "TokenizerName", "made", "rebuilt"]
+__all__ = ["MASK", "Foreign", "Tokenizer", "TokenizerName", "made", "rebuilt"]
 
 import base64
 import hashlib
@@ -83,16 +83,17 @@ class Tokenizer:
             InputError: for an id beyond the mask.
         """
         values = np.asarray(ids, dtype=np.int64)
-        if len(values) and not 0 <= values.min() <= values.max() <= self.mask:
-            raise InputError(f"ids are 0 to {self.mask} here, but one is {values.max()}")
+        last = max(self.mask, self.size - 1)
+        if len(values) and not 0 <= values.min() <= values.max() <= last:
+            raise InputError(f"ids are 0 to {last} here, but one is {values.max()}")
         ends = np.flatnonzero(values == self.eos)
         if len(ends) and not whole:
             values = values[: ends[0]]
-        cuts = np.flatnonzero(np.diff(values >= self.eos)) + 1
+        cuts = np.flatnonzero(np.diff(np.isin(values, (self.eos, self.mask)))) + 1
         return "".join(map(self._piece, np.split(values, cuts)))
 
     def _piece(self, ids: Ids) -> str:
-        if len(ids) and ids[0] >= self.eos:
+        if len(ids) and ids[0] in (self.eos, self.mask):
             return "".join(MASK if i == self.mask else "\n" for i in ids.tolist())
         return self._decode(ids)
 
@@ -250,6 +251,39 @@ class Json(Tokenizer):
         return {"json": packed}
 
 
+class Foreign(Json):
+    """The tokenizer of somebody else's model, whose end and mask are ids of its own.
+
+    Args:
+        text: the JSON.
+        eos: id that ends a document.
+        mask: id of the mask.
+    """
+
+    kind = "foreign"
+
+    def __init__(self, text: str, eos: int, mask: int) -> None:
+        super().__init__(text)
+        self.size -= 1  # no new end
+        self._ids = eos, mask
+
+    @property
+    def eos(self) -> int:
+        return self._ids[0]
+
+    @property
+    def mask(self) -> int:
+        return self._ids[1]
+
+    def id_of(self, *tokens: str) -> int | None:
+        """The id of the first of some tokens that it has."""
+        ids = (self._library.token_to_id(token) for token in tokens)
+        return next((i for i in ids if i is not None), None)
+
+    def content(self) -> Mapping[str, Any]:
+        return {**super().content(), "eos": self.eos, "mask": self.mask}
+
+
 def made(name: str, texts: Iterable[str], vocabulary: int) -> Tokenizer:
     """The tokenizer of a name (`TokenizerName`).
 
@@ -293,8 +327,8 @@ def rebuilt(facts: Mapping[str, Any]) -> Tokenizer:
 
 
 @lru_cache(8)
-def _rebuilt(text: str) -> Tokenizer:
-    facts = json.loads(text)
+def _rebuilt(noted: str) -> Tokenizer:
+    facts = json.loads(noted)
     kind = facts.get("kind")
     try:
         found: Tokenizer
@@ -308,6 +342,10 @@ def _rebuilt(text: str) -> Tokenizer:
             case "json":
                 packed = base64.b85decode(facts["json"])
                 found = Json(zlib.decompress(packed).decode())
+            case "foreign":
+                packed = base64.b85decode(facts["json"])
+                text = zlib.decompress(packed).decode()
+                found = Foreign(text, int(facts["eos"]), int(facts["mask"]))
             case _:
                 raise InputError(f"there is no kind of tokenizer {kind!r}")
     except (InputError, KeyError, ValueError, zlib.error) as error:

@@ -1,0 +1,193 @@
+"""Masked models of others, through transformers, as denoisers of our masking process.
+
+BERT and its like, and models that come with code of their own (LLaDA, Dream, MDLM and others), from
+a folder that `save_pretrained` wrote.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Loaded", "MaskedNetwork", "load"]
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sfumato import InputError, Model, Padded
+from sfumato_methods.discrete import Discrete, FirstHitting, RankOne
+from sfumato_methods.grids import uniform
+
+from .canvas import CANVAS, Blank
+from .denoiser import TextDenoiser
+from .tokens import Foreign
+
+_MASKS = ("[MASK]", "<mask>", "<|mdm_mask|>", "<|mask|>")
+_ENDS = ("[SEP]", "</s>", "<|endoftext|>", "<eos>")
+_KNOWN_MASKS = {"llada": 126336}  # by model type; it stands in no configuration
+_SHIFTED = ("dream",)
+_AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel")
+
+
+class Loaded(NamedTuple):
+    """A model of somebody else's, and what it needs to be told text.
+
+    Attributes:
+        model: for `draw`, `stream` and `scoring.score`.
+        tokenizer: its tokenizer.
+        about: facts, as those of a data set, for `canvas.conditions` and `samples.texts_of`.
+    """
+
+    model: Model
+    tokenizer: Foreign
+    about: dict[str, Any]
+
+
+class MaskedNetwork(nn.Module):
+    """A model of transformers, called as networks are here.
+
+    Args:
+        inner: maps `input_ids` and `attention_mask` (B, L) to an output with `logits` (B, L, K).
+        tokens: ids that the tokenizer knows; those beyond, which pad the table, get -inf.
+        shift: whether its logits at a place are about the next token, as those of a causal model.
+        frame: ids to be put before and behind each text, which the model was trained with.
+    """
+
+    def __init__(
+        self, inner: nn.Module, tokens: int, shift: bool, frame: tuple[int, int] | None
+    ) -> None:
+        super().__init__()
+        self.inner, self.tokens, self.shift, self.frame = inner, tokens, shift, frame
+
+    def forward(self, x: Tensor | Padded, clock: Tensor, *, at: Tensor | None = None) -> Any:
+        """Logits (B, L, K) in the container of `x`; of the tokens `at` alone, (N, K)."""
+        ids, real = (x.data, x.mask) if isinstance(x, Padded) else (x, torch.ones_like(x).bool())
+        framed = ids if self.frame is None else _framed(ids, real, self.frame)
+        there = real if self.frame is None else torch.cat((torch.ones_like(real[:, :2]), real), 1)
+        logits = self.inner(input_ids=framed, attention_mask=there.long()).logits
+        if self.frame is not None:
+            logits = logits[:, 1:-1]
+        if self.shift:
+            logits = torch.cat((logits[:, :1], logits[:, :-1]), 1)
+        logits = logits.clone()
+        logits[..., self.tokens :] = -torch.inf
+        if at is not None:
+            return logits[at]
+        return Padded(logits, real) if isinstance(x, Padded) else logits
+
+
+def _framed(ids: Tensor, real: Tensor, frame: tuple[int, int]) -> Tensor:
+    """(B, L + 2) ids, the second of the frame directly behind what is real."""
+    first, last = frame
+    edge = torch.full_like(ids[:, :1], first)
+    out = torch.cat((edge, ids, ids[:, -1:]), 1)
+    return out.scatter(1, real.sum(1, keepdim=True) + 1, last)
+
+
+def load(
+    path: Path | str,
+    *,
+    mask: int | None = None,
+    shift: bool | None = None,
+    length: int | None = None,
+    trust: bool = False,
+) -> Loaded:
+    """A masked language model from a folder (or the hub, where that is reachable).
+
+    Args:
+        path: a folder with `config.json`, weights as safetensors and `tokenizer.json`.
+        mask: id of the mask; None: as the configuration, the tokenizer, or what is known says.
+        shift: whether its logits are about the next token; None: of Dream alone.
+        length: tokens of a window; None: as many as it has positions, at most 512.
+        trust: run the code that came with it.
+
+    Raises:
+        InputError: if transformers is missing, the folder cannot be read, weights are missing or
+            left over, no mask is known, the mask is the padding, or ids and table do not fit.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise InputError(
+            "models of others need transformers: pip install 'sfumato-language[transformers]'"
+        ) from None
+    try:
+        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust)
+        name = next((n for n in _AUTO if n in (getattr(config, "auto_map", None) or {})), _AUTO[0])
+        inner, info = getattr(transformers, name).from_pretrained(
+            path, trust_remote_code=trust, output_loading_info=True, use_safetensors=True
+        )
+    except (OSError, ValueError, ImportError) as error:
+        more = "" if trust else "; if it came with code of its own that you trust, say trust=True"
+        raise InputError(f"{path} is no model that transformers loads: {error}{more}") from None
+    _whole(path, info)
+    kind = str(config.model_type).lower()
+    tokenizer, pad = _tokenizer(Path(path), config, kind, mask)
+    classes = int(inner.get_output_embeddings().weight.shape[0])
+    if max(tokenizer.size, tokenizer.mask + 1) > classes:
+        raise InputError(
+            f"the tokenizer of {path} has ids up to {max(tokenizer.size - 1, tokenizer.mask)}, and "
+            f"the model knows {classes}"
+        )
+    if tokenizer.mask in (pad, tokenizer.eos):
+        raise InputError(
+            f"the mask of {path} is id {tokenizer.mask}, which is its padding or its end too; name "
+            "another with mask=..."
+        )
+    law = torch.zeros(classes, dtype=torch.float64)
+    law[tokenizer.mask] = 1
+    process = Discrete(RankOne(law))
+    first, last = tokenizer.id_of("[CLS]", "<s>"), tokenizer.id_of("[SEP]", "</s>")
+    both = None if first is None or last is None or name != _AUTO[0] else (first, last)
+    net = MaskedNetwork(
+        inner, tokenizer.size, _shifted(kind) if shift is None else shift, both
+    ).eval()
+    net.requires_grad_(False)
+    room = int(getattr(config, "max_position_embeddings", 512)) - (0 if both is None else 2)
+    size = min(room, 512) if length is None else length
+    about = {"tokenizer": tokenizer.facts(), "length": size, "vocabulary": classes, "pack": False}
+    model = Model(
+        process=process,
+        denoiser=TextDenoiser(net, process, eos=tokenizer.eos),
+        sampler=FirstHitting(),
+        grid=uniform,
+        steps=64,
+        blank=Blank(size, tokenizer.mask),
+        sizing=(CANVAS,),
+    )
+    return Loaded(model, tokenizer, about)
+
+
+def _whole(path: Path | str, info: dict[str, Any]) -> None:
+    """Raise `InputError` unless each weight of the model came from the file, and the other way."""
+    for key, what in (("missing_keys", "has no weights for"), ("mismatched_keys", "has other "
+                      "shapes for"), ("unexpected_keys", "has left-over weights")):  # fmt: skip
+        names = sorted(map(str, info.get(key) or ()))
+        if names:
+            some = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+            raise InputError(f"{path} {what} {some}, so that it would not be the model it was")
+
+
+def _tokenizer(path: Path, config: Any, kind: str, mask: int | None) -> tuple[Foreign, int | None]:
+    file = path / "tokenizer.json"
+    if not file.is_file():
+        raise InputError(f"{path} has no tokenizer.json")
+    text = file.read_text(encoding="utf-8")
+    plain = Foreign(text, 0, 0)
+    if mask is None:
+        mask = getattr(config, "mask_token_id", None)
+    if mask is None:
+        known = next((i for name, i in _KNOWN_MASKS.items() if name in kind), None)
+        mask = plain.id_of(*_MASKS) if known is None else known
+    if mask is None:
+        raise InputError(f"no mask is known of {path}; name its id with mask=...")
+    eos = plain.id_of(*_ENDS)
+    if eos is None:
+        eos = getattr(config, "eos_token_id", None)
+    if not isinstance(eos, int):
+        raise InputError(f"no end of a text is known of {path}: its tokenizer has none of {_ENDS}")
+    return Foreign(text, eos, int(mask)), getattr(config, "pad_token_id", None)
+
+
+def _shifted(kind: str) -> bool:
+    return any(name in kind for name in _SHIFTED)
