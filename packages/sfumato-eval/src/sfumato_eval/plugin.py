@@ -49,7 +49,8 @@ def sfumato_register(add: Add) -> None:
         ),
         (
             "dpmsolver",
-            "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around 10 Steps",
+            "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling in Around "
+            "10 Steps",
             "Lu et al. 2022, arXiv:2206.00927",
         ),
         (
@@ -79,7 +80,8 @@ def sfumato_register(add: Add) -> None:
         ),
         (
             "gauge",
-            "On gauge freedom, conservativity and intrinsic dimensionality estimation in diffusion models",
+            "On gauge freedom, conservativity and intrinsic dimensionality estimation in "
+            "diffusion models",
             "Horvat & Pfister 2024, arXiv:2402.03845",
         ),
         (
@@ -99,12 +101,14 @@ def sfumato_register(add: Add) -> None:
         ),
         (
             "lml",
-            "Unleashing High-Quality Image Generation in Diffusion Sampling Using Second-Order Levenberg-Marquardt-Langevin",
+            "Unleashing High-Quality Image Generation in Diffusion Sampling Using Second-Order "
+            "Levenberg-Marquardt-Langevin",
             "Wang et al. 2025, arXiv:2505.24222",
         ),
         (
             "mdm",
-            "Where to Diffuse, How to Diffuse, and How to Get Back: Automated Learning for Multivariate Diffusions",
+            "Where to Diffuse, How to Diffuse, and How to Get Back: Automated Learning for "
+            "Multivariate Diffusions",
             "Singhal, Goldstein & Ranganath 2023, arXiv:2302.07261",
         ),
         (
@@ -114,7 +118,8 @@ def sfumato_register(add: Add) -> None:
         ),
         (
             "nfdm",
-            "Neural Flow Diffusion Models: Learnable Forward Process for Improved Diffusion Modelling",
+            "Neural Flow Diffusion Models: Learnable Forward Process for Improved Diffusion "
+            "Modelling",
             "Bartosh et al. 2024, arXiv:2404.12940",
         ),
         (
