@@ -215,12 +215,12 @@ def _through_jpeg(image: Image.Image, quality: int) -> Tensor:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     levels = np.atleast_3d(np.asarray(Image.open(buffer))).transpose(2, 0, 1)
-    left: Tensor = torch.from_numpy(levels.astype(np.float32)) / 127.5 - 1
-    return left
+    return torch.from_numpy(levels.astype(np.float32)) / 127.5 - 1
 
 
 def _noise(x: Tensor, step: Degradation, streams: Streams) -> Tensor:
-    return x + step.amount * random.normal(x, streams)
+    drawn: Tensor = random.normal(x, streams)
+    return x + step.amount * drawn
 
 
 _DO: dict[str, Callable[[Tensor, Degradation, Streams], Tensor]] = {
