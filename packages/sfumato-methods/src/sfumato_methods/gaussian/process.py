@@ -13,6 +13,7 @@ from sfumato.laws import Space, filled
 from sfumato.process import CLOCK_LIMIT, rows
 from sfumato.state import Time, apply, axpy, item_sum, scale
 
+from ..terms import plus
 from .schedules import EDM, VE, VP, Cosine, Linear, Schedule, SubVP
 
 __all__ = ["Gaussian", "Step", "cosine", "edm", "linear", "one_clock", "subvp", "ve", "vp"]
@@ -94,7 +95,7 @@ class Gaussian(Process):
 
     def bridge(self, x0: Any, x: Any, t: Time, s: Time, row: Step | None = None) -> Normal:
         data, keep, std = row or self._step(t, s)
-        return Normal(axpy(keep, x, scale(data, x0)), self._std(std, x), self.space)
+        return Normal(plus(keep, x, scale(data, x0)), self._std(std, x), self.space)
 
     def transition(self, q: Any, x: Any, t: Time, s: Time, row: Step | None = None) -> Law:
         row = row or self._step(t, s)
@@ -103,7 +104,7 @@ class Gaussian(Process):
         if isinstance(q, Normal):
             own, spread = self._std(row.std, x), scale(row.data, filled(x, q.std))
             both = spread * spread + own * own
-            mean = axpy(row.keep, x, scale(row.data, q.mean))
+            mean = plus(row.keep, x, scale(row.data, q.mean))
             return Normal(mean, apply(both, torch.sqrt), self.space)
         if isinstance(q, Mixture):
             return Mixture(q.probs, [self.transition(p, x, t, s, row) for p in q.parts])

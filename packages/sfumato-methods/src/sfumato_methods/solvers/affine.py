@@ -11,11 +11,13 @@ from torch import Tensor
 from sfumato import Can, Dirac, Multistep, Process
 from sfumato.random import Source
 from sfumato.sampling import Point
-from sfumato.state import Time, axpy, scale
+from sfumato.state import Time, scale
+
+from ..terms import plus
 
 __all__ = [
     "Combination", "Steps", "at_start", "earlier", "exponential", "half_logsnr", "noise_columns",
-    "plus", "rates", "scales",
+    "rates", "scales",
 ]  # fmt: skip
 
 
@@ -145,20 +147,3 @@ class Combination(Multistep):
                 x = plus(row[back - 1], point.x, x)
             x = plus(row[split + back - 1], point.posterior.mean, x)
         return x
-
-
-def plus(c: Any, x: Any, y: Any) -> Any:
-    """`c * x + y` for a `y` made for this: it is written over where that is possible.
-
-    A new tensor for each term would cost more than its arithmetic: its memory has to be mapped.
-    """
-    if isinstance(c, float):
-        if c == 0:
-            return y
-        if isinstance(y, Tensor) and isinstance(x, Tensor) and _alike(x, y):
-            return y.add_(x, alpha=c)
-    return axpy(c, x, y)
-
-
-def _alike(x: Tensor, y: Tensor) -> bool:
-    return x.dtype == y.dtype and x.shape == y.shape

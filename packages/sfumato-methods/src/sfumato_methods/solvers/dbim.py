@@ -21,7 +21,7 @@ from sfumato.sampling import Denoise, Point, Trajectory, times
 from sfumato.state import Time, scale
 
 from ..bridges import Pinned, Shares
-from .affine import plus
+from ..terms import plus
 from .exponential import ExponentialAB, check_order
 from .flow import Trapezoid
 from .linear import absent, noise

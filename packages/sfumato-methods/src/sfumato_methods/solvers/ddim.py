@@ -13,7 +13,8 @@ from sfumato.process import rows
 from sfumato.sampling import Point
 from sfumato.state import Time, scale
 
-from .affine import exponential, plus
+from ..terms import plus
+from .affine import exponential
 
 __all__ = ["DDIM"]
 

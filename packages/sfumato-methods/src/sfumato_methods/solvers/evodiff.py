@@ -21,7 +21,8 @@ from sfumato.random import Source
 from sfumato.sampling import Point
 from sfumato.state import Time, apply, axpy, scale
 
-from .affine import exponential, plus
+from ..terms import plus
+from .affine import exponential
 from .ersde import interior
 from .linear import absent, inner, paces
 

@@ -16,7 +16,8 @@ from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
 from sfumato.state import Time, axpy, scale, where
 
-from .affine import plus, rates
+from ..terms import plus
+from .affine import rates
 
 __all__ = ["Euler", "Heun", "Trapezoid"]
 

@@ -13,7 +13,8 @@ from sfumato import Streams, random
 from sfumato.sampling import Point
 from sfumato.state import apply, item_sum, scale
 
-from .affine import half_logsnr, plus
+from ..terms import plus
+from .affine import half_logsnr
 
 __all__ = ["Seeds", "absent", "combine", "drawn", "inner", "noise", "paces", "source"]
 

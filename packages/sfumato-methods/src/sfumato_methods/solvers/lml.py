@@ -15,7 +15,7 @@ from sfumato.random import Source
 from sfumato.sampling import Point
 from sfumato.state import Time, scale
 
-from .affine import plus
+from ..terms import plus
 from .linear import inner
 
 __all__ = ["LML"]

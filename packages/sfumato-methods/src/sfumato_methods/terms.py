@@ -1,0 +1,28 @@
+"""Linear combinations of states that write over what was made for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from sfumato.state import axpy
+
+__all__ = ["plus"]
+
+
+def plus(c: Any, x: Any, y: Any) -> Any:
+    """`c * x + y` for a `y` made for this: it is written over where that is possible.
+
+    A new tensor for each term would cost more than its arithmetic: its memory has to be mapped.
+    """
+    if isinstance(c, float):
+        if c == 0:
+            return y
+        if isinstance(y, Tensor) and isinstance(x, Tensor) and _alike(x, y):
+            return y.add_(x, alpha=c)
+    return axpy(c, x, y)
+
+
+def _alike(x: Tensor, y: Tensor) -> bool:
+    return x.dtype == y.dtype and x.shape == y.shape
