@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -37,12 +39,10 @@ class Lines:
 X = Batch(torch.tensor([1, 2]))
 
 
-def test_a_file_of_the_domain_holds_all_samples_and_replaces_an_earlier_one(tmp_path):
+def test_a_file_of_the_domain_holds_all_samples(tmp_path):
     out = tmp_path / "new" / "out.txt"
     picture = writing.write(Lines(), X, {}, out, {})
     assert out.read_text() == "1\n2" and picture == tmp_path / "new" / "out.txt.png"
-    writing.write(Lines(), Batch(torch.tensor([3])), {}, out, {})
-    assert out.read_text() == "3"
     assert sorted(p.name for p in out.parent.iterdir()) == ["out.txt", "out.txt.png"]
 
 
@@ -68,9 +68,11 @@ def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path):
 
 
 def test_what_is_in_the_way_is_told(tmp_path):
-    (tmp_path / "a.txt").mkdir()
-    with pytest.raises(InputError, match=r"a\.txt is a folder; name a file"):
-        writing.check(Lines(), tmp_path / "a.txt")
+    for make in (Path.mkdir, Path.touch):
+        out = tmp_path / f"{make.__name__}.txt"
+        make(out)
+        with pytest.raises(InputError, match=r"exists already; name a new file"):
+            writing.check(Lines(), out)
     (tmp_path / "b").write_text("")
     with pytest.raises(InputError, match=r"to a folder, or to a file \.txt, \.one"):
         writing.check(Lines(), tmp_path / "b")

@@ -32,8 +32,8 @@ def check(domain: Domain, out: Path) -> None:
     from sfumato_train.folders import check_place
 
     if is_file(domain, out):
-        if out.is_dir():
-            raise InputError(f"{out} is a folder; name a file")
+        if out.exists():
+            raise InputError(f"{out} exists already; name a new file, or take it away first")
         check_place(out)
         return
     if out.exists() and not out.is_dir():

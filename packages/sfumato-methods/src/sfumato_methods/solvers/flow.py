@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import Can, Fields, Frame, Multistep, Process, expand
+from sfumato import Can, Fields, Frame, Multistep, Process, Product, expand
 from sfumato.process import by_step, rows
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
@@ -98,6 +98,11 @@ def _combined(process: Any, grid: Tensor) -> Sequence[Any]:
     return rows(grid, keep, torch.where(lands, 1.0, step * to_data))
 
 
+def _own(time: Time, name: str) -> Any:
+    """The times of one field."""
+    return time[name] if isinstance(time, Mapping) else time
+
+
 @dataclass(frozen=True)
 class Euler(Multistep):
     """x_s = x_t + (s - t) velocity(x_t, t); the step to t = 0 returns the posterior mean.
@@ -108,6 +113,8 @@ class Euler(Multistep):
     needs: ClassVar[Can] = Can.VELOCITY
 
     def plan(self, process: Process, grid: Time) -> Sequence[Any]:
+        if isinstance(process, Product):  # part by part: then each is rounded as it is alone
+            return by_step({k: self.plan(process.part(k), _own(grid, k)) for k in process.parts})
         affine = Can.AFFINE | Can.GAUSSIAN in process.can
         if affine and isinstance(grid, Tensor) and grid.ndim == 1:
             return _combined(process, grid)
@@ -118,6 +125,14 @@ class Euler(Multistep):
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: Source
     ) -> Any:
         t, x, q = past[-1]
+        if isinstance(process, Product):
+            parts = {k: [Point(_own(t, k), x[k], q[k])] for k in process.parts}
+            return Fields(
+                {
+                    k: self.advance(row[k], process.part(k), point, _own(s, k), generator)
+                    for k, point in parts.items()
+                }
+            )
         if len(row) == 2:
             keep, data = row
             return q.mean if keep == 0 else plus(data, q.mean, scale(keep, x))
