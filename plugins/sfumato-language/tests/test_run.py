@@ -124,7 +124,7 @@ def test_sample_writes_a_file_or_a_folder_that_is_read_back(run_folder, run, tmp
     assert all(text.startswith("The school") for text in texts_of(Batch(back.x), run.about))
     if suffix:
         assert "exists already" in cli(*words).output
-        assert "is a file" in cli(*words[:-1], tmp_path / "many.jsonl", "--shard", 2).output
+        assert "is one file" in cli(*words[:-1], tmp_path / "many.jsonl", "--shard", 2).output
 
 
 def test_scores_are_the_bound_whatever_the_batch(run_folder, run):
