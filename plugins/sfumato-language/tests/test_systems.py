@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from sfumato import Trial, random, registry
-from sfumato_language.systems import ardm, d3pm, mdmfhs, mdmorder
+from sfumato_language.systems import ardm, d3pm, mdmfhs, mdmorder, vmd
 from sfumato_language.systems.chain import Chain, Counted, unigram_entropy
 from sfumato_language.systems.fitting import PerItem, trained
 from sfumato_language.systems.sudoku import CELLS, GROUPS, SudokuNet, boards, solved
 from sfumato_methods.discrete import Discrete, TokenDenoiser, absorbing
 from sfumato_methods.discrete.anyorder import any_order
 
-MODULES = (ardm, d3pm, mdmfhs, mdmorder)
+MODULES = (ardm, d3pm, mdmfhs, mdmorder, vmd)
 KINDS = ("process", "network", "sampler", "grid", "recipe", "command", "metric")
 
 
@@ -43,6 +43,7 @@ def small(monkeypatch):
         (ardm, "TEXTS", 2), (d3pm, "STEPS", 2), (d3pm, "HELD", 100), (d3pm, "TRAIN", 100),
         (d3pm, "CHAIN", 10), (mdmorder, "STEPS", 2), (mdmorder, "TRAIN", 60),
         (mdmorder, "BOARDS", 20), (mdmorder, "CLUES", 34),
+        (vmd, "STEPS", 2), (vmd, "N", 100),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
 
@@ -160,7 +161,8 @@ def test_training_lowers_the_loss(tmp_path):
     denoiser = TokenDenoiser(net, Discrete(absorbing(3)))
     x = torch.ones(32, 5, dtype=torch.long)
     given = Trial(0, 1.0, "cpu", tmp_path, 1.0)
-    better = trained(denoiser, any_order, x, given, name="ones", steps=60, batch=16, lr=1e-2)
+    objective = PerItem(denoiser, any_order)
+    better = trained(objective, x, given, name="ones", steps=60, batch=16, lr=1e-2)
     assert not better.training
     t = (torch.arange(32).double() + 0.5) / 32
     with torch.no_grad():

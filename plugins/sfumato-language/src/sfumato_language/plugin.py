@@ -62,6 +62,11 @@ def sfumato_register(add: Add) -> None:
             "one network fills Sudoku in different orders",
             "Kim et al. 2025, arXiv:2502.06768",
         ),
+        (
+            "vmd",
+            "a latent variable ties tokens together that are drawn in one step",
+            "Zhang et al. 2025, arXiv:2510.23606",
+        ),
     ):
         add(
             "system",

@@ -18,7 +18,7 @@ __all__ = ["system"]
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfumato.survey import Claim, Measured, System, Trial
 
@@ -112,7 +112,7 @@ def _compressed(given: Trial) -> dict[str, Measured]:
 def _trained(given: Trial) -> tuple[Model, Tokenizer, int, list[str]]:
     """A model of Brown, its tokenizer, the length of its windows, and held-out documents."""
     from sfumato_data import fetch, keys_of, split
-    from sfumato_train import Settings, fit
+    from sfumato_train import fit
     from sfumato_train.ema import parts
     from sfumato_train.runs import fresh
 
@@ -121,7 +121,11 @@ def _trained(given: Trial) -> tuple[Model, Tokenizer, int, list[str]]:
     from ..tokens import rebuilt
 
     steps = max(2, round(STEPS * given.scale))
-    recipe = Brown(length=64, network_size="nano")
+    fields: dict[str, Any] = {
+        "length": 64, "network_size": "nano", "seed": given.seed, "steps": steps, "batch": BATCH,
+        "lr": LEARNING, "warmup": min(50, steps // 2), "ema": 0.99,
+    }  # fmt: skip
+    recipe = Brown(**fields)
     folder: Path = fetch("brown")
     data = windows.read(folder, **recipe.reading())
     train, held = split(data, 0.1, given.seed)
@@ -130,11 +134,8 @@ def _trained(given: Trial) -> tuple[Model, Tokenizer, int, list[str]]:
         one.text for one in reading.documents(folder, reading.Reading()) if one.key in names
     ]
     training = fresh(given.seed, lambda: recipe.build(train))
-    settings = Settings(
-        seed=given.seed, steps=steps, batch=BATCH, lr=LEARNING, warmup=min(50, steps // 2), ema=0.99
-    )
-    last: list[Model] = []
-    fit(training, settings, given.scratch / "brown",
+    last: list[Any] = []
+    fit(training, recipe, given.scratch / "brown",
         on_save=lambda step, model: last.append(model))  # fmt: skip
     parts(last[-1]).eval()
     return last[-1], rebuilt(data.about["tokenizer"]), recipe.length, documents

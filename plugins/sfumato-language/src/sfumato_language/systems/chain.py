@@ -88,4 +88,5 @@ class Counted:
 def unigram_entropy(x: Tensor, tokens: int) -> Tensor:
     """(n,) entropy, in nats, of the frequencies of tokens within each sequence (n, L)."""
     counts = torch.nn.functional.one_hot(x, tokens).double().sum(1)
-    return torch.special.entr(counts / x.shape[1]).sum(1)
+    entropy: Tensor = torch.special.entr(counts / x.shape[1]).sum(1)
+    return entropy

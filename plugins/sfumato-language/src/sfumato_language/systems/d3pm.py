@@ -83,7 +83,7 @@ def _bound(name: str, process: Discrete, train: Tensor, held: Tensor, given: Tri
     from sfumato_nn.tokens import TokenTransformer
     from sfumato_train.runs import fresh
 
-    from .fitting import trained
+    from .fitting import PerItem, trained
 
     classes = process.kernel.classes
     net = fresh(
@@ -92,7 +92,7 @@ def _bound(name: str, process: Discrete, train: Tensor, held: Tensor, given: Tri
     )
     law = partial(hybrid, steps=CHAIN, weight=WEIGHT)
     denoiser = trained(
-        TokenDenoiser(net, process), law, train, given,
+        PerItem(TokenDenoiser(net, process), law), train, given,
         name=name, steps=STEPS, batch=BATCH, lr=LEARNING,
     )  # fmt: skip
     grid = torch.linspace(1, 0, CHAIN + 1, dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PerItem", "trained"]
+__all__ = ["PerItem", "scaled", "trained"]
 
 from collections.abc import Callable
 from typing import Any
@@ -43,8 +43,7 @@ class PerItem(Objective):
 
 
 def trained(
-    denoiser: TokenDenoiser,
-    law: Law,
+    objective: PerItem,
     x: Tensor,
     given: Trial,
     *,
@@ -56,8 +55,7 @@ def trained(
     """The denoiser with its averaged weights, in evaluation mode.
 
     Args:
-        denoiser: what is trained, in place.
-        law: the loss.
+        objective: what is trained, in place.
         x: (N, L) ids.
         given: seed, scale (of the steps) and scratch folder.
         name: of the run in that folder.
@@ -65,7 +63,7 @@ def trained(
         batch: items in each step.
         lr: peak learning rate.
     """
-    count = max(2, round(steps * given.scale))
+    count, denoiser = scaled(steps, given), objective.denoiser
     settings = Settings(
         seed=given.seed, steps=count, batch=batch, lr=lr, warmup=min(50, count // 2), ema=0.99
     )
@@ -79,7 +77,7 @@ def trained(
     )
     last: list[Any] = []
     fit(
-        Training(PerItem(denoiser, law), Tensors(x), model),
+        Training(objective, Tensors(x), model),
         settings,
         given.scratch / name,
         on_save=lambda step, averaged: last.append(averaged),
@@ -87,3 +85,8 @@ def trained(
     parts(last[-1]).eval()
     found: TokenDenoiser = last[-1].denoiser
     return found
+
+
+def scaled(steps: int, given: Trial) -> int:
+    """Steps of a training at the scale of a trial."""
+    return max(2, round(steps * given.scale))

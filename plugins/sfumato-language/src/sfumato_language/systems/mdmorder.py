@@ -61,12 +61,12 @@ def _trained(train: Tensor, given: Trial) -> TokenDenoiser:
     from sfumato_methods.discrete.anyorder import any_order
     from sfumato_train.runs import fresh
 
-    from .fitting import trained
+    from .fitting import PerItem, trained
     from .sudoku import DIGITS, SudokuNet
 
     denoiser = TokenDenoiser(fresh(given.seed, SudokuNet), Discrete(absorbing(DIGITS)))
     return trained(
-        denoiser, any_order, train, given,
+        PerItem(denoiser, any_order), train, given,
         name="sudoku", steps=STEPS, batch=BATCH, lr=LEARNING,
     )  # fmt: skip
 
