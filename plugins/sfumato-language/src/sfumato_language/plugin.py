@@ -53,6 +53,11 @@ def sfumato_register(add: Add) -> None:
             "Austin et al. 2021, arXiv:2107.03006",
         ),
         (
+            "dllm",
+            "block by block, with the rest of the text in a memory of keys and values",
+            "Yu et al. 2025, arXiv:2506.13759",
+        ),
+        (
             "mdmfhs",
             "masks that fall event by event, and what single precision does to draws",
             "Zheng et al. 2024, arXiv:2409.02908",

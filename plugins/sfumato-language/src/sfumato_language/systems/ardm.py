@@ -17,15 +17,8 @@ __all__ = ["system"]
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from sfumato.survey import Claim, Measured, System, Trial
-
-if TYPE_CHECKING:
-    from sfumato import Model
-
-    from ..tokens import Tokenizer
 
 TOKENS, LENGTH, N, STAY = 12, 64, 500, 0.8
 STEPS, BATCH, LEARNING = 400, 32, 6e-3
@@ -83,9 +76,11 @@ def _compressed(given: Trial) -> dict[str, Measured]:
     import zlib
 
     from ..compression import compress, decompress, header
+    from .text import of_brown
 
     began = time.monotonic()
-    model, tokenizer, length, documents = _trained(given)
+    made = of_brown(given, length=64, steps=STEPS, batch=BATCH, lr=LEARNING)
+    model, tokenizer, length, documents = made
     documents = documents[: max(1, round(DOCUMENTS * given.scale))]
     count = max(2, round(TEXTS * given.scale))
     whole = "".join(documents)
@@ -107,38 +102,6 @@ def _compressed(given: Trial) -> dict[str, Measured]:
         found[prefix + "bits"] = Measured(code, bits, None, n, cost)
         found[prefix + "size"] = Measured(float(size), float(best), None, n, cost)
     return found | {"exact": Measured(right, total, None, total, time.monotonic() - began)}
-
-
-def _trained(given: Trial) -> tuple[Model, Tokenizer, int, list[str]]:
-    """A model of Brown, its tokenizer, the length of its windows, and held-out documents."""
-    from sfumato_data import fetch, keys_of, split
-    from sfumato_train import fit
-    from sfumato_train.ema import parts
-    from sfumato_train.runs import fresh
-
-    from .. import reading, windows
-    from ..recipes import Brown
-    from ..tokens import rebuilt
-
-    steps = max(2, round(STEPS * given.scale))
-    fields: dict[str, Any] = {
-        "length": 64, "network_size": "nano", "seed": given.seed, "steps": steps, "batch": BATCH,
-        "lr": LEARNING, "warmup": min(50, steps // 2), "ema": 0.99,
-    }  # fmt: skip
-    recipe = Brown(**fields)
-    folder: Path = fetch("brown")
-    data = windows.read(folder, **recipe.reading())
-    train, held = split(data, 0.1, given.seed)
-    names = set(keys_of(held) or ())
-    documents = [
-        one.text for one in reading.documents(folder, reading.Reading()) if one.key in names
-    ]
-    training = fresh(given.seed, lambda: recipe.build(train))
-    last: list[Any] = []
-    fit(training, recipe, given.scratch / "brown",
-        on_save=lambda step, model: last.append(model))  # fmt: skip
-    parts(last[-1]).eval()
-    return last[-1], rebuilt(data.about["tokenizer"]), recipe.length, documents
 
 
 system = System(

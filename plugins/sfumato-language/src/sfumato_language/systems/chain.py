@@ -36,9 +36,8 @@ class Chain:
         self.tokens, self.length = tokens, length
         like = torch.empty(tokens, tokens, dtype=torch.float64)
         same = torch.eye(tokens, dtype=torch.float64)
-        self.matrix = stay * same + (1 - stay) * (_SPREAD * random.normal(like, generator)).softmax(
-            -1
-        )
+        moves = (_SPREAD * random.normal(like, generator)).softmax(-1)
+        self.matrix: Tensor = stay * same + (1 - stay) * moves
         powers = [same]
         for _ in range(length):
             powers.append(powers[-1] @ self.matrix)

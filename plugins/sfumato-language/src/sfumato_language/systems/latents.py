@@ -44,7 +44,7 @@ class LatentNet(nn.Module):
         z = torch.zeros(len(x), SIZE) if z is None else z
         seen = F.one_hot(x, self.classes).float().flatten(1)
         out: Tensor = self.body(torch.cat((seen, z.float()), 1))
-        return out.unflatten(1, (self.length, self.classes))
+        return out.reshape(-1, self.length, self.classes)
 
 
 class _Encoder(nn.Module):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sfumato import Sampler
     from sfumato_methods.discrete import TokenDenoiser
 
-TRAIN, BOARDS, CLUES = 12000, 400, 8
-STEPS, BATCH, LEARNING = 750, 48, 2e-3
+TRAIN, BOARDS, CLUES = 12000, 200, 8
+STEPS, BATCH, LEARNING = 750, 24, 2e-3
 ORDERS = ("margin", "top-probability", "entropy", "left-to-right", "random-order")
 
 
