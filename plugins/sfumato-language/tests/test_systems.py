@@ -171,3 +171,58 @@ def test_training_lowers_the_loss(tmp_path):
             better.process, better, x, t, random.derive(0, "loss")
         )
     assert float(loss.mean()) < 0.5 * 5 * math.log(3)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_memory_is_exact_for_one_block_of_the_network_and_not_for_three(depth, monkeypatch):
+    """Keys and values of the first are of the tokens alone, of later ones of all that is read."""
+    from sfumato import Model
+    from sfumato_language.denoiser import TextDenoiser
+    from sfumato_nn.tokens import TokenTransformer
+    from sfumato_train.runs import fresh
+
+    for name, value in (("LENGTH", 48), ("BLOCK", 16), ("N", 8)):
+        monkeypatch.setattr(dllm, name, value)
+    net = fresh(0, lambda: TokenTransformer(7, width=16, depth=depth, heads=1))
+    source = random.derive(0, "loud")
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.add_(0.4 * random.normal(weight, source))
+    process = Discrete(absorbing(6))
+    model = Model(process, TextDenoiser(net, process), None, None, 1, None)
+    same, total, steps = dllm._agreement(model, 0)
+    assert total > 20 and steps <= dllm.LENGTH
+    assert same == total if depth == 1 else same < total
+
+
+def test_the_weight_of_the_divergence_rises_to_one():
+    from sfumato_language.systems.latents import LatentNet, _Encoder, _Variational
+
+    with torch.random.fork_rng():
+        denoiser = TokenDenoiser(LatentNet(3, 2), Discrete(absorbing(3)))
+        objective = _Variational(denoiser, _Encoder(3, 2), 10)
+    seen = []
+    for step in range(5):
+        seen.append(float(objective.beta))
+        objective.after("denoiser", step)
+    assert seen == pytest.approx([0, 1 / 3, 2 / 3, 1, 1])
+    assert len(list(objective.players()["denoiser"].parameters())) == 12
+
+
+def test_gradients_of_a_different_loss_are_told_apart(monkeypatch):
+    """The cosine falls below what is claimed if one of the two loses its weight 1/t."""
+    from sfumato_methods.discrete import losses
+
+    small(monkeypatch)
+    whole = losses.score_entropy
+
+    def unweighted(process, denoiser, x0, t, generator):
+        return whole(process, denoiser, x0, t, generator) * t.float() ** 3
+
+    unweighted.__name__ = whole.__name__
+    monkeypatch.setattr(mdmfhs, "LOSSES", 10)
+    given = Trial(100, 1.0, "cpu", None, 1.0)
+    right = mdmfhs._losses(given)["gradient"].ratio
+    monkeypatch.setattr(losses, "score_entropy", unweighted)
+    assert mdmfhs._losses(given)["gradient"].ratio < right
+    assert right > 0.99
