@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from sfumato import Trial, random, registry
-from sfumato_language.systems import ardm, d3pm, dllm, mdmfhs, mdmorder, vmd
+from sfumato_language.systems import ardm, d3pm, dllm, mdmfhs, mdmorder, sddlm, vmd
 from sfumato_language.systems.chain import Chain, Counted, unigram_entropy
 from sfumato_language.systems.fitting import PerItem, trained
 from sfumato_language.systems.sudoku import CELLS, GROUPS, SudokuNet, boards, solved
 from sfumato_methods.discrete import Discrete, TokenDenoiser, absorbing
 from sfumato_methods.discrete.anyorder import any_order
 
-MODULES = (ardm, d3pm, dllm, mdmfhs, mdmorder, vmd)
+MODULES = (ardm, d3pm, dllm, mdmfhs, mdmorder, sddlm, vmd)
 KINDS = ("process", "network", "sampler", "grid", "recipe", "command", "metric")
 
 
@@ -44,7 +44,8 @@ def small(monkeypatch):
         (d3pm, "CHAIN", 10), (mdmorder, "STEPS", 2), (mdmorder, "TRAIN", 60),
         (mdmorder, "BOARDS", 20), (mdmorder, "CLUES", 34),
         (dllm, "STEPS", 2), (dllm, "LENGTH", 24), (dllm, "BLOCK", 8), (dllm, "N", 2),
-        (vmd, "STEPS", 2), (vmd, "N", 100),
+        (sddlm, "STEPS", 2), (sddlm, "N", 100), (sddlm, "TRAIN", 100), (sddlm, "SAMPLING", 4),
+        (sddlm, "TIMED", 2), (vmd, "STEPS", 2), (vmd, "N", 100),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
 

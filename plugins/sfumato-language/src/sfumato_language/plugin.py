@@ -68,6 +68,11 @@ def sfumato_register(add: Add) -> None:
             "Kim et al. 2025, arXiv:2502.06768",
         ),
         (
+            "sddlm",
+            "cross-entropy where tokens were replaced, against the bound",
+            "Zhu et al. 2025, arXiv:2510.22926",
+        ),
+        (
             "vmd",
             "a latent variable ties tokens together that are drawn in one step",
             "Zhang et al. 2025, arXiv:2510.23606",
