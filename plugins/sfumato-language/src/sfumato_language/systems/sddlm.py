@@ -5,8 +5,8 @@ bound and its weights; wrong tokens may be pushed away. Here on a Markov chain o
 places, of which the perplexity of samples is known exactly: networks of one size with equal data,
 steps and seeds, trained on the bound of uniform-state models, on the cross-entropy of resampled
 places (which includes those that came out as they were: what is learnt is then the law given the
-other tokens, which `JointDiscrete` takes), and on the published one of places that differ. There the
-clean token is never the one that is seen, so that the network gives that no probability, and a
+other tokens, which `JointDiscrete` takes), and on the published one of places that differ. There
+the clean token is never the one that is seen, so that the network gives that no probability, and a
 chain that takes this for p(x_0 | x_t) keeps throwing good tokens away.
 """
 
