@@ -1,4 +1,4 @@
-"""What this plugin announces: the domain of text, its recipes and its verbs."""
+"""What this plugin announces: the domain of text, its recipes, its verbs and its systems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sfumato.plugins import Add
 
 @hook
 def sfumato_register(add: Add) -> None:
-    """Announce the domain, the recipes and the verbs."""
+    """Announce the domain, the recipes, the verbs and the systems."""
     add(
         "domain",
         "language",
@@ -40,4 +40,48 @@ def sfumato_register(add: Add) -> None:
             f"sfumato_language.commands:{verb}",
             summary=summary,
             source="Hoogeboom et al. 2021, arXiv:2110.02037",
+        )
+    for name, summary, source in (
+        (
+            "ardm",
+            "groups of tokens by a budget of calls, and what a text takes when it is compressed",
+            "Hoogeboom et al. 2021, arXiv:2110.02037",
+        ),
+        (
+            "d3pm",
+            "noise that masks against noise that replaces",
+            "Austin et al. 2021, arXiv:2107.03006",
+        ),
+        (
+            "dllm",
+            "block by block, with the rest of the text in a memory of keys and values",
+            "Yu et al. 2025, arXiv:2506.13759",
+        ),
+        (
+            "mdmfhs",
+            "masks that fall event by event, and what single precision does to draws",
+            "Zheng et al. 2024, arXiv:2409.02908",
+        ),
+        (
+            "mdmorder",
+            "one network fills Sudoku in different orders",
+            "Kim et al. 2025, arXiv:2502.06768",
+        ),
+        (
+            "sddlm",
+            "cross-entropy where tokens were replaced, against the bound",
+            "Zhu et al. 2025, arXiv:2510.22926",
+        ),
+        (
+            "vmd",
+            "a latent variable ties tokens together that are drawn in one step",
+            "Zhang et al. 2025, arXiv:2510.23606",
+        ),
+    ):
+        add(
+            "system",
+            f"language/{name}",
+            f"sfumato_language.systems.{name}:system",
+            summary=summary,
+            source=source,
         )

@@ -1,0 +1,69 @@
+"""A small model of the Brown corpus, trained in a trial, and the documents it never saw."""
+
+from __future__ import annotations
+
+__all__ = ["Trained", "of_brown"]
+
+from typing import Any, NamedTuple
+
+import sfumato_data
+from sfumato import Model, Trial
+from sfumato_data import keys_of, split
+from sfumato_train import fit
+from sfumato_train.ema import parts
+from sfumato_train.runs import fresh
+
+from .. import reading, windows
+from ..recipes import Brown
+from ..tokens import Tokenizer, rebuilt
+from .fitting import scaled
+
+
+class Trained(NamedTuple):
+    """A model of text.
+
+    Attributes:
+        model: with its averaged weights, in evaluation mode.
+        tokenizer: the characters of the corpus.
+        length: characters of a window.
+        documents: a tenth of the corpus, which was held out.
+    """
+
+    model: Model
+    tokenizer: Tokenizer
+    length: int
+    documents: list[str]
+
+
+def of_brown(given: Trial, *, length: int, steps: int, batch: int, lr: float) -> Trained:
+    """A network of the smallest size, trained on Brown by characters.
+
+    Args:
+        given: seed, scale (of the steps) and scratch folder.
+        length: characters of a window.
+        steps: at scale 1.
+        batch: windows in each step.
+        lr: peak learning rate.
+    """
+    count = scaled(steps, given)
+    fields: dict[str, Any] = {
+        "length": length, "network_size": "nano", "seed": given.seed, "steps": count,
+        "batch": batch, "lr": lr, "warmup": min(50, count // 2), "ema": 0.99,
+    }  # fmt: skip
+    recipe = Brown(**fields)
+    folder = sfumato_data.fetch("brown")
+    data = windows.read(folder, **recipe.reading())
+    train, held = split(data, 0.1, given.seed)
+    names = set(keys_of(held) or ())
+    texts = (one for one in reading.documents(folder, reading.Reading()) if one.key in names)
+    training = fresh(given.seed, lambda: recipe.build(train))
+    last: list[Any] = []
+    fit(
+        training,
+        recipe,
+        given.scratch / "brown",
+        on_save=lambda step, model: last.append(model),
+    )
+    parts(last[-1]).eval()
+    tokenizer = rebuilt(data.about["tokenizer"])
+    return Trained(last[-1], tokenizer, length, [one.text for one in texts])
