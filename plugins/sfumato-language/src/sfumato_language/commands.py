@@ -1,8 +1,8 @@
-"""The verbs `infill`, `score`, `compress` and `decompress`."""
+"""The verbs `infill`, `score`, `judge`, `compress` and `decompress`."""
 
 from __future__ import annotations
 
-__all__ = ["compress", "decompress", "infill", "score"]
+__all__ = ["compress", "decompress", "infill", "judge", "score"]
 
 from pathlib import Path
 from typing import Annotated
@@ -64,6 +64,22 @@ def score(
     from .filling import scored
 
     typer.echo(scored(run, data, draws, seed, batch or 64, device, weights))
+
+
+def judge(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Samples, and text to compare with.")
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="A llama as GGUF; by default the installed SmolLM2.")
+    ] = None,
+    most: Annotated[int, typer.Option(help="Texts of each file, at most.", min=1)] = 200,
+    column: Annotated[str, typer.Option(help="Of rows, where the text is.")] = "text",
+) -> None:
+    """Perplexity of texts under a language model of others, with their entropy."""
+    from .judge import judged
+
+    typer.echo(judged(files, model, most, column))
 
 
 def compress(

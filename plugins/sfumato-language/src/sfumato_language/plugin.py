@@ -31,6 +31,7 @@ def sfumato_register(add: Add) -> None:
     for verb, summary in (
         ("infill", "fill the gaps in texts"),
         ("score", "bound the likelihood of text: bits a character, perplexity"),
+        ("judge", "perplexity of texts under SmolLM2, with their entropy"),
         ("compress", "compress a text without loss"),
         ("decompress", "turn a compressed text back into what it was"),
     ):
