@@ -1,4 +1,4 @@
-"""The judge: a tiny random GGUF against the same model in transformers, and what it says of text."""
+"""The judge: a tiny random GGUF against its twin in transformers, and what it says of text."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CANVAS", "INSIDE", "Blank", "conditions", "ids_of"]
+__all__ = ["CANVAS", "INSIDE", "Blank", "conditions", "ids_of", "lines_of"]
 
 import re
 from collections.abc import Mapping, Sequence
@@ -82,8 +82,10 @@ def conditions(
     Args:
         values: the words. `prompt` stands at the beginning, `suffix` at the end, and between them
             is drawn; `text` is a whole with gaps, see `ids_of`. `@file` is one a line, gone
-            through in turn. `length` is of the sample in tokens: `64`, or `20..60`, gone through
-            in turn; else that of the model. `temperature=0.8` sharpens what the model says of each
+            through in turn. Of a model of pairs the separator is put behind the prompt, and
+            without a prompt the first ones of its data are asked. `length` is of the sample in
+            tokens: `64`, or `20..60`, gone through in turn; else that of the model.
+            `temperature=0.8` sharpens what the model says of each
             token, `nucleus=0.9` keeps its likeliest tokens only; both change the law of the model.
         n: number of samples.
         about: facts of the data.
@@ -99,12 +101,16 @@ def conditions(
             )
     sharp = _sharpened(values, n)
     values = {name: value for name, value in values.items() if name not in sharp}
-    if not values:
+    answers = "separator" in about and "text" not in values
+    if not values and not answers:
         return sharp
     if "text" in values and len(values) > 1:
         raise InputError("text=... is the whole sample; it goes without prompt, suffix and length")
     tokenizer, most = rebuilt(about["tokenizer"]), int(about["length"])
-    several = {name: _lines(name, value) for name, value in values.items() if name != "length"}
+    several = {name: lines_of(name, value) for name, value in values.items() if name != "length"}
+    if answers:
+        prompts = several.get("prompt", about["examples"])
+        several["prompt"] = [prompt + about["separator"] for prompt in prompts]
     lengths = _lengths(values["length"], most) if "length" in values else None
     rows = []
     for i in range(n):
@@ -168,7 +174,12 @@ def _canvas(rows: Sequence[Sequence[int]], tokenizer: Tokenizer) -> dict[str, Pa
     return found | ({INSIDE: inside} if bool(inside.any()) else {})
 
 
-def _lines(name: str, value: str) -> list[str]:
+def lines_of(name: str, value: str) -> list[str]:
+    """The lines of `@file`, else the one value of a word.
+
+    Raises:
+        InputError: if the file cannot be read or holds no line.
+    """
     if not value.startswith("@"):
         return [value]
     path = Path(value[1:])

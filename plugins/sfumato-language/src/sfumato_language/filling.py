@@ -57,7 +57,8 @@ def fill(
             if file.exists():
                 raise InputError(f"{file} exists already; name a new file, or take it away first")
             check_place(file)
-    asked = [canvas.conditions({"text": text}, n, run.about) for text in texts] or [{}]
+    asked = [canvas.conditions({"text": text}, n, run.about) for text in texts]
+    asked = asked or [canvas.conditions({}, n, run.about)]
     model = run.model(weights, device=device)
     found: list[Batch] = []
     ways: list[dict[str, Any]] = []
@@ -131,7 +132,7 @@ def scored(
     run = open_run(path)
     windows = _held(run) if data is None else read_more(run, data)
     if not isinstance(windows, Windows):
-        raise InputError(f"{data} holds samples of this model; give text")
+        raise InputError(f"{data} holds no text but samples or pairs; give text to a run of text")
     model = run.model(weights, device=device)
     with progress("scoring") as watch:
         found = score(
@@ -151,7 +152,8 @@ def _held(run: Run) -> Windows:
         raise InputError(f"{run.path} held nothing out; name text with --data")
     assert isinstance(held, Subset)
     source = getattr(held.source, "source", held.source)
-    assert isinstance(source, Windows)
+    if not isinstance(source, Windows):
+        raise InputError(f"{run.path} is a model of answers; `sfumato evaluate` measures it")
     return source.part(held.index)
 
 

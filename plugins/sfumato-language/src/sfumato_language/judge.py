@@ -50,7 +50,7 @@ class Verdict:
 
     @property
     def perplexity(self) -> float:
-        """exp of nats a token, over all texts together."""
+        """Exp of nats a token, over all texts together."""
         return math.exp(self.nats.sum() / self.tokens.sum())
 
     @property
@@ -68,7 +68,7 @@ class Judge:
     """A causal transformer with its tokenizer.
 
     Args:
-        facts: `block_count`, `attention.head_count` and so on, without the name of the architecture.
+        facts: `block_count`, `attention.head_count` and so on, without the architecture's name.
         weights: tensors by their names in GGUF files.
         tokenizer: of the library tokenizers.
         bos: id that begins a text.
