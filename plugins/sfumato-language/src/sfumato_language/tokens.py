@@ -97,6 +97,14 @@ class Tokenizer:
             return "".join(MASK if i == self.mask else "\n" for i in ids.tolist())
         return self._decode(ids)
 
+    def pieces(self) -> dict[int, bytes]:
+        """The bytes that each id of text stands for, whatever is beside it.
+
+        Raises:
+            InputError: if what a token stands for depends on its neighbours.
+        """
+        raise NotImplementedError
+
     def facts(self) -> dict[str, Any]:
         """All of it as JSON, with its sha256: what a run keeps, and `rebuilt` takes."""
         content = dict(self.content())
@@ -123,6 +131,9 @@ class Byte(Tokenizer):
 
     def _decode(self, ids: Ids) -> str:
         return bytes(ids.tolist()).decode(errors="replace")
+
+    def pieces(self) -> dict[int, bytes]:
+        return {i: bytes([i]) for i in range(256)}
 
 
 class Char(Tokenizer):
@@ -164,6 +175,9 @@ class Char(Tokenizer):
 
     def _decode(self, ids: Ids) -> str:
         return self._points[ids].astype("<u4").tobytes().decode("utf-32-le")
+
+    def pieces(self) -> dict[int, bytes]:
+        return {i: c.encode(errors="surrogatepass") for i, c in enumerate(self.characters)}
 
     def content(self) -> Mapping[str, Any]:
         return {"characters": self.characters}
@@ -246,6 +260,22 @@ class Json(Tokenizer):
     def _decode(self, ids: Ids) -> str:
         return str(self._library.decode(ids.tolist(), skip_special_tokens=False))
 
+    def pieces(self) -> dict[int, bytes]:
+        from tokenizers import decoders
+
+        if not isinstance(self._library.decoder, decoders.ByteLevel):
+            raise InputError(
+                "the bytes of single tokens are known of byte, char and text8, and of tokenizers "
+                "of byte pairs (ByteLevel), not of this one"
+            )
+        added = self._library.get_added_tokens_decoder()
+        words = self._library.get_vocab(with_added_tokens=False)
+        return {
+            i: bytes(_BYTE_OF[c] for c in word)
+            for word, i in words.items()
+            if i not in added and all(c in _BYTE_OF for c in word)
+        }
+
     def content(self) -> Mapping[str, Any]:
         packed = base64.b85encode(zlib.compress(self.text.encode(), 9)).decode()
         return {"json": packed}
@@ -282,6 +312,20 @@ class Foreign(Json):
 
     def content(self) -> Mapping[str, Any]:
         return {**super().content(), "eos": self.eos, "mask": self.mask}
+
+
+def _byte_letters() -> dict[str, int]:
+    """The byte that each letter of a ByteLevel token stands for (Radford et al. 2019, GPT-2).
+
+    Printable bytes of Latin-1 stand for themselves, the others are numbered from U+0100 on.
+    """
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    other = [byte for byte in range(256) if byte not in plain]
+    letters = {chr(byte): byte for byte in plain}
+    return letters | {chr(256 + i): byte for i, byte in enumerate(other)}
+
+
+_BYTE_OF = _byte_letters()
 
 
 def made(name: str, texts: Iterable[str], vocabulary: int) -> Tokenizer:
