@@ -39,6 +39,7 @@ def sfumato_register(add: Add) -> None:
         ("infill", "fill the gaps in texts"),
         ("score", "bound the likelihood of text: bits a character, perplexity"),
         ("judge", "perplexity of texts under SmolLM2, with their entropy"),
+        ("export", "write a model as a folder that transformers loads"),
         ("compress", "compress a text without loss"),
         ("decompress", "turn a compressed text back into what it was"),
     ):

@@ -6,7 +6,10 @@ never a part of data. Both are new ids: no text can spell them.
 
 from __future__ import annotations
 
-__all__ = ["MASK", "Foreign", "Tokenizer", "TokenizerName", "made", "rebuilt"]
+__all__ = [
+    "MASK", "Byte", "Char", "Foreign", "Json", "Text8", "Tokenizer", "TokenizerName", "letters",
+    "made", "rebuilt",
+]  # fmt: skip
 
 import base64
 import hashlib
@@ -194,14 +197,19 @@ class Text8(Char):
     """
 
     kind = "text8"
-    _DIGITS = dict(zip("0123456789", "zero one two three four five six seven eight nine".split(),
-                       strict=True))  # fmt: skip
+    digits: ClassVar[Mapping[str, str]] = dict(
+        zip(
+            "0123456789",
+            "zero one two three four five six seven eight nine".split(),
+            strict=True,
+        )
+    )
 
     def __init__(self) -> None:
         super().__init__(" abcdefghijklmnopqrstuvwxyz")
 
     def encode(self, text: str) -> Ids:
-        spelled = re.sub(r"[0-9]", lambda found: f" {self._DIGITS[found[0]]} ", text.lower())
+        spelled = re.sub(r"[0-9]", lambda found: f" {self.digits[found[0]]} ", text.lower())
         return super().encode(re.sub(r"[^a-z]+", " ", spelled))
 
     def content(self) -> Mapping[str, Any]:
@@ -314,7 +322,7 @@ class Foreign(Json):
         return {**super().content(), "eos": self.eos, "mask": self.mask}
 
 
-def _byte_letters() -> dict[str, int]:
+def letters() -> dict[str, int]:
     """The byte that each letter of a ByteLevel token stands for (Radford et al. 2019, GPT-2).
 
     Printable bytes of Latin-1 stand for themselves, the others are numbered from U+0100 on.
@@ -325,7 +333,7 @@ def _byte_letters() -> dict[str, int]:
     return letters | {chr(256 + i): byte for i, byte in enumerate(other)}
 
 
-_BYTE_OF = _byte_letters()
+_BYTE_OF = letters()
 
 
 def made(name: str, texts: Iterable[str], vocabulary: int) -> Tokenizer:
