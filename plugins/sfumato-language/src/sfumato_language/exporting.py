@@ -12,9 +12,10 @@ from sfumato_train import open_run
 from sfumato_train.files import write_json, write_text
 from sfumato_train.folders import check_place, placed
 
+from .bytewise import BYTE_OF
 from .denoiser import TextDenoiser
 from .recipes import Masked
-from .tokens import Char, Json, Text8, Tokenizer, letters, rebuilt
+from .tokens import Char, Json, Text8, Tokenizer, rebuilt
 
 _CODE = "hub_model.py"
 _END, _MASK = "<|sfumato_end|>", "<|sfumato_mask|>"
@@ -101,7 +102,7 @@ def _library(tokenizer: Tokenizer) -> Any:
                 [normalizers.Lowercase(), *spelled, normalizers.Replace(Regex("[^a-z]+"), " ")]
             )
     else:
-        library = Library(models.BPE(letters(), []))
+        library = Library(models.BPE(BYTE_OF, []))
         library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         library.decoder = decoders.ByteLevel()
     library.add_special_tokens([AddedToken(t, normalized=False) for t in (_END, _MASK)])

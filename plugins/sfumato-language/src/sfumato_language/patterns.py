@@ -132,9 +132,10 @@ def _by_character(pattern: str) -> Any:
             "a pattern needs interegular: pip install 'sfumato-language[patterns]'"
         ) from None
     try:
-        return interegular.parse_pattern(pattern).to_fsm().reduce()
+        found: Any = interegular.parse_pattern(pattern).to_fsm()
     except (interegular.InvalidSyntax, interegular.Unsupported) as error:
         raise InputError(f"pattern={pattern} cannot be read: {error}") from None
+    return found.reduce()
 
 
 def _after(

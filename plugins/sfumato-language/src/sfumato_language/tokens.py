@@ -7,8 +7,8 @@ never a part of data. Both are new ids: no text can spell them.
 from __future__ import annotations
 
 __all__ = [
-    "MASK", "Byte", "Char", "Foreign", "Json", "Text8", "Tokenizer", "TokenizerName", "letters",
-    "made", "rebuilt",
+    "MASK", "Byte", "Char", "Foreign", "Json", "Text8", "Tokenizer", "TokenizerName", "made",
+    "rebuilt",
 ]  # fmt: skip
 
 import base64
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sfumato import InputError
+
+from .bytewise import BYTE_OF
 
 MASK = "\u2592"
 """How a masked token is shown."""
@@ -279,9 +281,9 @@ class Json(Tokenizer):
         added = self._library.get_added_tokens_decoder()
         words = self._library.get_vocab(with_added_tokens=False)
         return {
-            i: bytes(_BYTE_OF[c] for c in word)
+            i: bytes(BYTE_OF[c] for c in word)
             for word, i in words.items()
-            if i not in added and all(c in _BYTE_OF for c in word)
+            if i not in added and all(c in BYTE_OF for c in word)
         }
 
     def content(self) -> Mapping[str, Any]:
@@ -320,20 +322,6 @@ class Foreign(Json):
 
     def content(self) -> Mapping[str, Any]:
         return {**super().content(), "eos": self.eos, "mask": self.mask}
-
-
-def letters() -> dict[str, int]:
-    """The byte that each letter of a ByteLevel token stands for (Radford et al. 2019, GPT-2).
-
-    Printable bytes of Latin-1 stand for themselves, the others are numbered from U+0100 on.
-    """
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    other = [byte for byte in range(256) if byte not in plain]
-    letters = {chr(byte): byte for byte in plain}
-    return letters | {chr(256 + i): byte for i, byte in enumerate(other)}
-
-
-_BYTE_OF = letters()
 
 
 def made(name: str, texts: Iterable[str], vocabulary: int) -> Tokenizer:
