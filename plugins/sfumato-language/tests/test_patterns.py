@@ -42,6 +42,11 @@ def test_an_automaton_takes_what_re_matches(pattern):
             assert taken(found, (*ids, tokenizer.eos, 0, 3)) == expected, "behind the end: anything"
 
 
+def test_states_that_lead_nowhere_are_left_out():
+    for tokenizer in (Char("ab\u00e9"), Byte()):
+        assert len(automaton("a{2,3}", facts(tokenizer)).next) == 5, "0 to 3 letters, and the end"
+
+
 def test_tokens_of_several_or_half_a_character():
     tokenizer = Json.trained(["the caf\u00e9 of the caf\u00e9"] * 9, 262)
     found = automaton("the (caf\u00e9|tea)!?", facts(tokenizer))
@@ -68,7 +73,9 @@ def test_tokens_of_several_or_half_a_character():
         assert not taken(found, list(wrong)), "no character in UTF-8, or the end of a line"
 
 
-@pytest.mark.parametrize("sampler", ["first-hitting", "cached-ancestral", "margin", "confident"])
+@pytest.mark.parametrize(
+    "sampler", ["first-hitting", "cached-ancestral", "margin", "confident", "maskgit", "remdm"]
+)
 def test_texts_match(run, sampler):
     regex = r"The [a-z]+ was (sold|closed) on day [0-4]\."
     values = {"prompt": "The ", "pattern": regex, "length": "30..34", "temperature": "0.9"}

@@ -87,7 +87,27 @@ def _made(pattern: str, tokenizer: Tokenizer, classes: int) -> Automaton:
     accepts = np.append(final, True)
     moves[accepts, tokenizer.eos] = over
     moves[over] = over
-    return Automaton.of(torch.from_numpy(moves), torch.from_numpy(accepts))
+    columns, kind = np.unique(moves, axis=1, return_inverse=True)
+    found = Automaton.of(*_trimmed(columns, accepts))
+    return Automaton(found.next, found.kind[torch.from_numpy(kind.reshape(-1))], found.accepts)
+
+
+def _trimmed(moves: NDArray[np.int64], accepts: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """The same without states that are not come to, or from which no text can end."""
+    none = len(moves)
+    live, seen = np.append(accepts, False), np.zeros(none + 1, dtype=bool)
+    seen[0] = True
+    for _ in range(none):
+        before = live.sum() + seen.sum()
+        live[:none] |= live[moves].any(1)
+        seen[moves[seen[:none]]] = True
+        if live.sum() + seen.sum() == before:
+            break
+    keep = (live & seen)[:none]
+    keep[0] = True
+    number = np.full(none + 1, keep.sum())
+    number[:none][keep] = np.arange(keep.sum())
+    return torch.from_numpy(number[moves[keep]]), torch.from_numpy(accepts[keep])
 
 
 _Pending = bytes | tuple[int, int, int]
