@@ -1,8 +1,10 @@
-"""How a run refers to the codec that another run trained: by path and by hash of its weights."""
+"""How a run refers to what another run trained: by path and by hash of its weights."""
 
 from __future__ import annotations
 
-__all__ = ["CodecOf", "Linked", "digest", "kept", "links"]
+__all__ = [
+    "CodecOf", "Linked", "LinkedModel", "ModelOf", "digest", "kept", "linked_model", "links",
+]  # fmt: skip
 
 import hashlib
 from collections.abc import Mapping
@@ -15,21 +17,21 @@ from torch import nn
 from sfumato import Codec, InputError, registry
 
 from . import checkpoint
+from .ema import parts
 from .recipe import CodecRecipe, Recipe
 from .runs import Run, open_run
 from .words import parse_words
 
 
-class CodecOf(BaseModel):
-    """A trained codec: where its weights are, what they are, and how its module is built.
+class _Link(BaseModel):
+    """Where weights are, what they are, and how their module is built.
 
-    A recipe has it as a field of type `Linked`, whose word is the path of a run: `codec=runs/kl`.
-    What it says is stored with the run that uses it, whose checkpoints hold the codec's weights
-    too; so that run needs the other one no more once it has a checkpoint.
+    What it says is stored with the run that uses it, whose checkpoints hold the weights too; so
+    that run needs the other one no more once it has a checkpoint.
 
     Attributes:
         path: of the run, absolute.
-        sha256: of the codec's weights, see `digest`.
+        sha256: of the weights, see `digest`.
         recipe: registered name of the recipe that builds it.
         values: fields of that recipe.
         about: facts of the data that it was trained on.
@@ -46,6 +48,13 @@ class CodecOf(BaseModel):
     def __str__(self) -> str:
         return self.path
 
+
+class CodecOf(_Link):
+    """A trained codec.
+
+    A recipe has it as a field of type `Linked`, whose word is the path of a run: `codec=runs/kl`.
+    """
+
     @classmethod
     def of(cls, path: Path | str) -> CodecOf:
         """The codec of a run: of one that trained it, or of one that used it.
@@ -57,7 +66,8 @@ class CodecOf(BaseModel):
         weights = digest(run.codec(device="cpu"))
         at = str(Path(path).absolute())
         for _, used in links(run.recipe):
-            return used.model_copy(update={"path": at, "sha256": weights})
+            if isinstance(used, CodecOf):
+                return used.model_copy(update={"path": at, "sha256": weights})
         values = run.recipe.model_dump(mode="json")
         about = dict(run.about)
         return cls(path=at, sha256=weights, recipe=run.name, values=values, about=about)
@@ -101,6 +111,44 @@ class CodecOf(BaseModel):
         checkpoint.fill(checkpoint.collect(module), checkpoint.collect(self.check()), self.path)
 
 
+class ModelOf(_Link):
+    """A trained model, with whose averaged weights another run begins.
+
+    A recipe has it as a field of type `LinkedModel`, whose word is the path of a run.
+    """
+
+    @classmethod
+    def of(cls, path: Path | str) -> ModelOf:
+        """The model of a run.
+
+        Raises:
+            InputError: if there is no run with a checkpoint, or it trained a codec.
+        """
+        run = open_run(path)
+        return cls(
+            path=str(Path(path).absolute()),
+            sha256=digest(parts(run.model(device="cpu"))),
+            recipe=run.name,
+            values=run.recipe.model_dump(mode="json"),
+            about=dict(run.about),
+        )
+
+    def fill(self, module: nn.Module) -> None:
+        """Give the parts of a model the weights of the run.
+
+        Raises:
+            InputError: if the run is gone or has changed, or its model is of another form.
+        """
+        if not Path(self.path).is_dir():
+            raise InputError(f"the run {self.path}, whose weights this one begins with, is gone")
+        found = parts(open_run(self.path).model(device="cpu"))
+        if digest(found) != self.sha256:
+            raise InputError(
+                f"the weights of {self.path} are no longer those that were linked; begin a new run"
+            )
+        checkpoint.fill(checkpoint.collect(module), checkpoint.collect(found), self.path)
+
+
 def _resolved(value: Any) -> Any:
     return CodecOf.of(value) if isinstance(value, str | Path) else value
 
@@ -109,8 +157,17 @@ Linked = Annotated[CodecOf, BeforeValidator(_resolved)]
 """Type of a recipe's field that names a trained codec by the path of its run."""
 
 
+def linked_model(value: Any) -> ModelOf:
+    """A link from the path of a run, from what is stored of one, or as it is."""
+    return ModelOf.of(value) if isinstance(value, str | Path) else ModelOf.model_validate(value)
+
+
+LinkedModel = Annotated[ModelOf, BeforeValidator(linked_model)]
+"""Type of a recipe's field that names a trained model by the path of its run."""
+
+
 def kept(run: Run) -> Recipe:
-    """The recipe of a run that goes on, its codec read from the run's own checkpoint.
+    """The recipe of a run that goes on, what it is linked to read from the run's own checkpoint.
 
     Raises:
         InputError: if the codec is still where it was, but has changed.
@@ -118,6 +175,8 @@ def kept(run: Run) -> Recipe:
     for name, link in links(run.recipe):
         if not run.checkpoints():
             continue
+        if not isinstance(link, CodecOf):
+            return run.recipe.model_copy(update={name: None})
         if Path(link.path).is_dir():
             link.check()
         own = link.model_copy(update={"path": str(run.path)})
@@ -125,10 +184,10 @@ def kept(run: Run) -> Recipe:
     return run.recipe
 
 
-def links(recipe: Recipe) -> list[tuple[str, CodecOf]]:
-    """The fields of a recipe that are linked to a codec."""
+def links(recipe: Recipe) -> list[tuple[str, CodecOf | ModelOf]]:
+    """The fields of a recipe that are linked to another run."""
     found = ((name, getattr(recipe, name)) for name in type(recipe).model_fields)
-    return [(name, value) for name, value in found if isinstance(value, CodecOf)]
+    return [(name, value) for name, value in found if isinstance(value, CodecOf | ModelOf)]
 
 
 def digest(codec: Codec | nn.Module) -> str:

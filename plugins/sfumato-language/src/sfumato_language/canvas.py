@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CANVAS", "INSIDE", "Blank", "conditions", "ids_of"]
+__all__ = ["CANVAS", "INSIDE", "Blank", "conditions", "ids_of", "lines_of"]
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from sfumato import InputError, Padded, random
 from sfumato_methods.discrete import Prompt
 
+from .patterns import automaton, told
 from .tokens import Tokenizer, rebuilt
 
 CANVAS = "canvas"
@@ -23,11 +24,12 @@ CANVAS = "canvas"
 INSIDE = "inside"
 """Condition (B, L) bool: where a document may not end, since something known comes behind."""
 
+REGEX = "pattern"
 TEMPERATURE, NUCLEUS = "temperature", "nucleus"
 """Conditions (B,): how the posterior is sharpened, see `sfumato_methods.discrete`."""
 
 _GAP = re.compile(r"\[MASK(?:\*(\d+))?\]")
-_NAMES = ("prompt", "suffix", "text", "length", TEMPERATURE, NUCLEUS)
+_NAMES = ("prompt", "suffix", "text", "length", REGEX, TEMPERATURE, NUCLEUS)
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,13 @@ def conditions(
     Args:
         values: the words. `prompt` stands at the beginning, `suffix` at the end, and between them
             is drawn; `text` is a whole with gaps, see `ids_of`. `@file` is one a line, gone
-            through in turn. `length` is of the sample in tokens: `64`, or `20..60`, gone through
-            in turn; else that of the model. `temperature=0.8` sharpens what the model says of each
+            through in turn. Of a model of pairs the separator is put behind the prompt, and
+            without a prompt the first ones of its data are asked. `length` is of the sample in
+            tokens: `64`, or `20..60`, gone through in turn; else that of the model.
+            `temperature=0.8` sharpens what the model says of each
             token, `nucleus=0.9` keeps its likeliest tokens only; both change the law of the model.
+            `pattern` is a regular expression that a text matches from its beginning, prompt
+            included, to its end; of a model of pairs, the response.
         n: number of samples.
         about: facts of the data.
 
@@ -99,19 +105,28 @@ def conditions(
             )
     sharp = _sharpened(values, n)
     values = {name: value for name, value in values.items() if name not in sharp}
-    if not values:
+    regex = values.pop(REGEX, None)
+    answers = "separator" in about and "text" not in values
+    if not values and not answers and regex is None:
         return sharp
-    if "text" in values and len(values) > 1:
+    if "text" in values and set(values) != {"text"}:
         raise InputError("text=... is the whole sample; it goes without prompt, suffix and length")
     tokenizer, most = rebuilt(about["tokenizer"]), int(about["length"])
-    several = {name: _lines(name, value) for name, value in values.items() if name != "length"}
+    several = {name: lines_of(name, value) for name, value in values.items() if name != "length"}
+    if answers:
+        prompts = several.get("prompt", about["examples"])
+        several["prompt"] = [prompt + about["separator"] for prompt in prompts]
     lengths = _lengths(values["length"], most) if "length" in values else None
     rows = []
     for i in range(n):
         one = {name: texts[i % len(texts)] for name, texts in several.items()}
         size = most if lengths is None else lengths[i % len(lengths)]
         rows.append(_row(one, size, most, tokenizer))
-    return {**sharp, **_canvas(rows, tokenizer)}
+    found = {**sharp, **_canvas(rows, tokenizer)}
+    if regex is not None:
+        begin = [row.index(tokenizer.mask) if answers else 0 for row in rows]
+        found |= told(automaton(regex, about), torch.tensor(begin))
+    return found
 
 
 def _sharpened(values: Mapping[str, str], n: int) -> dict[str, Padded | Tensor]:
@@ -168,7 +183,12 @@ def _canvas(rows: Sequence[Sequence[int]], tokenizer: Tokenizer) -> dict[str, Pa
     return found | ({INSIDE: inside} if bool(inside.any()) else {})
 
 
-def _lines(name: str, value: str) -> list[str]:
+def lines_of(name: str, value: str) -> list[str]:
+    """The lines of `@file`, else the one value of a word.
+
+    Raises:
+        InputError: if the file cannot be read or holds no line.
+    """
     if not value.startswith("@"):
         return [value]
     path = Path(value[1:])

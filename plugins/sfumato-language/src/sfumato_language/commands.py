@@ -1,8 +1,8 @@
-"""The verbs `infill`, `score`, `compress` and `decompress`."""
+"""The verbs `infill`, `score`, `judge`, `export`, `compress` and `decompress`."""
 
 from __future__ import annotations
 
-__all__ = ["compress", "decompress", "infill", "score"]
+__all__ = ["compress", "decompress", "export", "infill", "judge", "score"]
 
 from pathlib import Path
 from typing import Annotated
@@ -38,13 +38,19 @@ def infill(
     ] = None,
     device: Device = None,
     weights: Weights = "ema",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the code that came with a model of others.")
+    ] = False,
 ) -> None:
-    """Fill the gaps in texts; what is there is kept, token by token."""
+    """Fill the gaps in texts; what is there is kept, token by token.
+
+    RUN may also be the folder of a masked model that transformers loads.
+    """
     from .filling import fill
 
     told = fill(
         run, text or [], n, sampler=sampler, grid=grid, steps=steps, seed=seed, out=out,
-        watch=watch, trace=trace, device=device, weights=weights,
+        watch=watch, trace=trace, device=device, weights=weights, trust=trust,
     )  # fmt: skip
     typer.echo(told)
 
@@ -64,6 +70,33 @@ def score(
     from .filling import scored
 
     typer.echo(scored(run, data, draws, seed, batch or 64, device, weights))
+
+
+def judge(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Samples, and text to compare with.")
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="A llama as GGUF; by default the installed SmolLM2.")
+    ] = None,
+    most: Annotated[int, typer.Option(help="Texts of each file, at most.", min=1)] = 200,
+    column: Annotated[str, typer.Option(help="Of rows, where the text is.")] = "text",
+) -> None:
+    """Perplexity of texts under a language model of others, with their entropy."""
+    from .judge import judged
+
+    typer.echo(judged(files, model, most, column))
+
+
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new folder.")],
+    weights: Weights = "ema",
+) -> None:
+    """Write the model of a run as a folder that `from_pretrained` of transformers loads."""
+    from . import exporting
+
+    typer.echo(exporting.export(run, out, weights))
 
 
 def compress(

@@ -11,16 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.state import Time, apply
-from sfumato_methods.discrete import Discrete, Nucleus, Temperature, TokenDenoiser, Tokens
+from sfumato_methods.discrete import (
+    Constrained,
+    Discrete,
+    Nucleus,
+    Temperature,
+    TokenDenoiser,
+    Tokens,
+)
 
 from .canvas import INSIDE, NUCLEUS, TEMPERATURE
+from .patterns import BEGIN, KIND, PATTERN, automaton_of
 
 
 class TextDenoiser(TokenDenoiser):
     """A `TokenDenoiser` with conditions that are not for the network.
 
     `inside` (B, L) bool: no end of a document there. `temperature` and `nucleus` (B,), the same for
-    all: see `Temperature` and `Nucleus`.
+    all: see `Temperature` and `Nucleus`. `pattern` and its like: see `patterns` and `Constrained`.
 
     Args:
         net: the network.
@@ -37,11 +45,15 @@ class TextDenoiser(TokenDenoiser):
     def given(self, **condition: Any) -> Any:
         inside = condition.pop(INSIDE, None)
         temperature, mass = condition.pop(TEMPERATURE, None), condition.pop(NUCLEUS, None)
+        pattern = [condition.pop(name, None) for name in (PATTERN, KIND, BEGIN)]
         view: Any = super().given(**condition)
         view._inside = inside
         if temperature is not None:
             view = Temperature(view, float(temperature[0]))
-        return view if mass is None else Nucleus(view, float(mass[0]))
+        if mass is not None:
+            view = Nucleus(view, float(mass[0]))
+        table, kind, begin = pattern
+        return view if table is None else Constrained(view, automaton_of(table, kind), begin)
 
     def output(self, x: Any, t: Time) -> Any:
         logits = super().output(x, t)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LanguageDomain", "domain"]
+__all__ = ["LanguageDomain", "PairsDomain", "domain", "pairs_domain"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from sfumato import Batch, Dataset
 
-from . import canvas, metrics, samples, topics, windows
+from . import canvas, metrics, pairs, samples, topics, windows
 from .preview import preview
 from .tokens import rebuilt
 
@@ -61,4 +61,31 @@ class LanguageDomain:
         return canvas.conditions(values, n, about)
 
 
+class PairsDomain(LanguageDomain):
+    """The `sfumato.domain.Domain` of prompts with their responses."""
+
+    name: ClassVar[str] = "language-pairs"
+
+    def read(self, path: Path, **options: Any) -> Dataset:
+        """Pairs; takes the options of `sfumato_language.pairs.read`."""
+        return pairs.read(Path(path), **options)
+
+    def follow(self, path: Path, about: Mapping[str, Any], **options: Any) -> Dataset:
+        """Other pairs, by the tokenizer of a run; samples that were written are read as such."""
+        own = samples.read_back(Path(path), about)
+        if own is not None:
+            return own
+        options |= {"tokenizer": rebuilt(about["tokenizer"])}
+        return replace(pairs.read(Path(path), **options), about=about)
+
+    def demo_path(self) -> Path:
+        """A file of sums: `12 + 31` and `43`."""
+        return pairs.demo_path()
+
+    def demo(self) -> Dataset:
+        """Those sums, by characters."""
+        return pairs.read(self.demo_path(), length=16)
+
+
 domain = LanguageDomain()
+pairs_domain = PairsDomain()

@@ -6,7 +6,7 @@ __all__ = ["fill", "scored"]
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from sfumato_cli.progress import progress
 from sfumato_data import concatenate
 from sfumato_data.datasets import Subset
 from sfumato_train import Run, draw, open_run
+from sfumato_train.devices import pick_device
+from sfumato_train.ema import parts
 from sfumato_train.files import make_folder, write_json
 from sfumato_train.folders import check_place
 from sfumato_train.runs import read_more
 
-from . import canvas, samples
+from . import canvas, foreign, samples
 from .scoring import Likelihood, score
 from .stream import Step, stream, traced
 from .tokens import rebuilt
@@ -43,13 +45,16 @@ def fill(
     trace: Path | None,
     device: str | None,
     weights: str,
+    trust: bool,
 ) -> str:
     """Fill the gaps of each text n times; returns what there is to say.
+
+    `path` is a run, or the folder of a masked model of transformers, whose own code is run if it is
+    to be trusted (`trust`).
 
     Raises:
         InputError: if a text does not fit the model, or a file exists already.
     """
-    run = open_run(path)
     if out is not None and out.suffix not in samples.SUFFIXES:
         raise InputError(f"{out}: accepted are files that end in {' or '.join(samples.SUFFIXES)}")
     for file in (out, trace):
@@ -57,17 +62,18 @@ def fill(
             if file.exists():
                 raise InputError(f"{file} exists already; name a new file, or take it away first")
             check_place(file)
-    asked = [canvas.conditions({"text": text}, n, run.about) for text in texts] or [{}]
-    model = run.model(weights, device=device)
+    model, about = _opened(path, device, weights, trust)
+    asked = [canvas.conditions({"text": text}, n, about) for text in texts]
+    asked = asked or [canvas.conditions({}, n, about)]
     found: list[Batch] = []
     ways: list[dict[str, Any]] = []
     for i, condition in enumerate(asked):
         options: dict[str, Any] = {"sampler": sampler, "grid": grid, "steps": steps, "seed": seed}
         options |= {"condition": condition, "first": i * n}
         if watch or trace is not None:
-            way = _walked(run, model, n, options, watch)
+            way = _walked(about, model, n, options, watch)
             found.append(Batch(way[-1].x))
-            rows = zip(samples.texts_of(found[-1], run.about), range(n), strict=True)
+            rows = zip(samples.texts_of(found[-1], about), range(n), strict=True)
             ways += [{"text": text, "steps": traced(way, item)} for text, item in rows]
         else:
             drawn = draw(model, n, **options)
@@ -77,16 +83,30 @@ def fill(
         if file is not None:
             make_folder(file.parent)
     if trace is not None:
-        tokenizer = rebuilt(run.about["tokenizer"])
+        tokenizer = rebuilt(about["tokenizer"])
         facts = {"run": str(path), "seed": seed, "mask": tokenizer.mask, "end": tokenizer.eos}
         write_json(trace, {**facts, "sampler": sampler or repr(model.sampler), "items": ways})
     if out is not None:
-        samples.write(made, out, run.about)
+        samples.write(made, out, about)
         return f"wrote {len(made.x.data)} texts to {out}"
-    return "\n".join(samples.texts_of(made, run.about))
+    return "\n".join(samples.texts_of(made, about))
 
 
-def _walked(run: Run, model: Model, n: int, options: dict[str, Any], watch: bool) -> list[Step]:
+def _opened(
+    path: Path, device: str | None, weights: str, trust: bool
+) -> tuple[Model, Mapping[str, Any]]:
+    """The model of a run, or of a folder of transformers, and the facts of its data."""
+    if (path / "config.json").is_file() and not (path / "recipe.json").is_file():
+        loaded = foreign.load(path, trust=trust)
+        parts(loaded.model).to(pick_device(device))
+        return loaded.model, loaded.about
+    run = open_run(path)
+    return run.model(weights, device=device), run.about
+
+
+def _walked(
+    about: Mapping[str, Any], model: Model, n: int, options: dict[str, Any], watch: bool
+) -> list[Step]:
     """All steps, shown one by one if they are to be watched."""
     steps = stream(model, n, **options)
     if not watch:
@@ -96,7 +116,7 @@ def _walked(run: Run, model: Model, n: int, options: dict[str, Any], watch: bool
         for step in steps:
             found.append(step)
             if not found[:-1] or bool(step.changed.any()):
-                show("\n".join(samples.texts_of(Batch(step.x), run.about, whole=True)))
+                show("\n".join(samples.texts_of(Batch(step.x), about, whole=True)))
     return found
 
 
@@ -131,7 +151,7 @@ def scored(
     run = open_run(path)
     windows = _held(run) if data is None else read_more(run, data)
     if not isinstance(windows, Windows):
-        raise InputError(f"{data} holds samples of this model; give text")
+        raise InputError(f"{data} holds no text but samples or pairs; give text to a run of text")
     model = run.model(weights, device=device)
     with progress("scoring") as watch:
         found = score(
@@ -151,7 +171,8 @@ def _held(run: Run) -> Windows:
         raise InputError(f"{run.path} held nothing out; name text with --data")
     assert isinstance(held, Subset)
     source = getattr(held.source, "source", held.source)
-    assert isinstance(source, Windows)
+    if not isinstance(source, Windows):
+        raise InputError(f"{run.path} is a model of answers; `sfumato evaluate` measures it")
     return source.part(held.index)
 
 

@@ -26,6 +26,7 @@ _MASKS = ("[MASK]", "<mask>", "<|mdm_mask|>", "<|mask|>")
 _ENDS = ("[SEP]", "</s>", "<|endoftext|>", "<eos>")
 _KNOWN_MASKS = {"llada": 126336}  # by model type; it stands in no configuration
 _SHIFTED = ("dream",)
+_LONGEST = 512
 _AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel")
 
 
@@ -123,7 +124,8 @@ def load(
     _whole(path, info)
     kind = str(config.model_type).lower()
     tokenizer, pad = _tokenizer(Path(path), config, kind, mask)
-    classes = int(inner.get_output_embeddings().weight.shape[0])
+    table = inner.get_output_embeddings()
+    classes = int(config.vocab_size if table is None else table.weight.shape[0])
     if max(tokenizer.size, tokenizer.mask + 1) > classes:
         raise InputError(
             f"the tokenizer of {path} has ids up to {max(tokenizer.size - 1, tokenizer.mask)}, and "
@@ -138,13 +140,14 @@ def load(
     law[tokenizer.mask] = 1
     process = Discrete(RankOne(law))
     first, last = tokenizer.id_of("[CLS]", "<s>"), tokenizer.id_of("[SEP]", "</s>")
-    both = None if first is None or last is None or name != _AUTO[0] else (first, last)
+    framed = name == _AUTO[0] and kind != "sfumato_tokens"
+    both = (first, last) if framed and first is not None and last is not None else None
     net = MaskedNetwork(
         inner, tokenizer.size, _shifted(kind) if shift is None else shift, both
     ).eval()
     net.requires_grad_(False)
     room = int(getattr(config, "max_position_embeddings", 512)) - (0 if both is None else 2)
-    size = min(room, 512) if length is None else length
+    size = min(room, _LONGEST) if length is None else length
     about = {"tokenizer": tokenizer.facts(), "length": size, "vocabulary": classes, "pack": False}
     model = Model(
         process=process,
@@ -181,9 +184,9 @@ def _tokenizer(path: Path, config: Any, kind: str, mask: int | None) -> tuple[Fo
         mask = plain.id_of(*_MASKS) if known is None else known
     if mask is None:
         raise InputError(f"no mask is known of {path}; name its id with mask=...")
-    eos = plain.id_of(*_ENDS)
-    if eos is None:
-        eos = getattr(config, "eos_token_id", None)
+    eos = getattr(config, "eos_token_id", None)
+    if not isinstance(eos, int):
+        eos = plain.id_of(*_ENDS)
     if not isinstance(eos, int):
         raise InputError(f"no end of a text is known of {path}: its tokenizer has none of {_ENDS}")
     return Foreign(text, eos, int(mask)), getattr(config, "pad_token_id", None)

@@ -13,6 +13,8 @@ from sfumato_methods.discrete import TokenDenoiser
 from sfumato_train import Loss, Objective
 from sfumato_train.times import stratified
 
+from .canvas import CANVAS
+
 
 class AnyOrder(Objective):
     """Mean cross-entropy of n hidden tokens given the others, n uniform on 1..L.
@@ -21,7 +23,8 @@ class AnyOrder(Objective):
     all orders of generation at once, equal to the masked-diffusion bound of every schedule
     (Hoogeboom et al. 2021, arXiv:2110.02037, eq. 4; Zheng et al. 2024, arXiv:2409.02908, prop. 3.1;
     Ou et al. 2024, arXiv:2406.03736). That n is exact, and low-discrepancy over the batch, takes
-    most of the noise out of it.
+    most of the noise out of it. Where the data has a condition `canvas`, L counts its masks: what
+    it shows, a prompt, is never hidden and has no part in the loss.
 
     Args:
         denoiser: what is trained; its process masks.
@@ -38,11 +41,21 @@ class AnyOrder(Objective):
         x0: Padded = batch.x
         share = stratified(len(x0.data), generator).to(x0.data.device)
         noise = random.uniform(x0.mask.shape, generator).to(x0.data.device)
-        at, count = hide(x0.mask, share, noise)
+        free = _free(self.denoiser, batch)
+        at, count = hide(free, share, noise)
         each = cross_entropy(self.denoiser, batch, at)
         mean = each.sum(1) / count
-        level = (count / x0.mask.sum(1)).double()
+        level = (count / free.sum(1)).double()
         return Loss(mean, clock=self.denoiser.process.clock(level))
+
+
+def _free(denoiser: TokenDenoiser, batch: Batch) -> Tensor:
+    """(B, L) bool: which tokens may be hidden."""
+    x0: Padded = batch.x
+    canvas: Padded | None = batch.condition.get(CANVAS)
+    if canvas is None:
+        return x0.mask
+    return x0.mask & (canvas.data == denoiser.process.kernel.mask)
 
 
 def hide(real: Tensor, share: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,8 +84,11 @@ def cross_entropy(denoiser: TokenDenoiser, batch: Batch, at: Tensor) -> Tensor:
     mask = denoiser.process.kernel.mask
     assert mask is not None
     x = Padded(x0.data.masked_fill(at, mask), x0.mask)
-    level = (at.sum(1) / x0.mask.sum(1)).double()  # keep(t) = 1 - t, so that this is t
-    logits = denoiser.given(**batch.condition, at=at).output(x, level).float()
+    level = (
+        at.sum(1) / _free(denoiser, batch).sum(1)
+    ).double()  # keep(t) = 1 - t, so that this is t
+    told = {name: value for name, value in batch.condition.items() if name != CANVAS}
+    logits = denoiser.given(**told, at=at).output(x, level).float()
     logits[:, mask] = -torch.inf  # it is no data
     nats = F.cross_entropy(logits, x0.data[at], reduction="none")
     return nats.new_zeros(at.shape).masked_scatter(at, nats)

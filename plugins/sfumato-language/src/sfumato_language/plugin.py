@@ -17,8 +17,15 @@ def sfumato_register(add: Add) -> None:
         "sfumato_language.domain:domain",
         summary="text, JSONL, CSV, Parquet, data-set folders of Hugging Face, FASTA",
     )
+    add(
+        "domain",
+        "language-pairs",
+        "sfumato_language.domain:pairs_domain",
+        summary="prompts with responses, and chats, as JSON lines",
+    )
     for name, attribute, summary in (
         ("text", "Text", "masked diffusion of your text: bytes, characters or subwords"),
+        ("pairs", "Pairs", "answers to prompts; may begin with the weights of another run"),
         ("brown", "Brown", "the Brown corpus by characters; `sfumato data get brown` first"),
     ):
         add(
@@ -31,6 +38,8 @@ def sfumato_register(add: Add) -> None:
     for verb, summary in (
         ("infill", "fill the gaps in texts"),
         ("score", "bound the likelihood of text: bits a character, perplexity"),
+        ("judge", "perplexity of texts under SmolLM2, with their entropy"),
+        ("export", "write a model as a folder that transformers loads"),
         ("compress", "compress a text without loss"),
         ("decompress", "turn a compressed text back into what it was"),
     ):

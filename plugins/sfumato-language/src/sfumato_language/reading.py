@@ -5,7 +5,7 @@ Everything is read as a stream, one document at a time, so that a corpus may be 
 
 from __future__ import annotations
 
-__all__ = ["LARGEST", "Document", "Reading", "documents", "files_of"]
+__all__ = ["LARGEST", "Document", "Reading", "documents", "files_of", "json_rows"]
 
 import csv
 import glob
@@ -130,7 +130,12 @@ def _text(file: Path, name: str, reading: Reading) -> Iterator[tuple[str, str]]:
         yield f"{name}:{first}", "\n".join(held)
 
 
-def _json_lines(file: Path, name: str, reading: Reading) -> Iterator[tuple[str, str]]:
+def json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file of JSON lines, each with the number of its line.
+
+    Raises:
+        InputError: for a line that is none; names it.
+    """
     for place, line in _lines(file):
         if not line.strip():
             continue
@@ -140,6 +145,11 @@ def _json_lines(file: Path, name: str, reading: Reading) -> Iterator[tuple[str, 
             raise InputError(f"line {place} of {file} is not valid JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"line {place} of {file} is no JSON object")
+        yield place, row
+
+
+def _json_lines(file: Path, name: str, reading: Reading) -> Iterator[tuple[str, str]]:
+    for place, row in json_rows(file):
         yield f"{name}:{place}", _cell(row, reading.column, f"line {place} of {file}")
 
 

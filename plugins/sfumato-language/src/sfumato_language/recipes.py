@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-__all__ = ["Brown", "Text"]
+__all__ = ["Brown", "Masked", "Pairs", "Text"]
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sfumato import Dataset, Model, registry
 from sfumato_methods.discrete import Discrete, absorbing
 from sfumato_train import Recipe, Training
+from sfumato_train.ema import parts
+from sfumato_train.linked import LinkedModel, linked_model
 
 from .canvas import CANVAS, Blank
 from .denoiser import TextDenoiser
 from .objective import AnyOrder
-from .tokens import TokenizerName
+from .tokens import TokenizerName, rebuilt
 
 
-class Text(Recipe):
-    """A masked diffusion model of your text.
-
-    Tokens are hidden, and a bidirectional transformer fills them in (Austin et al. 2021,
-    arXiv:2107.03006; Sahoo et al. 2024, arXiv:2406.07524), in any order.
-    """
-
-    domain: ClassVar[str] = "language"
+class Masked(Recipe):
+    """What all masked diffusion models of token ids have."""
 
     tokenizer: TokenizerName = "bpe"
     vocabulary: int = Field(1024, ge=258, le=1 << 20, description="tokens of bpe, at most")
     length: int = Field(128, ge=2, le=1 << 16, description="tokens of a window")
-    pack: bool = Field(
-        True, description="put the ends of several documents into a window, attention kept apart"
-    )
-    documents: Literal["file", "paragraph", "line"] = Field(
-        "file", description="what of a plain text is a document"
-    )
-    column: str = Field("text", description="of tables and JSON lines, where the text is")
-    empty: Literal["refuse", "skip"] = Field("refuse", description="what becomes of empty ones")
     network: str = Field("tokens", description="a registered network over ids")
     network_size: str = Field("tiny", description="one of its sizes: nano, tiny, mini, small, base")
     timed: bool = Field(False, description="tell the network the time, which it does not need")
@@ -53,10 +41,6 @@ class Text(Recipe):
     steps: int = Field(5000, ge=1, description="optimiser steps")
     batch: int = Field(64, ge=1, description="windows in each step")
     lr: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
-
-    def reading(self) -> Mapping[str, Any]:
-        names = ("tokenizer", "vocabulary", "length", "pack", "documents", "column", "empty")
-        return {name: getattr(self, name) for name in names}
 
     def model(self, about: Mapping[str, Any]) -> Model:
         process = Discrete(absorbing(about["vocabulary"]))
@@ -78,6 +62,71 @@ class Text(Recipe):
         model = self.model(data.about)
         assert isinstance(model.denoiser, TextDenoiser)
         return Training(AnyOrder(model.denoiser), data, model)
+
+
+class Text(Masked):
+    """A masked diffusion model of your text.
+
+    Tokens are hidden, and a bidirectional transformer fills them in (Austin et al. 2021,
+    arXiv:2107.03006; Sahoo et al. 2024, arXiv:2406.07524), in any order.
+    """
+
+    domain: ClassVar[str] = "language"
+
+    pack: bool = Field(
+        True, description="put the ends of several documents into a window, attention kept apart"
+    )
+    documents: Literal["file", "paragraph", "line"] = Field(
+        "file", description="what of a plain text is a document"
+    )
+    column: str = Field("text", description="of tables and JSON lines, where the text is")
+    empty: Literal["refuse", "skip"] = Field("refuse", description="what becomes of empty ones")
+
+    def reading(self) -> Mapping[str, Any]:
+        names = ("tokenizer", "vocabulary", "length", "pack", "documents", "column", "empty")
+        return {name: getattr(self, name) for name in names}
+
+
+class Pairs(Masked):
+    """A masked diffusion model that answers: pairs of prompt and response, or chats.
+
+    Only responses are hidden and learned (Nie et al. 2025, arXiv:2502.09992, section 2.3). With
+    `base` it begins with the averaged weights of another run of text, whose tokenizer and network
+    it takes over.
+    """
+
+    domain: ClassVar[str] = "language-pairs"
+
+    base: LinkedModel | None = Field(None, description="path of a run whose weights it begins with")
+    separator: str = Field("\n", description="text between prompt and response")
+
+    tokenizer: TokenizerName = "char"
+    length: int = Field(64, ge=2, le=1 << 16, description="tokens of a pair, at most")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _taken_over(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The network of the base, which a run then keeps as its own."""
+        if values.get("base") is None:
+            return values
+        base = linked_model(values["base"])
+        taken = {name: base.values[name] for name in _NETWORK if name in base.values}
+        return {**taken, **values, "base": base}
+
+    def reading(self) -> Mapping[str, Any]:
+        known = self.tokenizer if self.base is None else rebuilt(self.base.about["tokenizer"])
+        names = ("vocabulary", "length", "separator")
+        return {"tokenizer": known, **{name: getattr(self, name) for name in names}}
+
+    def build(self, data: Dataset) -> Training:
+        training = super().build(data)
+        if self.base is not None:
+            assert isinstance(training.model, Model)
+            self.base.fill(parts(training.model))
+        return training
+
+
+_NETWORK = ("network", "network_size", "timed")
 
 
 class Brown(Text):

@@ -6,7 +6,10 @@ never a part of data. Both are new ids: no text can spell them.
 
 from __future__ import annotations
 
-__all__ = ["MASK", "Foreign", "Tokenizer", "TokenizerName", "made", "rebuilt"]
+__all__ = [
+    "MASK", "Byte", "Char", "Foreign", "Json", "Text8", "Tokenizer", "TokenizerName", "made",
+    "rebuilt",
+]  # fmt: skip
 
 import base64
 import hashlib
@@ -23,6 +26,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sfumato import InputError
+
+from .bytewise import BYTE_OF
 
 MASK = "\u2592"
 """How a masked token is shown."""
@@ -97,6 +102,14 @@ class Tokenizer:
             return "".join(MASK if i == self.mask else "\n" for i in ids.tolist())
         return self._decode(ids)
 
+    def pieces(self) -> dict[int, bytes]:
+        """The bytes that each id of text stands for, whatever is beside it.
+
+        Raises:
+            InputError: if what a token stands for depends on its neighbours.
+        """
+        raise NotImplementedError
+
     def facts(self) -> dict[str, Any]:
         """All of it as JSON, with its sha256: what a run keeps, and `rebuilt` takes."""
         content = dict(self.content())
@@ -123,6 +136,9 @@ class Byte(Tokenizer):
 
     def _decode(self, ids: Ids) -> str:
         return bytes(ids.tolist()).decode(errors="replace")
+
+    def pieces(self) -> dict[int, bytes]:
+        return {i: bytes([i]) for i in range(256)}
 
 
 class Char(Tokenizer):
@@ -165,6 +181,9 @@ class Char(Tokenizer):
     def _decode(self, ids: Ids) -> str:
         return self._points[ids].astype("<u4").tobytes().decode("utf-32-le")
 
+    def pieces(self) -> dict[int, bytes]:
+        return {i: c.encode(errors="surrogatepass") for i, c in enumerate(self.characters)}
+
     def content(self) -> Mapping[str, Any]:
         return {"characters": self.characters}
 
@@ -180,14 +199,19 @@ class Text8(Char):
     """
 
     kind = "text8"
-    _DIGITS = dict(zip("0123456789", "zero one two three four five six seven eight nine".split(),
-                       strict=True))  # fmt: skip
+    digits: ClassVar[Mapping[str, str]] = dict(
+        zip(
+            "0123456789",
+            "zero one two three four five six seven eight nine".split(),
+            strict=True,
+        )
+    )
 
     def __init__(self) -> None:
         super().__init__(" abcdefghijklmnopqrstuvwxyz")
 
     def encode(self, text: str) -> Ids:
-        spelled = re.sub(r"[0-9]", lambda found: f" {self._DIGITS[found[0]]} ", text.lower())
+        spelled = re.sub(r"[0-9]", lambda found: f" {self.digits[found[0]]} ", text.lower())
         return super().encode(re.sub(r"[^a-z]+", " ", spelled))
 
     def content(self) -> Mapping[str, Any]:
@@ -245,6 +269,22 @@ class Json(Tokenizer):
 
     def _decode(self, ids: Ids) -> str:
         return str(self._library.decode(ids.tolist(), skip_special_tokens=False))
+
+    def pieces(self) -> dict[int, bytes]:
+        from tokenizers import decoders
+
+        if not isinstance(self._library.decoder, decoders.ByteLevel):
+            raise InputError(
+                "the bytes of single tokens are known of byte, char and text8, and of tokenizers "
+                "of byte pairs (ByteLevel), not of this one"
+            )
+        added = self._library.get_added_tokens_decoder()
+        words = self._library.get_vocab(with_added_tokens=False)
+        return {
+            i: bytes(BYTE_OF[c] for c in word)
+            for word, i in words.items()
+            if i not in added and all(c in BYTE_OF for c in word)
+        }
 
     def content(self) -> Mapping[str, Any]:
         packed = base64.b85encode(zlib.compress(self.text.encode(), 9)).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .automata import Automaton, Constrained
 from .blocks import Blocks
 from .denoiser import LogisticDenoiser, Nucleus, Temperature, TokenDenoiser
 from .insertion import EventDriven, Growth, Insertion, InsertionDenoiser
@@ -29,11 +30,12 @@ from .tokens import Tokens
 from .unmasking import CachedAncestral, FirstHitting
 
 __all__ = [
-    "Blocks", "CachedAncestral", "Cap", "Confident", "CosineKeep", "D3PMCosineKeep", "Discrete",
-    "Entropy", "EventDriven", "Exponential", "Factor", "FirstHitting", "Growth", "Insertion",
-    "InsertionDenoiser", "JointDiscrete", "Keep", "Kernel", "LeftToRight", "LinearKeep",
-    "LogisticDenoiser", "Loop", "Margin", "MaskGIT", "MaskReplace", "Nucleus", "Ordered", "Prompt",
-    "RandomOrder", "RankOne", "RateEuler", "RatioDenoiser", "Ratios", "Remasking", "Rescale",
-    "Scheduled", "Steps", "TauLeaping", "Temperature", "TokenDenoiser", "Tokens", "TopProbability",
-    "absorbing", "band", "marginal", "nearest", "ordinal", "uniform",
+    "Automaton", "Blocks", "CachedAncestral", "Cap", "Confident", "Constrained", "CosineKeep",
+    "D3PMCosineKeep", "Discrete", "Entropy", "EventDriven", "Exponential", "Factor",
+    "FirstHitting", "Growth", "Insertion", "InsertionDenoiser", "JointDiscrete", "Keep",
+    "Kernel", "LeftToRight", "LinearKeep", "LogisticDenoiser", "Loop", "Margin", "MaskGIT",
+    "MaskReplace", "Nucleus", "Ordered", "Prompt", "RandomOrder", "RankOne", "RateEuler",
+    "RatioDenoiser", "Ratios", "Remasking", "Rescale", "Scheduled", "Steps", "TauLeaping",
+    "Temperature", "TokenDenoiser", "Tokens", "TopProbability", "absorbing", "band", "marginal",
+    "nearest", "ordinal", "uniform",
 ]  # fmt: skip

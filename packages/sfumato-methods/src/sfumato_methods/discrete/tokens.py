@@ -7,19 +7,19 @@ A vocabulary has 100,000 entries and more, a step changes a few places: nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sfumato import Categorical, InputError
+from sfumato import Categorical, InputError, Unsupported
 from sfumato.random import Source
 from sfumato.state import apply, item_sum, leaf
 
 from .places import Places
 
-__all__ = ["Edit", "Recall", "Tokens", "draw", "row_chunks"]
+__all__ = ["Edit", "Recall", "Tied", "Tokens", "draw", "pick", "row_chunks"]
 
 Edit = Callable[[Tensor], Tensor]
 """Maps (n, K) log probabilities to unnormalised ones, row by row."""
@@ -120,6 +120,28 @@ class Tokens(Categorical):
         return other.masked_scatter(hidden, told)
 
 
+class Tied(Tokens):
+    """A law whose places depend on each other: `rows` are its marginals, `draw` is joint."""
+
+    __slots__ = ()
+
+    def draw(self, places: Places, generator: Source) -> tuple[Tensor, Tensor]:
+        """Ids at some places, drawn together, and the log probabilities of their marginals."""
+        raise NotImplementedError
+
+    def _full(self) -> NoReturn:
+        raise Unsupported(
+            "this law ties tokens together, and the sampler takes each by itself; use one that "
+            "goes from mask to token, such as FirstHitting() or CachedAncestral()"
+        )
+
+    def nll(self, x: Any) -> NoReturn:
+        self._full()
+
+    def within(self, span: slice, seen: Any) -> NoReturn:
+        self._full()
+
+
 def _without(mask: int) -> Callable[[Tensor], Tensor]:
     def fill(logits: Tensor) -> Tensor:
         return logits.index_fill(-1, torch.tensor([mask], device=logits.device), -torch.inf)
@@ -153,7 +175,10 @@ def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[T
     One uniform number of 53 bits a place, and sums in float64: a race of K noises in single
     precision loses every event rarer than 2^-24 (Zheng et al. 2024, arXiv:2409.02908, section 4).
     Classes are summed in blocks; only the block in which the number falls is looked at one by one.
+    A law that ties places together draws by itself.
     """
+    if isinstance(q, Tied):
+        return q.draw(places, generator)
     u = places.uniform(generator)
     ids, told = torch.empty_like(u, dtype=torch.long), torch.empty_like(u)
     done = 0
@@ -184,6 +209,11 @@ def _inverse(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     inside = weight.gather(-1, place.clamp(max=classes - 1)).double()
     pick, _, _ = _pass(inside.masked_fill(place >= classes, 0.0), rest / sums.gather(-1, block))
     return block * _BLOCK + pick, total
+
+
+def pick(weight: Tensor, u: Tensor) -> Tensor:
+    """(m, 1) classes drawn by weights (m, K) in float64, with uniform numbers (m, 1)."""
+    return _pass(weight, u)[0]
 
 
 def _pass(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
