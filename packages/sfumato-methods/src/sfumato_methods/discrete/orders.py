@@ -26,6 +26,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_BLOCK = 128
+
+
 class Seen:
     """What a step chooses from: masked places, and what the posterior says there.
 
@@ -50,7 +53,7 @@ class Seen:
     @cached_property
     def top(self) -> Tensor:
         """(n,) logarithm of the largest probability."""
-        return self.each(lambda rows: -rows.exp_().sum(-1).log())
+        return self.each(lambda rows: rows.softmax(-1).amax(-1).log())
 
 
 class Order(Protocol):
@@ -77,11 +80,25 @@ class Margin:
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
         def gap(rows: Tensor) -> Tensor:
-            rows.scatter_(-1, rows.argmax(-1, keepdim=True), -torch.inf)
-            second = rows.amax(-1)  # of the first, 1 is the weight and 0 its logarithm
-            return (-torch.expm1(second)).log() - rows.exp_().sum(-1).log1p()
+            first = rows.softmax(-1).amax(-1)
+            second = rows.scatter_(-1, _likeliest(rows), -torch.inf).amax(-1)
+            return (-torch.expm1(second)).log() + first.log()
 
         return seen.each(gap)
+
+
+def _likeliest(rows: Tensor) -> Tensor:
+    """(m, 1) where a largest entry of each row (m, K) stands: argmax, which takes 15 times as long.
+
+    The largest of each block first, then the place in the block.
+    """
+    classes = rows.shape[-1]
+    size = min(_BLOCK, classes)
+    even = rows[:, : classes - classes % size].unflatten(-1, (-1, size)).amax(-1)
+    last = rows[:, classes - size :].amax(-1, keepdim=True)
+    block = torch.cat([even, last], -1).argmax(-1, keepdim=True)
+    place = (block * size).clamp_max(classes - size) + torch.arange(size, device=rows.device)
+    return place.gather(-1, rows.gather(-1, place).argmax(-1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -90,9 +107,9 @@ class Entropy:
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
         def minus(rows: Tensor) -> Tensor:
-            weight = rows.exp()
-            total = weight.sum(-1)
-            return weight.mul_(rows.clamp_min_(-1e4)).sum(-1) / total - total.log()
+            weight = rows.softmax(-1)
+            first = weight.amax(-1)  # of weight 1 and logarithm 0 before it was normalised
+            return weight.mul_(rows.clamp_min_(-1e4)).sum(-1) + first.log()
 
         return seen.each(minus)
 

@@ -96,7 +96,7 @@ class Tokens(Categorical):
         In single or double precision; double after edits.
         """
         flat = leaf(self.raw)
-        picked: Tensor = flat.reshape(-1, flat.shape[-1])[index]
+        picked: Tensor = flat.reshape(-1, flat.shape[-1]).index_select(0, index)
         picked = picked.to(torch.float64 if self.edits else _precise(picked.dtype))
         if self.mask is not None:
             picked[:, self.mask] = -torch.inf
@@ -157,8 +157,8 @@ def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[T
     u = places.uniform(generator)
     ids, told = torch.empty_like(u, dtype=torch.long), torch.empty_like(u)
     done = 0
-    for chunk, top in row_chunks(q, places, mask):
-        weight = (chunk - top).exp_()
+    for chunk, _ in row_chunks(q, places, mask):
+        weight = chunk.softmax(-1)  # in one pass a row, not four
         pick, total = _inverse(weight, u[done : done + len(chunk), None])
         ids[done : done + len(chunk)] = pick[:, 0]
         told[done : done + len(chunk)] = (weight.gather(-1, pick) / total).log()[:, 0]
