@@ -41,19 +41,19 @@ class Seen:
     def __init__(self, q: Any, hidden: Places, mask: int) -> None:
         self.q, self.hidden, self.mask = q, hidden, mask
 
-    def each(self, f: Callable[[Tensor], Tensor]) -> Tensor:
-        """(n,) float64 values of `f`, which maps (m, K) log p less their largest to (m,)."""
+    def each(self, f: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """(n,) float64 values of `f`, which maps what `row_chunks` yields to (m,)."""
         out = torch.empty_like(self.hidden.index, dtype=torch.float64)
         done = 0
-        for rows, top in row_chunks(self.q, self.hidden, self.mask):
-            out[done : done + len(rows)] = f(rows.sub_(top))
+        for rows, top, probs in row_chunks(self.q, self.hidden, self.mask):
+            out[done : done + len(rows)] = f(rows, top, probs)
             done += len(rows)
         return out
 
     @cached_property
     def top(self) -> Tensor:
         """(n,) logarithm of the largest probability."""
-        return self.each(lambda rows: rows.softmax(-1).amax(-1).log())
+        return self.each(lambda rows, top, probs: probs.amax(-1).log())
 
 
 class Order(Protocol):
@@ -79,10 +79,9 @@ class Margin:
     """
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
-        def gap(rows: Tensor) -> Tensor:
-            first = rows.softmax(-1).amax(-1)
-            second = rows.scatter_(-1, _likeliest(rows), -torch.inf).amax(-1)
-            return (-torch.expm1(second)).log() + first.log()
+        def gap(rows: Tensor, top: Tensor, probs: Tensor) -> Tensor:
+            second = rows.scatter_(-1, _likeliest(rows), -torch.inf).amax(-1) - top[:, 0]
+            return (-torch.expm1(second)).log() + probs.amax(-1).log()
 
         return seen.each(gap)
 
@@ -106,10 +105,9 @@ class Entropy:
     """Minus the entropy."""
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
-        def minus(rows: Tensor) -> Tensor:
-            weight = rows.softmax(-1)
-            first = weight.amax(-1)  # of weight 1 and logarithm 0 before it was normalised
-            return weight.mul_(rows.clamp_min_(-1e4)).sum(-1) + first.log()
+        def minus(rows: Tensor, top: Tensor, probs: Tensor) -> Tensor:
+            first = probs.amax(-1).log()  # log p of the row is rows - top + this
+            return probs.mul_(rows.sub_(top).clamp_min_(-1e4)).sum(-1) + first
 
         return seen.each(minus)
 
