@@ -92,7 +92,8 @@ def _turned(e: Any, q: Any, mixing: Tensor) -> Any:
     products = gram(e, q)
     weights = products.reshape(-1, 1, 4) @ mixing.to(products.device)
     length = torch.bmm(torch.bmm(weights, products), weights.mT)
-    longer = (products[:, :1, :1] / length.clamp_min(_TINY)).sqrt()
+    # both bounded: e = 0 has a gradient too
+    longer = (products[:, :1, :1].clamp_min(_TINY) / length.clamp_min(_TINY)).sqrt()
     own, other = (weights * longer)[:, 0].unbind(-1)
     return plus(other, q, scale(own, e))
 
