@@ -182,7 +182,7 @@ def _inverse(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """(m, 1) classes at which the cumulative weights (m, K) pass u times their sum, and the sum."""
     classes = weight.shape[-1]
     even = classes - classes % _BLOCK
-    blocks = weight[:, :even].unflatten(-1, (even // _BLOCK, _BLOCK)).sum(-1)
+    blocks = weight[:, :even].reshape(len(weight), even // _BLOCK, _BLOCK).sum(-1)
     sums = torch.cat([blocks, weight[:, even:].sum(-1, keepdim=True)], -1).double()
     block, rest, total = _pass(sums, u)
     place = block * _BLOCK + torch.arange(_BLOCK, device=weight.device)

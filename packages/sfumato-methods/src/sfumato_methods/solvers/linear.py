@@ -66,7 +66,7 @@ def gram(a: Any, b: Any) -> Tensor:
         pair = torch.stack([a, b], 1).flatten(2).double()
         return torch.bmm(pair, pair.mT)
     both = inner(a, b)
-    return torch.stack([inner(a, a), both, both, inner(b, b)], -1).unflatten(-1, (2, 2))
+    return torch.stack([inner(a, a), both, both, inner(b, b)], -1).reshape(-1, 2, 2)
 
 
 def combine(row: Any, process: Any, past: Sequence[Point], generator: random.Source) -> Any:
