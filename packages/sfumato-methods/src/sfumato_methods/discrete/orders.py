@@ -45,15 +45,15 @@ class Seen:
         """(n,) float64 values of `f`, which maps what `row_chunks` yields to (m,)."""
         out = torch.empty_like(self.hidden.index, dtype=torch.float64)
         done = 0
-        for rows, top, probs in row_chunks(self.q, self.hidden, self.mask):
-            out[done : done + len(rows)] = f(rows, top, probs)
+        for rows, probs, best in row_chunks(self.q, self.hidden, self.mask):
+            out[done : done + len(rows)] = f(rows, probs, best)
             done += len(rows)
         return out
 
     @cached_property
     def top(self) -> Tensor:
         """(n,) logarithm of the largest probability."""
-        return self.each(lambda rows, top, probs: probs.amax(-1).log())
+        return self.each(lambda rows, probs, best: best[:, 0].log())
 
 
 class Order(Protocol):
@@ -79,9 +79,11 @@ class Margin:
     """
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
-        def gap(rows: Tensor, top: Tensor, probs: Tensor) -> Tensor:
-            second = rows.scatter_(-1, _likeliest(rows), -torch.inf).amax(-1) - top[:, 0]
-            return (-torch.expm1(second)).log() + probs.amax(-1).log()
+        def gap(rows: Tensor, probs: Tensor, best: Tensor) -> Tensor:
+            first = _likeliest(rows)
+            top = rows.gather(-1, first)
+            second = rows.scatter_(-1, first, -torch.inf).amax(-1, keepdim=True)
+            return ((-torch.expm1(second - top)).log() + best.log())[:, 0]
 
         return seen.each(gap)
 
@@ -105,9 +107,9 @@ class Entropy:
     """Minus the entropy."""
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
-        def minus(rows: Tensor, top: Tensor, probs: Tensor) -> Tensor:
-            first = probs.amax(-1).log()  # log p of the row is rows - top + this
-            return probs.mul_(rows.sub_(top).clamp_min_(-1e4)).sum(-1) + first
+        def minus(rows: Tensor, probs: Tensor, best: Tensor) -> Tensor:
+            logs = rows.sub_(rows.amax(-1, keepdim=True)).clamp_min_(-1e4)  # less those of the best
+            return probs.mul_(logs).sum(-1) + best[:, 0].log()
 
         return seen.each(minus)
 

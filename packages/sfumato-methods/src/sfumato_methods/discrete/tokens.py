@@ -134,10 +134,10 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
 
 @torch.no_grad()
 def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rows of all places, the mask excluded, as few as fit a cache.
+    """Rows of all places, the mask excluded, some at a time.
 
-    Yields (m, K) log probabilities up to a constant, the largest of each (m, 1) and probabilities
-    (m, K). All may be written over, and are by the next rows: to map new memory for each would cost
+    Yields (m, K) log probabilities up to a constant, (m, K) probabilities and the largest of these
+    (m, 1). All may be written over, and are by the next rows: to map new memory for each would cost
     more than the arithmetic.
 
     Raises:
@@ -151,11 +151,12 @@ def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tenso
     for index in torch.split(places.index, size):
         count = len(index)
         rows = law.rows(index, copied[:count])
-        top = rows.amax(-1, keepdim=True)
-        if not bool(top.isfinite().all()):
-            raise InputError("the denoiser excludes every token somewhere, so none can be drawn")
         probs = torch.empty_like(rows) if probs is None else probs[:count]
-        yield rows, top, torch.softmax(rows, -1, out=probs)  # in one pass, its exp included
+        torch.softmax(rows, -1, out=probs)  # in one pass, its exp included
+        best = probs.amax(-1, keepdim=True)  # NaN where nothing is left
+        if not bool(best.isfinite().all()):
+            raise InputError("the denoiser excludes every token somewhere, so none can be drawn")
+        yield rows, probs, best
 
 
 def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[Tensor, Tensor]:
@@ -169,7 +170,7 @@ def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[T
     u = places.uniform(generator)
     ids, told = torch.empty_like(u, dtype=torch.long), torch.empty_like(u)
     done = 0
-    for _, _, weight in row_chunks(q, places, mask):
+    for _, weight, _ in row_chunks(q, places, mask):
         here = slice(done, done + len(weight))
         pick, total = _inverse(weight, u[here, None])
         ids[here] = pick[:, 0]
