@@ -95,7 +95,7 @@ def _likeliest(rows: Tensor) -> Tensor:
     """
     classes = rows.shape[-1]
     size = min(_BLOCK, classes)
-    even = rows[:, : classes - classes % size].reshape(len(rows), -1, size).amax(-1)
+    even = rows[:, : classes - classes % size].reshape(len(rows), classes // size, size).amax(-1)
     last = rows[:, classes - size :].amax(-1, keepdim=True)
     block = torch.cat([even, last], -1).argmax(-1, keepdim=True)
     place = (block * size).clamp_max(classes - size) + torch.arange(size, device=rows.device)
