@@ -7,11 +7,12 @@ import math
 import pytest
 import torch
 
-from sfumato import Dirac, InputError, expand, random, run
+from sfumato import Dirac, Fields, InputError, expand, random, run
 from sfumato.random import derive
 from sfumato_methods import grids
 from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Gaussian, Linear
 from sfumato_methods.solvers import DDIM, LML, DPMSolverPP, EVODiff, EVODiffRelease
+from sfumato_methods.solvers.linear import gram, inner
 
 FLOAT = torch.float64
 PROCESSES = [Gaussian(s) for s in (VP(), VE(), Linear(), Cosine(), EDM())]
@@ -220,3 +221,31 @@ def test_evodiff_is_of_second_order():
     fine = end(DPMSolverPP(), 4096)
     errors = [float((end(EVODiff(), n) - fine).square().mean().sqrt()) for n in (64, 256)]
     assert abs(math.log2(errors[0] / errors[1]) / 2 - 2) < 0.2
+
+
+def test_products_of_two_states_are_those_of_their_parts():
+    a, b = (random.normal(torch.zeros(3, 4, 2, dtype=FLOAT), derive(0, name)) for name in "ab")
+    want = torch.stack([inner(a, a), inner(a, b), inner(b, a), inner(b, b)], -1).reshape(3, 2, 2)
+    parts = [Fields(one=v[:, :1], two=v[:, 1:]) for v in (a, b)]
+    for found in (gram(a, b), gram(*parts)):
+        assert torch.allclose(found, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("sampler", [EVODiff(), LML()], ids=repr)
+@pytest.mark.parametrize("width", [5, 300])
+def test_an_item_is_the_same_alone_and_among_others(sampler, width):
+    process = Gaussian(VP())
+    x = random.normal(torch.zeros(9, width), derive(0, "items"))
+    grid = grids.logsnr(process, 6)
+    every = states(sampler, process, x, grid)[-1]
+    alone = torch.cat([states(sampler, process, x[i : i + 1], grid)[-1] for i in range(9)])
+    assert torch.equal(every, alone)
+
+
+@pytest.mark.parametrize("sampler", [EVODiff(), LML()], ids=repr)
+def test_times_of_every_frame_may_differ(sampler):
+    process, one = Gaussian(VP()), grids.logsnr(Gaussian(VP()), 6)
+    x = random.normal(torch.zeros(2, 3, 4, dtype=FLOAT), derive(0, "x"))
+    shared = states(sampler, process, x, one)[-1]
+    each = states(sampler, process, x, one[:, None, None].expand(-1, 2, 3))[-1]
+    assert torch.allclose(each, shared, rtol=0, atol=1e-12)

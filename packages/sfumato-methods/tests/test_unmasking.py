@@ -36,8 +36,11 @@ from sfumato_methods.discrete import (
     Tokens,
     TopProbability,
     absorbing,
+    tokens,
     uniform,
 )
+from sfumato_methods.discrete.orders import Seen
+from sfumato_methods.discrete.places import at
 from sfumato_testing import Enumerated
 
 F64 = torch.float64
@@ -294,6 +297,38 @@ def test_orders_show_the_places_they_name():
     entropy = -(probs * probs.clamp_min(1e-300).log()).sum(1)
     assert order(Entropy()) == entropy.argsort().tolist()
     assert order(LeftToRight()) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("classes", [3, 127, 128, 300, 1024])
+def test_the_scores_of_orders_are_those_of_the_law(classes):
+    """Against float64, with several chunks of rows, ties, and a law that excludes tokens."""
+    length, mask = 2 * tokens._CHUNK // classes if classes > 1000 else 40, classes - 1
+    logits = 3 * random.normal(torch.zeros(1, length, classes), random.derive(0, "logits"))
+    logits[0, 0, : min(2, mask)] = 9.0  # a tie
+    logits[0, 1, 1:] = -torch.inf
+    logits[0, 2] = 0.0
+    x = torch.full((1, length), mask)
+    seen = Seen(Tokens(logits, mask, x), at(x), mask)
+    p = logits[0].double().index_fill(-1, torch.tensor(mask), -torch.inf).softmax(-1)
+    top = p.topk(2).values
+    entropy = torch.special.entr(p).sum(-1)
+    for order, want in (
+        (TopProbability(), top[:, 0]),
+        (Margin(), top[:, 0] - top[:, 1]),
+        (Entropy(), (-entropy).exp()),
+    ):
+        score = order(seen, random.derive(0, "none")).exp()
+        assert torch.allclose(score, want, rtol=0, atol=2e-6), type(order).__name__
+
+
+def test_draws_keep_their_law_with_gradients_on():
+    """Rows are written over in turn, which must not reach what the network said."""
+    logits = torch.zeros(2, 5, 4, requires_grad=True)
+    x = torch.full((2, 5), 3)
+    q = Tokens(logits, 3, x)
+    ids, told = tokens.draw(q, at(x), 3, random.derive(0, "ids"))
+    assert bool((ids < 3).all()) and torch.allclose(told.exp(), torch.full((10,), 1 / 3).double())
+    assert bool((logits == 0).all())
 
 
 def test_the_paces_follow_their_rules():

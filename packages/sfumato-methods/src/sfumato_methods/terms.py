@@ -21,6 +21,8 @@ def plus(c: Any, x: Any, y: Any) -> Any:
             return y
         if isinstance(y, Tensor) and isinstance(x, Tensor) and _alike(x, y):
             return y.add_(x, alpha=c)
+    elif isinstance(y, Tensor) and isinstance(x, Tensor) and _alike(x, y):
+        return y.addcmul_(x, c.to(x).reshape(*c.shape, *(1,) * (x.ndim - c.ndim)))
     return axpy(c, x, y)
 
 

@@ -26,6 +26,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_BLOCK = 128
+
+
 class Seen:
     """What a step chooses from: masked places, and what the posterior says there.
 
@@ -38,19 +41,19 @@ class Seen:
     def __init__(self, q: Any, hidden: Places, mask: int) -> None:
         self.q, self.hidden, self.mask = q, hidden, mask
 
-    def each(self, f: Callable[[Tensor], Tensor]) -> Tensor:
-        """(n,) float64 values of `f`, which maps (m, K) log p less their largest to (m,)."""
+    def each(self, f: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """(n,) float64 values of `f`, which maps what `row_chunks` yields to (m,)."""
         out = torch.empty_like(self.hidden.index, dtype=torch.float64)
         done = 0
-        for rows, top in row_chunks(self.q, self.hidden, self.mask):
-            out[done : done + len(rows)] = f(rows.sub_(top))
+        for rows, probs, best in row_chunks(self.q, self.hidden, self.mask):
+            out[done : done + len(rows)] = f(rows, probs, best)
             done += len(rows)
         return out
 
     @cached_property
     def top(self) -> Tensor:
         """(n,) logarithm of the largest probability."""
-        return self.each(lambda rows: -rows.exp_().sum(-1).log())
+        return self.each(lambda rows, probs, best: best[:, 0].log())
 
 
 class Order(Protocol):
@@ -76,12 +79,27 @@ class Margin:
     """
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
-        def gap(rows: Tensor) -> Tensor:
-            rows.scatter_(-1, rows.argmax(-1, keepdim=True), -torch.inf)
-            second = rows.amax(-1)  # of the first, 1 is the weight and 0 its logarithm
-            return (-torch.expm1(second)).log() - rows.exp_().sum(-1).log1p()
+        def gap(rows: Tensor, probs: Tensor, best: Tensor) -> Tensor:
+            first = _likeliest(rows)
+            top = rows.gather(-1, first)
+            second = rows.scatter_(-1, first, -torch.inf).amax(-1, keepdim=True)
+            return ((-torch.expm1(second - top)).log() + best.log())[:, 0]
 
         return seen.each(gap)
+
+
+def _likeliest(rows: Tensor) -> Tensor:
+    """(m, 1) where a largest entry of each row (m, K) stands: argmax, which takes 15 times as long.
+
+    The largest of each block first, then the place in the block.
+    """
+    classes = rows.shape[-1]
+    size = min(_BLOCK, classes)
+    even = rows[:, : classes - classes % size].reshape(len(rows), classes // size, size).amax(-1)
+    last = rows[:, classes - size :].amax(-1, keepdim=True)
+    block = torch.cat([even, last], -1).argmax(-1, keepdim=True)
+    place = (block * size).clamp_max(classes - size) + torch.arange(size, device=rows.device)
+    return place.gather(-1, rows.gather(-1, place).argmax(-1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -89,10 +107,9 @@ class Entropy:
     """Minus the entropy."""
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
-        def minus(rows: Tensor) -> Tensor:
-            weight = rows.exp()
-            total = weight.sum(-1)
-            return weight.mul_(rows.clamp_min_(-1e4)).sum(-1) / total - total.log()
+        def minus(rows: Tensor, probs: Tensor, best: Tensor) -> Tensor:
+            logs = rows.sub_(rows.amax(-1, keepdim=True)).clamp_min_(-1e4)  # less those of the best
+            return probs.mul_(logs).sum(-1) + best[:, 0].log()
 
         return seen.each(minus)
 

@@ -26,7 +26,7 @@ Edit = Callable[[Tensor], Tensor]
 Recall = Callable[[Any, Tensor, slice], Callable[[Any, Tensor], Any]]
 """Maps (x, t, span) to a denoiser of x[:, span] that holds the rest of x as it is."""
 
-_CHUNK = 1 << 18  # entries of the rows looked at together: 1 MB in float32
+_CHUNK = 1 << 19  # entries of the rows looked at together: 2 MB in float32
 _BLOCK = 128
 
 
@@ -90,13 +90,14 @@ class Tokens(Categorical):
         kept = torch.full_like(logits, -torch.inf).scatter_(-1, ids[..., None], 0.0)
         return torch.where(self._hidden(ids)[..., None], logits, kept)
 
-    def rows(self, index: Tensor) -> Tensor:
+    def rows(self, index: Tensor, out: Tensor | None = None) -> Tensor:
         """(n, K) unnormalised log probabilities at flat places, none of them carried over.
 
-        In single or double precision; double after edits.
+        In single or double precision; double after edits. `out` is what the logits may be copied to
+        on the way.
         """
         flat = leaf(self.raw)
-        picked: Tensor = flat.reshape(-1, flat.shape[-1])[index]
+        picked = torch.index_select(flat.reshape(-1, flat.shape[-1]), 0, index, out=out)
         picked = picked.to(torch.float64 if self.edits else _precise(picked.dtype))
         if self.mask is not None:
             picked[:, self.mask] = -torch.inf
@@ -153,28 +154,40 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows of all places, the mask excluded, as few as fit a cache, and the largest of each (m, 1).
+@torch.no_grad()
+def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Rows of all places, the mask excluded, some at a time.
+
+    Yields (m, K) log probabilities up to a constant, (m, K) probabilities and the largest of these
+    (m, 1). All may be written over, and are by the next rows: to map new memory for each would cost
+    more than the arithmetic.
 
     Raises:
         InputError: where the posterior excludes every token.
     """
     law = q if isinstance(q, Tokens) else Tokens(q.logits, mask)  # `logits` works each time
-    size = max(1, _CHUNK // leaf(law.raw).shape[-1])
+    raw = leaf(law.raw)
+    size = max(1, _CHUNK // raw.shape[-1])
+    copied = raw.new_empty(min(size, len(places)), raw.shape[-1])
+    probs: Tensor | None = None
     for index in torch.split(places.index, size):
-        chunk = law.rows(index)
-        top = chunk.amax(-1, keepdim=True)
-        if not bool(top.isfinite().all()):
+        count = len(index)
+        rows = law.rows(index, copied[:count])
+        probs = torch.empty_like(rows) if probs is None else probs[:count]
+        torch.softmax(rows, -1, out=probs)  # in one pass, its exp included
+        best = probs.amax(-1, keepdim=True)  # NaN where nothing is left
+        if not bool(best.isfinite().all()):
             raise InputError("the denoiser excludes every token somewhere, so none can be drawn")
-        yield chunk, top
+        yield rows, probs, best
 
 
 def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[Tensor, Tensor]:
     """(n,) ids drawn at some places by inverting the cumulative law, and their log probabilities.
 
-    One uniform number of 53 bits a place, and sums in float64: a race of K noises in single
-    precision loses every event rarer than 2^-24 (Zheng et al. 2024, arXiv:2409.02908, section 4).
-    Classes are summed in blocks; only the block in which the number falls is looked at one by one.
+    One uniform number of 53 bits a place, and cumulative sums in float64: a race of K noises in
+    single precision loses every event rarer than 2^-24 (Zheng et al. 2024, arXiv:2409.02908,
+    section 4). Classes are summed in blocks, which are as precise as their weights are; only the
+    block in which the number falls is looked at one by one.
     A law that ties places together draws by itself.
     """
     if isinstance(q, Tied):
@@ -182,12 +195,12 @@ def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[T
     u = places.uniform(generator)
     ids, told = torch.empty_like(u, dtype=torch.long), torch.empty_like(u)
     done = 0
-    for chunk, top in row_chunks(q, places, mask):
-        weight = (chunk - top).exp_()
-        pick, total = _inverse(weight, u[done : done + len(chunk), None])
-        ids[done : done + len(chunk)] = pick[:, 0]
-        told[done : done + len(chunk)] = (weight.gather(-1, pick) / total).log()[:, 0]
-        done += len(chunk)
+    for _, weight, _ in row_chunks(q, places, mask):
+        here = slice(done, done + len(weight))
+        pick, total = _inverse(weight, u[here, None])
+        ids[here] = pick[:, 0]
+        told[here] = (weight.gather(-1, pick) / total).log()[:, 0]
+        done += len(weight)
     return ids, told
 
 
@@ -195,15 +208,8 @@ def _inverse(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """(m, 1) classes at which the cumulative weights (m, K) pass u times their sum, and the sum."""
     classes = weight.shape[-1]
     even = classes - classes % _BLOCK
-    sums = torch.cat(
-        [
-            weight[:, :even]
-            .reshape(len(weight), even // _BLOCK, _BLOCK)
-            .sum(-1, dtype=torch.float64),
-            weight[:, even:].sum(-1, keepdim=True, dtype=torch.float64),
-        ],
-        -1,
-    )
+    blocks = weight[:, :even].reshape(len(weight), even // _BLOCK, _BLOCK).sum(-1)
+    sums = torch.cat([blocks, weight[:, even:].sum(-1, keepdim=True)], -1).double()
     block, rest, total = _pass(sums, u)
     place = block * _BLOCK + torch.arange(_BLOCK, device=weight.device)
     inside = weight.gather(-1, place.clamp(max=classes - 1)).double()

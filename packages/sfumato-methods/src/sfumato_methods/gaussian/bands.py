@@ -39,6 +39,7 @@ from sfumato import (
 )
 from sfumato.state import Time, leaf, scale, to
 
+from ..terms import plus
 from .process import Gaussian, Step, one_clock
 from .schedules import Cosine, Schedule
 
@@ -114,7 +115,7 @@ class InBands(Posterior):
         self.law, self.origin = law, origin
 
     def _back(self, y: Tensor) -> Tensor:
-        return idct(y) if self.origin is None else self.origin + idct(y)
+        return idct(y) if self.origin is None else plus(1.0, self.origin, idct(y))
 
     @property
     def mean(self) -> Tensor:
@@ -203,12 +204,12 @@ class Frequencies(Process):
 
     def _stepped(self, q: Any, x: Tensor, t: Time, s: Time, row: Row | None) -> InBands:
         """The transition told as the way from x, so that what rests stays to the bit."""
-        bands = self.bands(x)
         if row is None:
+            bands = self.bands(x)
             data, keep, std = bands._step(aligned(x, t), aligned(x, s))
             step = Step(data, keep - 1, std)
         else:
-            step = row[0].at(x, row[1])
+            bands, step = row[0].at(x, row[1])
         return InBands(bands.transition(q, dct(x), t, s, step), x)
 
     def plan_velocity(self, grid: Time) -> Sequence[Tensor]:
@@ -227,17 +228,20 @@ class _Steps:
 
     def __init__(self, process: Frequencies, grid: Tensor) -> None:
         self._process, self._grid = process, grid
-        self._found: dict[tuple[int, ...], list[Step]] = {}
+        self._found: dict[tuple[Any, ...], tuple[Gaussian, list[Step]]] = {}
 
-    def at(self, x: Tensor, place: int) -> Step:
-        """The coefficients of one step."""
-        size = (x.ndim, *x.shape[-2:])
-        if size not in self._found:
+    def at(self, x: Tensor, place: int) -> tuple[Gaussian, Step]:
+        """The process of the transform of states like x, and the coefficients of one step."""
+        kind = (x.ndim, *x.shape[-2:], x.dtype, x.device)
+        if kind not in self._found:
             aligned(x, self._grid[0])
             times = self._grid.reshape(self._grid.shape + (1,) * (x.ndim + 1 - self._grid.ndim))
-            data, keep, std = self._process.bands(x)._step(times[:-1], times[1:])
-            self._found[size] = list(map(Step, data, keep - 1, std))
-        return self._found[size][place]
+            bands = self._process.bands(x)
+            data, keep, std = bands._step(times[:-1], times[1:])
+            columns = (c.to(x) for c in (data, keep - 1, std))  # once, and not in every step
+            self._found[kind] = bands, list(map(Step, *columns))
+        bands, steps = self._found[kind]
+        return bands, steps[place]
 
 
 Row: TypeAlias = tuple[_Steps, int]

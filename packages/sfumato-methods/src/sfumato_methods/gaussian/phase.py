@@ -156,13 +156,11 @@ class Phase(Process):
         self, x0: Any, x: Any, row: PhaseStep, common: Sequence[Any] | None = None
     ) -> Coupled:
         parts = self._parts(x)
-        mean = Fields(
-            {
-                name: _sum(c, x0, keep, parts)
-                for name, c, keep in zip(self.names, row.data, row.keep, strict=True)
-            }
-        )
-        return Coupled(mean, _aligned(row.factor, parts[0]), common, self.space)
+        mean = {
+            name: _sum(c, x0, keep, parts)
+            for name, c, keep in zip(self.names, row.data, row.keep, strict=True)
+        }
+        return Coupled(Fields(mean), _aligned(row.factor, parts[0]), common, self.space)
 
     def transition(self, q: Any, x: Any, t: Time, s: Time, row: PhaseStep | None = None) -> Law:
         row = row or self._step(t, s)
@@ -321,9 +319,11 @@ def _as_flow(data: Tensor, keep: Tensor) -> tuple[Any, Any]:
     return _vector(data), _matrix(keep)
 
 
-def _aligned(factor: Sequence[Sequence[Any]], like: Any) -> list[list[Any]]:
+def _aligned(factor: Sequence[Sequence[Any]], like: Any) -> Sequence[Sequence[Any]]:
     """The entries as they multiply a field."""
-    return [[c if type(c) is float else expand(like, c) for c in row] for row in factor]
+    if type(factor[0][0]) is float:  # then all are
+        return factor
+    return [[expand(like, c) for c in row] for row in factor]
 
 
 def _sum(c: Any, x0: Any, keep: Sequence[Any], parts: Sequence[Any]) -> Any:

@@ -24,7 +24,7 @@ from sfumato.state import Time, apply, axpy, scale
 from ..terms import plus
 from .affine import exponential
 from .ersde import interior
-from .linear import absent, inner, paces
+from .linear import absent, gram, inner, paces
 
 __all__ = ["EVODiff", "EVODiffRelease"]
 
@@ -60,25 +60,25 @@ class EVODiff(Multistep):
     ) -> Any:
         keep, data, slope, last_slope, last_pull = row
         now = past[-1]
-        x = plus(data, now.posterior.mean, scale(keep, now.x))
+        mean = now.posterior.mean
+        x = plus(data, mean, scale(keep, now.x))
         if len(past) == 1:
             return x
-        change = now.posterior.mean - past[-2].posterior.mean
+        before = past[-2].posterior.mean
+        change = mean - before
         x = plus(slope, change, x)
         if absent(last_slope):
             return x
-        return plus(last_slope, self._correction(last_pull, change, past), x)
-
-    @staticmethod
-    def _correction(pull: Any, change: Any, past: Sequence[Point]) -> Any:
-        """(1 - eta) (d - p): by how much B differs from the p that was predicted with."""
-        if len(past) == 2 or absent(pull):
-            return change
-        gap = change - scale(pull, past[-2].posterior.mean - past[-3].posterior.mean)
-        eta = (inner(change, gap) / inner(gap, gap).clamp_min(_TINY)).clamp(0, 0.5)
-        if isinstance(pull, Tensor):  # without an extrapolation there is nothing to mix
-            eta = torch.where(pull > 0, eta.reshape(-1, *[1] * (pull.ndim - 1)), 0.0)
-        return scale(1 - eta, gap)
+        if len(past) == 2 or absent(last_pull):
+            return plus(last_slope, change, x)
+        # the step just taken, predicted with p, was to be B: (1 - eta) (d - p) is missing
+        gap = axpy(-last_pull, before - past[-3].posterior.mean, change)
+        overlap, size = gram(change, gap)[:, 1].unbind(-1)
+        share = ((size - overlap) / size.clamp_min(_TINY)).clamp(0.5, 1)  # 1 - eta
+        if isinstance(last_pull, Tensor):  # without an extrapolation there is nothing to mix
+            share = share.reshape(-1, *[1] * (last_pull.ndim - 1))
+            share = torch.where(last_pull > 0, share, 1.0)
+        return plus(share * last_slope, gap, x)
 
 
 class _Row(NamedTuple):

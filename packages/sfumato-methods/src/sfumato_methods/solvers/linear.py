@@ -16,7 +16,7 @@ from sfumato.state import apply, item_sum, scale
 from ..terms import plus
 from .affine import half_logsnr
 
-__all__ = ["Seeds", "absent", "combine", "drawn", "inner", "noise", "paces", "source"]
+__all__ = ["Seeds", "absent", "combine", "drawn", "gram", "inner", "noise", "paces", "source"]
 
 Seeds: TypeAlias = tuple[int, ...] | int
 """One seed for a whole batch, or one for each item."""
@@ -58,6 +58,15 @@ def inner(a: Any, b: Any) -> Any:
     if isinstance(a, Tensor) and a.ndim > 1:  # the common case, spared the dispatch
         return torch.linalg.vecdot(a.flatten(1).double(), b.flatten(1).double())
     return item_sum(apply(a, lambda u, v: u.double() * v.double(), b))
+
+
+def gram(a: Any, b: Any) -> Tensor:
+    """(B, 2, 2) inner products of two states of one layout, item by item, in float64."""
+    if isinstance(a, Tensor) and a.ndim > 1:  # the common case, in one product
+        pair = torch.stack([a, b], 1).flatten(2).double()
+        return torch.bmm(pair, pair.mT)
+    both = inner(a, b)
+    return torch.stack([inner(a, a), both, both, inner(b, b)], -1).reshape(-1, 2, 2)
 
 
 def combine(row: Any, process: Any, past: Sequence[Point], generator: random.Source) -> Any:

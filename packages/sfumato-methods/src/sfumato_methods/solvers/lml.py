@@ -16,9 +16,11 @@ from sfumato.sampling import Point
 from sfumato.state import Time, scale
 
 from ..terms import plus
-from .linear import inner
+from .linear import gram
 
 __all__ = ["LML"]
+
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -59,39 +61,41 @@ class LML(Multistep):
         inverse = torch.where(sigma[:-1] > 0, 1 / sigma[:-1].clamp_min(1e-300), 0.0)
         pull = -alpha[:-1] * inverse
         turns = torch.arange(len(pull)) >= max(1, round(self.freeze * len(pull)))
+        old = [self.kappa * c for c in _before(inverse, pull)]
+        planned = rows(grid, alpha[1:], sigma[1:], inverse, pull, *old)
+        # what weighs e and q is linear in (<e, e>, <e, q>, <q, e>, <q, q>)
+        mixing = torch.tensor([[self.damping, -1], [0, -1], [1, 0], [1, 0]], dtype=torch.float64)
         return [
-            (*row, turn)
-            for row, turn in zip(
-                rows(grid, alpha[1:], sigma[1:], inverse, pull, *_before(inverse, pull)),
-                turns.tolist(),
-                strict=True,
-            )
+            (*row, mixing.to(grid.device) if turn else None)
+            for row, turn in zip(planned, turns.tolist(), strict=True)
         ]
 
     def advance(
         self, row: Any, process: Process, past: Sequence[Point], s: Time, generator: Source
     ) -> Any:
-        alpha, sigma, inverse, pull, inverse_before, pull_before, turns = row
+        alpha, sigma, inverse, pull, inverse_before, pull_before, mixing = row
         now = past[-1]
-        e = plus(pull, now.posterior.mean, scale(inverse, now.x))
-        if turns:
+        mean = now.posterior.mean
+        e = plus(pull, mean, scale(inverse, now.x))
+        if mixing is not None:
             before = past[0]
-            old = plus(pull_before, before.posterior.mean, scale(inverse_before, before.x))
-            e = self._turned(e, (old - e) * self.kappa)
-        return plus(alpha, now.posterior.mean, scale(sigma, e))
+            q = plus(pull_before, before.posterior.mean, scale(inverse_before, before.x))
+            e = _turned(e, plus(-self.kappa, e, q), mixing)
+        return plus(alpha, mean, scale(sigma, e))
 
-    def _turned(self, e: Any, q: Any) -> Any:
-        """The direction for m = e + q, written so that nothing cancels as q goes to 0.
 
-        It is along (damping |e|^2 + <e, q> + |q|^2) e - (|e|^2 + <e, q>) q.
-        """
-        size = inner(e, e)
-        size = torch.where(size > 0, size, 1.0)
-        g, h = inner(e, q) / size, inner(q, q) / size
-        own, other = self.damping + g + h, 1 + g
-        length = own * own - 2 * own * other * g + other * other * h
-        back = length.clamp_min(1e-300).rsqrt()
-        return plus(-1.0, scale(back * other, q), scale(back * own, e))
+def _turned(e: Any, q: Any, mixing: Tensor) -> Any:
+    """The direction for m = e + q, written so that nothing cancels as q goes to 0.
+
+    It is along (damping |e|^2 + <e, q> + |q|^2) e - (|e|^2 + <e, q>) q.
+    """
+    products = gram(e, q)
+    weights = products.reshape(-1, 1, 4) @ mixing.to(products.device)
+    length = torch.bmm(torch.bmm(weights, products), weights.mT)
+    # both bounded: e = 0 has a gradient too
+    longer = (products[:, :1, :1].clamp_min(_TINY) / length.clamp_min(_TINY)).sqrt()
+    own, other = (weights * longer)[:, 0].unbind(-1)
+    return plus(other, q, scale(own, e))
 
 
 def _before(*columns: Tensor) -> list[Tensor]:
