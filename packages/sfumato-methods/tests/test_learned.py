@@ -414,7 +414,7 @@ def test_every_registered_process_with_a_likelihood_has_its_bound():
     seen = 0
     for component in registry().list("process"):
         if ".discrete" in component.target or component.name == "blurring":
-            continue  # of tokens and images; like pinned and coupled states they have C12 of the kit
+            continue  # of tokens, of images; like pinned and coupled states they have C12
         process = component.load()()
         if Can.LIKELIHOOD not in process.can or process.context or isinstance(process, Phase):
             continue

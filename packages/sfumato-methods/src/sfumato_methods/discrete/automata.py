@@ -169,13 +169,14 @@ class _Accepted(Tied):
             now = torch.where(reads[:, i, None], value, now)
         return torch.stack(found, 1)
 
-    def rows(self, index: Tensor) -> Tensor:
+    def rows(self, index: Tensor, out: Tensor | None = None) -> Tensor:
         """(n, K) log probabilities of the marginals at flat places."""
         item, place = index // self.weight.shape[1], index % self.weight.shape[1]
         later = self._after[item, place + 1][:, self.automaton.next]  # (n, S, C)
         reach = (self._before[item, place][:, :, None] * later).sum(1)
         reach = torch.where((self.weight[item, place].sum(-1) > 0)[:, None], reach, 1.0)
-        return self.q.rows(index).double().log_softmax(-1) + reach.log()[:, self.automaton.kind]
+        law = self.q.rows(index, out).double().log_softmax(-1)
+        return law + reach.log()[:, self.automaton.kind]
 
     def draw(self, places: Places, generator: Source) -> tuple[Tensor, Tensor]:
         """Ids at some places, drawn together, and the log probabilities of their marginals.
