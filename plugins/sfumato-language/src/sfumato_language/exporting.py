@@ -17,7 +17,7 @@ from .denoiser import TextDenoiser
 from .recipes import Masked
 from .tokens import Char, Json, Text8, Tokenizer, rebuilt
 
-_CODE = "hub_model.py"
+_CODE = "hub_model.py"  # in a folder that is no package: it is imported where transformers is
 _END, _MASK = "<|sfumato_end|>", "<|sfumato_mask|>"
 
 
@@ -76,7 +76,7 @@ def export(path: Path, out: Path, weights: str = "ema") -> str:
             "tokenizer_class": "PreTrainedTokenizerFast",
         }
         write_json(beside / "tokenizer_config.json", named)
-        code = Path(__file__).with_name(_CODE).read_text(encoding="utf-8")
+        code = (Path(__file__).parent / "exported" / _CODE).read_text(encoding="utf-8")
         write_text(beside / _CODE, code)
     count = sum(value.numel() for value in tensors.values())
     return f"wrote {out}: {count} weights, a vocabulary of {tokenizer.size} and the mask"
