@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 from sfumato import InputError
-from sfumato_graphs import data, files
+from sfumato_graphs import data, files, writing
 
 
 def _same(a, b):
@@ -29,7 +29,7 @@ PLAIN = [nx.path_graph(4), nx.cycle_graph(5), nx.empty_graph(2)]
 
 @pytest.mark.parametrize("suffix", [".graphml", ".json", ".g6", ".s6"])
 def test_many_graphs_in_one_file(tmp_path, suffix):
-    (file,) = files.write(PLAIN, tmp_path / f"all{suffix}")
+    (file,) = writing.write(PLAIN, tmp_path / f"all{suffix}")
     found = data.graphs_of(files.read(file))
     want = data.graphs_of(PLAIN)
     assert len(found) == 3
@@ -39,7 +39,7 @@ def test_many_graphs_in_one_file(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".gml", ".gexf", ".npz", ".mtx", ".csv"])
 def test_files_of_one_graph_are_numbered(tmp_path, suffix):
-    written = files.write(PLAIN[:2], tmp_path / f"one{suffix}")
+    written = writing.write(PLAIN[:2], tmp_path / f"one{suffix}")
     assert [f.name for f in written] == [f"one-000{suffix}", f"one-001{suffix}"]
     for file, network in zip(written, PLAIN, strict=False):
         (found,) = files.read(file)
@@ -48,7 +48,7 @@ def test_files_of_one_graph_are_numbered(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".graphml", ".json", ".gml", ".gexf"])
 def test_attributes_survive_as_classes(tmp_path, suffix):
-    (file,) = files.write([_molecule()], tmp_path / f"mol{suffix}")
+    (file,) = writing.write([_molecule()], tmp_path / f"mol{suffix}")
     found = data.graphs_of(files.read(file), node="atom", edge="order")
     assert found.about["nodes"] == {"attribute": "atom", "classes": ["C", "O"]}
     assert found.about["edges"] == {"attribute": "order", "classes": ["none", 1, 2]}
@@ -100,8 +100,8 @@ def test_a_tu_folder(tmp_path):
 
 def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
     (tmp_path / "b").mkdir()
-    files.write([PLAIN[0]], tmp_path / "b" / "1.g6")
-    files.write([PLAIN[1]], tmp_path / "a.graphml")
+    writing.write([PLAIN[0]], tmp_path / "b" / "1.g6")
+    writing.write([PLAIN[1]], tmp_path / "a.graphml")
     (tmp_path / "notes.md").write_text("no graph")
     (tmp_path / ".hidden.g6").write_text("???")
     assert [len(g) for g in files.read(tmp_path)] == [5, 4]
@@ -182,5 +182,5 @@ def test_nothing_half_written(tmp_path, monkeypatch):
     target.write_text("old")
     monkeypatch.setattr(json, "dumps", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        files.write(PLAIN, target)
+        writing.write(PLAIN, target)
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]

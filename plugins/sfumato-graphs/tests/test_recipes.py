@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sfumato import InputError
-from sfumato_graphs import completing, data, files
+from sfumato_graphs import completing, data, files, writing
 from sfumato_graphs.domain import domain
 from sfumato_graphs.real import Numbers
 from sfumato_graphs.state import pair_count, take
@@ -26,7 +26,7 @@ def run(tmp_path_factory):
         nx.set_node_attributes(network, {v: "ab"[v % 2] for v in network}, "kind")
         nx.set_edge_attributes(network, 1, "order")
         networks.append(network)
-    files.write(networks, folder / "paths.graphml")
+    writing.write(networks, folder / "paths.graphml")
     words = [*SMALL, "batch=8", "steps=4", "held=0.5"]
     return open_run(
         start("graphs/files", words, data_path=folder / "paths.graphml", out=folder / "r")

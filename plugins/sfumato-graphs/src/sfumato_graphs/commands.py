@@ -22,8 +22,8 @@ def generate(
     seed: Seed = 0,
 ) -> None:
     """Make random graphs of a kind that papers train on."""
-    from .files import write
     from .generators import generate as make
+    from .writing import write
 
     written = write(make(kind, n, seed), out)
     typer.echo(f"wrote {n} graphs to {', '.join(map(str, written))}")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError
 
-from . import data, files, metrics
+from . import data, files, metrics, writing
 from .preview import preview
 
 
@@ -21,7 +21,7 @@ class GraphDomain:
     """The `sfumato.domain.Domain` of graphs; see the functions that its methods call."""
 
     name: ClassVar[str] = "graphs"
-    suffixes: ClassVar[Sequence[str]] = files.WRITTEN
+    suffixes: ClassVar[Sequence[str]] = writing.WRITTEN
 
     def read(self, path: Path, **options: Any) -> Dataset:
         """Graphs at `path` (`files.read`); takes the options of `data.graphs_of`."""
@@ -33,7 +33,7 @@ class GraphDomain:
 
     def write(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
         """The kind of file that the suffix says; GraphML in a folder."""
-        return files.write(data.networks(batch.x, about), Path(path))
+        return writing.write(data.networks(batch.x, about), Path(path))
 
     def preview(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
         """Drawings of graphs."""

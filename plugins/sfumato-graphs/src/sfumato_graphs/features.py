@@ -8,7 +8,7 @@ arXiv:2110.07875), so that everything is exactly equivariant.
 
 from __future__ import annotations
 
-__all__ = ["GRAPH", "NODE", "PAIR", "cycles", "features"]
+__all__ = ["GRAPH", "NODE", "PAIR", "cycles", "features", "laplacian"]
 
 import torch
 from torch import Tensor
@@ -96,7 +96,7 @@ def features(adjacency: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
     pairs = torch.stack((_mild(a2), _mild(a2 @ a), a), -1)
     pairs = pairs * (1 - torch.eye(a.shape[1], device=a.device))[..., None]
-    pieces, eigenvalues = _spectrum(a, degree, mask)
+    pieces, eigenvalues = _spectrum(a, mask)
     graph = torch.cat(
         (
             torch.stack((size.log(), degree.sum(1) / (size * (size - 1)).clamp_min(1)), -1),
@@ -115,15 +115,20 @@ def _mild(counts: Tensor) -> Tensor:
     return torch.log1p(counts.clamp_min(0)) / 3
 
 
-def _spectrum(a: Tensor, degree: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def laplacian(a: Tensor) -> Tensor:
+    """(..., N, N) the normalised Laplacian of adjacencies; nodes without edges have 0."""
+    degree = a.sum(-1)
+    scale = degree.clamp_min(1).rsqrt()
+    joined = torch.diag_embed((degree > 0).to(a.dtype))
+    return joined - scale[..., None] * a * scale[..., None, :]
+
+
+def _spectrum(a: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Number of components, and the first eigenvalues above 0 of the normalised Laplacian.
 
     Padded nodes are moved to the eigenvalue 3, beyond all others; what a small graph lacks is 2.
     """
-    scale = degree.clamp_min(1).rsqrt()
-    laplacian = torch.diag_embed((degree > 0).double()) - scale[..., None] * a * scale[:, None]
-    laplacian = laplacian + torch.diag_embed(3.0 * ~mask)
-    values = torch.linalg.eigvalsh(laplacian)
+    values = torch.linalg.eigvalsh(laplacian(a) + torch.diag_embed(3.0 * ~mask))
     zero = values < 1e-8
     values = torch.where(zero | (values > 2.5), 2.0, values).sort(1).values
     room = EIGENVALUES - values.shape[1]

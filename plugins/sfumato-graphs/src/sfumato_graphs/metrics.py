@@ -19,6 +19,7 @@ from sfumato_eval import Metric, Score, Vectors
 from sfumato_eval.score import Better
 
 from .data import networks
+from .features import laplacian
 from .generators import VALID
 from .identity import fingerprint
 from .orbits import orbit_counts
@@ -143,10 +144,7 @@ def _clustering(a: Tensor) -> Tensor:
 
 
 def _eigenvalues(a: Tensor) -> Tensor:
-    degree = a.sum(1)
-    scale = degree.clamp_min(1).rsqrt()
-    laplacian = torch.diag((degree > 0).double()) - scale[:, None] * a * scale
-    found: Tensor = torch.linalg.eigvalsh(laplacian).clamp(0, 2)
+    found: Tensor = torch.linalg.eigvalsh(laplacian(a)).clamp(0, 2)
     return found
 
 

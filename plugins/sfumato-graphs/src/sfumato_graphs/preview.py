@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["preview"]
 
-import os
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from sfumato import Batch
+from sfumato_train.files import write_bytes
 
 from .data import networks
 
@@ -44,12 +45,9 @@ def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
         axes.set_axis_off()
         axes.set_aspect("equal")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(beside, format="png", dpi=90)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=90)
+    write_bytes(path, drawn.getvalue())
     return path
 
 

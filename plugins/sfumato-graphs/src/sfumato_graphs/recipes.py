@@ -15,6 +15,7 @@ from sfumato import Ancestral, Batch, Dataset, Model, Process, registry
 from sfumato_methods import grids
 from sfumato_train import Denoising, Loss, Recipe, Training
 from sfumato_train import times as laws
+from sfumato_train.objective import Noising
 
 from . import process as noise
 from .nn import GraphDenoiser, GraphTransformer
@@ -131,15 +132,16 @@ class Scores(_Graphs):
         return Training(Denoising(model.process, model.denoiser, model.codec), data, model)
 
 
-class CrossEntropy(Denoising):
+class CrossEntropy(Noising):
     """Cross entropy of the clean classes, that of pairs weighted."""
 
     def __init__(self, model: Model, pair_weight: float) -> None:
-        super().__init__(model.process, model.denoiser, times=laws.uniform)
+        super().__init__(model.process, model.denoiser, model.codec, dropout=0.0)
         self.pair_weight = pair_weight
 
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
-        t = self.times(self.process, laws.stratified(len(batch.x["nodes"].data), generator))
+        uniform = laws.stratified(len(batch.x["nodes"].data), generator)
+        t = laws.uniform(self.process, uniform)
         x, target = self.process.draw(batch.x, t, generator)
         q: Any = self.denoiser(x, t)
         nodes, edges = q["nodes"].loss(target["nodes"]), q["edges"].loss(target["edges"])

@@ -1,0 +1,134 @@
+"""Writing graphs: GraphML, GML, GEXF, edge lists, graph6, node-link JSON, matrices."""
+
+from __future__ import annotations
+
+__all__ = ["WRITTEN", "write"]
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+
+from sfumato import InputError
+
+from .files import Network
+
+
+def write(networks: Sequence[Network], path: Path) -> list[Path]:
+    """Write graphs to a file of the kind that its suffix says, or as GraphML to a folder.
+
+    `.graphml`, `.json`, `.g6` and `.s6` hold any number of graphs; `.gml`, `.gexf`, `.npz`, `.mtx`
+    and `.csv` hold one: several are numbered, `out-000.gml`. graph6 and sparse6 keep no attributes,
+    and neither do matrices. What exists is replaced, whole.
+
+    Raises:
+        InputError: for another suffix.
+    """
+    plain = [_plain(network) for network in networks]
+    if path.is_dir() or not path.suffix:
+        path.mkdir(parents=True, exist_ok=True)
+        return _whole(path / "samples.graphml", lambda to: _write_graphml(plain, to))
+    kind = path.suffix.lower()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind in _MANY:
+        return _whole(path, lambda to: _MANY[kind](plain, to))
+    if kind not in _ONE:
+        raise InputError(
+            f"graphs cannot be written as {kind}; accepted are {', '.join(WRITTEN)}, or a folder"
+        )
+    digits = max(3, len(str(len(plain) - 1)))
+    names = [path] if len(plain) == 1 else [
+        path.with_stem(f"{path.stem}-{i:0{digits}d}") for i in range(len(plain))
+    ]  # fmt: skip
+    written: list[Path] = []
+    for network, name in zip(plain, names, strict=True):
+        written += _whole(name, partial(_ONE[kind], network))
+    return written
+
+
+def _plain(network: Network) -> Network:
+    """The graph with the attributes that users know, without the numbers of classes."""
+    bare = nx.Graph(**network.graph)
+    for node, attributes in network.nodes(data=True):
+        bare.add_node(node, **{k: v for k, v in attributes.items() if k != "class"})
+    for a, b, attributes in network.edges(data=True):
+        bare.add_edge(a, b, **{k: v for k, v in attributes.items() if k != "class"})
+    return bare
+
+
+def _whole(path: Path, save: Callable[[Path], None]) -> list[Path]:
+    """Written beside, then moved: never half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    os.close(handle)
+    try:
+        save(Path(name))
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return [path]
+
+
+def _write_graphml(networks: Sequence[Network], path: Path) -> None:
+    from networkx.readwrite.graphml import GraphMLWriter
+
+    writer = GraphMLWriter(encoding="utf-8", prettyprint=False)
+    writer.add_graphs(networks)
+    with path.open("wb") as out:
+        writer.dump(out)
+
+
+def _write_json(networks: Sequence[Network], path: Path) -> None:
+    value = [nx.node_link_data(network, edges="edges") for network in networks]
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def _write_lines(dump: Callable[..., bytes]) -> Callable[[Sequence[Network], Path], None]:
+    def save(networks: Sequence[Network], path: Path) -> None:
+        path.write_bytes(b"".join(dump(network, header=False) for network in networks))
+
+    return save
+
+
+def _write_npz(network: Network, path: Path) -> None:
+    np.savez_compressed(path, adjacency=nx.to_numpy_array(network, dtype=np.int8, weight=None))
+
+
+def _write_mtx(network: Network, path: Path) -> None:
+    from scipy.io import mmwrite
+
+    mmwrite(path, nx.to_scipy_sparse_array(network, weight=None, dtype=int), symmetry="symmetric")
+
+
+def _write_csv(network: Network, path: Path) -> None:
+    keys = sorted({key for *_, data in network.edges(data=True) for key in data})
+    with path.open("w", encoding="utf-8", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["source", "target", *keys])
+        rows.writerows(
+            [a, b, *(data.get(k, "") for k in keys)] for a, b, data in network.edges(data=True)
+        )
+
+
+_MANY: Mapping[str, Callable[[Sequence[Network], Path], None]] = {
+    ".graphml": _write_graphml,
+    ".json": _write_json,
+    ".g6": _write_lines(nx.to_graph6_bytes),
+    ".s6": _write_lines(nx.to_sparse6_bytes),
+}
+_ONE: Mapping[str, Callable[[Network, Path], None]] = {
+    ".gml": nx.write_gml,
+    ".gexf": nx.write_gexf,
+    ".npz": _write_npz,
+    ".mtx": _write_mtx,
+    ".csv": _write_csv,
+}
+
+WRITTEN = (*_MANY, *_ONE)
+"""What is written, by suffix."""
