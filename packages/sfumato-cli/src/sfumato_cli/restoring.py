@@ -7,7 +7,6 @@ __all__ = ["restore"]
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import typer
@@ -20,7 +19,7 @@ from sfumato_train.folders import placed
 from sfumato_train.jobs import Asked
 
 from .progress import progress
-from .writing import NOTE, check
+from .writing import NOTE, check, drawing, facts
 
 PART = 64
 """Sources that are read and restored together."""
@@ -48,8 +47,7 @@ def restore(run: Run, path: Path | None, out: Path, asked: Asked, minutes: float
     sources = _sources(run, path, asked)
     each = 1 if path is None else asked.n
     wanted = [i for i in range(len(sources)) for _ in range(each)]
-    names = ("sampler", "grid", "steps", "seed", "guidance")
-    options: dict[str, Any] = {name: getattr(asked, name) for name in names}
+    options = drawing(asked)
     model = run.model(asked.weights, device=asked.device, precision=asked.precision)
     began, done, shown = time.monotonic(), 0, list[Batch]()
     picture = out.with_name(f"{out.name}.png")
@@ -71,9 +69,7 @@ def restore(run: Run, path: Path | None, out: Path, asked: Asked, minutes: float
                 watch(done, len(wanted), None, done / max(spent, 1e-9))
                 if minutes is not None and spent > 60 * minutes:
                     break
-            note = {"run": str(run.path), "n": done, **options, "condition": asked.condition}
-            note |= {"sampler": asked.sampler or repr(model.sampler)}
-            note |= {"steps": asked.steps or model.steps, "sources": path and str(path)}
+            note = {**facts(run, asked, model, done), "sources": path and str(path)}
             write_json(folder / NOTE, note)
             alike = [batch for batch in shown if batch.x.shape[1:] == shown[0].x.shape[1:]]
             first = concatenate(alike)

@@ -123,22 +123,19 @@ def _samples(run: Run, out: Path, asked: Asked, minutes: float | None) -> None:
     """Few samples, in memory at once and in one folder."""
     from sfumato.state import items
 
-    from .writing import check, write
+    from .writing import check, drawing, facts, write
 
     check(run.domain, out)
     condition = run.domain.condition(asked.condition, asked.n, run.about)
     model = run.model(asked.weights, device=asked.device, precision=asked.precision)
-    names = ("sampler", "grid", "steps", "seed", "guidance")
-    options = {name: getattr(asked, name) for name in names}
+    options = drawing(asked)
     try:
         with progress("sampling", minutes=minutes) as watch:
             made = _drawn(model, asked.n, condition, options, asked.batch, minutes, watch)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("no samples were written") from None
     count = items(made.x)
-    facts = {"run": str(run.path), "n": count, **options, "condition": asked.condition}
-    facts |= {"sampler": asked.sampler or repr(model.sampler), "steps": asked.steps or model.steps}
-    picture = write(run.domain, made, run.about, out, facts)
+    picture = write(run.domain, made, run.about, out, facts(run, asked, model, count))
     late = f" of the {asked.n} asked for, in {minutes:g} minutes" if count < asked.n else ""
     typer.echo(f"wrote {count} samples{late} to {out}, and {picture}")
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["InFiles", "check", "is_file", "write"]
+__all__ = ["InFiles", "check", "drawing", "facts", "is_file", "write"]
 
 import os
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sfumato import Batch, Domain, InputError
+
+if TYPE_CHECKING:
+    from sfumato import Model
+    from sfumato_train import Run
+    from sfumato_train.jobs import Asked
 
 NOTE = "samples.json"
 
@@ -82,3 +87,16 @@ def write(
         write_json(folder / NOTE, facts)
         domain.preview(batch, picture, about)
     return picture
+
+
+def drawing(asked: Asked) -> dict[str, Any]:
+    """How samples are drawn, as `sfumato_train.draw` takes it."""
+    names = ("sampler", "grid", "steps", "seed", "guidance")
+    return {name: getattr(asked, name) for name in names}
+
+
+def facts(run: Run, asked: Asked, model: Model, n: int) -> dict[str, Any]:
+    """How n samples were made, for `samples.json`: what was not asked for as the model has it."""
+    own = {"sampler": asked.sampler or repr(model.sampler), "steps": asked.steps or model.steps}
+    told = {"run": str(run.path), "n": n, **drawing(asked), "condition": asked.condition}
+    return told | own

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from sfumato import Batch, Codec, Denoiser, InputError, Maybe, Noised, Process, random, state
-from sfumato_methods.gaussian import Phase
+from sfumato_methods.gaussian import shown
 
 from . import times, weights
 from .pinning import lasting, pinned, spaced
@@ -153,8 +153,7 @@ class Denoising(Noising):
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
         x0 = self.clean(batch, generator)
         process, condition = self.placed(batch, generator)
-        # coupled states have the noise levels of what they show of the data
-        levels = process.observed if isinstance(process, Phase) else process
+        levels = shown(process)
         t = self.times(levels, stratified(state.items(x0), generator))
         x, target = self.noised(process, x0, t, generator)
         error = self.told(condition, generator)(x, t).loss(target)

@@ -10,7 +10,7 @@ from .bands import Banded, Bands, Frequencies, InBands, blurring
 from .coupled import Coupled
 from .heavy import HeavyTailed, StudentT, pfgmpp
 from .matrix import LinearSDE, MatrixDiffusion, TimeVarying, alda, cld, malda
-from .phase import Observed, Observing, Phase
+from .phase import Observed, Observing, Phase, shown
 from .process import Gaussian, cosine, edm, linear, subvp, ve, vp
 from .schedules import EDM, VE, VP, Cosine, Linear, Schedule, SubVP, Table
 from .spaces import Centred
@@ -49,6 +49,7 @@ __all__ = [
     "linear",
     "malda",
     "pfgmpp",
+    "shown",
     "subvp",
     "ve",
     "vp",

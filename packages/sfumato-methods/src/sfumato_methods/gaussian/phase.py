@@ -41,7 +41,7 @@ from sfumato.state import Time, apply, axpy, scale
 from .coupled import Coupled
 from .process import Gaussian
 
-__all__ = ["Observed", "Observing", "Phase", "PhaseStep"]
+__all__ = ["Observed", "Observing", "Phase", "PhaseStep", "shown"]
 
 NAMES = ("x", "v", "v2", "v3")
 
@@ -339,3 +339,8 @@ def _sum(c: Any, x0: Any, keep: Sequence[Any], parts: Sequence[Any]) -> Any:
 def _solve(factor: Tensor, x: Tensor) -> Tensor:
     solved: Tensor = torch.linalg.solve_triangular(factor, x[..., None], upper=False)[..., 0]
     return solved
+
+
+def shown(process: Process) -> Any:
+    """What a process shows of its data at each noise level: of a coupled one `observed`."""
+    return process.observed if isinstance(process, Phase) else process

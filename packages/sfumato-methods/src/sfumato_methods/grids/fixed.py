@@ -12,7 +12,7 @@ from torch import Tensor
 from sfumato import Can, InputError, Process, Unsupported
 from sfumato.process import check_time
 
-from ..gaussian.phase import Phase
+from ..gaussian.phase import shown
 
 __all__ = [
     "affine", "at_levels", "booted", "cosine", "counted", "explicit", "karras", "logsnr", "pyramid",
@@ -72,13 +72,12 @@ def cosine(process: Process, steps: int) -> Tensor:
 
 def affine(process: Process, grid: str) -> Any:
     """The process, or what it shows of its data, with noise levels; else `Unsupported`."""
-    if isinstance(process, Phase):
-        return process.observed
-    if Can.AFFINE not in process.can:
+    found = shown(process)
+    if Can.AFFINE not in found.can:
         raise Unsupported(
             f"the grid {grid} needs AFFINE; {process} can {process.can.names()}. Use uniform"
         )
-    return process
+    return found
 
 
 def span(process: Any, sigma_min: float, sigma_max: float) -> tuple[float, float]:
