@@ -114,6 +114,7 @@ class Fields(_Vector, Mapping[str, Any]):
 
 State: TypeAlias = Tensor | Ragged | Padded | Fields
 Time: TypeAlias = Tensor | Mapping[str, Any]  # one clock, or one for each field
+_ZERO = torch.zeros(())
 
 
 def leaf(x: Any) -> Any:
@@ -136,12 +137,7 @@ def _(x: Tensor, f: Callable[..., Any], *others: Any) -> Any:
 
 
 @apply.register
-def _(x: Ragged, f: Callable[..., Any], *others: Any) -> Ragged:
-    return replace(x, data=f(x.data, *map(leaf, others)))
-
-
-@apply.register
-def _(x: Padded, f: Callable[..., Any], *others: Any) -> Padded:
+def _(x: Ragged | Padded, f: Callable[..., Any], *others: Any) -> Any:
     return replace(x, data=f(x.data, *map(leaf, others)))
 
 
@@ -224,9 +220,12 @@ def _(x: Fields, t: Time) -> Fields:
 
 def scale(c: Any, x: Any) -> Any:
     """`c * x` for a planned coefficient: a float, a time-shaped tensor, or one for each field."""
+    if isinstance(c, float):  # as a factor of a sum it is not made a tensor, in half the time
+        wide = isinstance(x, Tensor) and x.ndim > 0 and x.dtype in (torch.float32, torch.float64)
+        return torch.add(_ZERO, x, alpha=c) if wide else x * c
     if isinstance(c, Mapping):
         return Fields({k: scale(_part(c, k), v) for k, v in x.items()})
-    return x * c if isinstance(c, float) else x * expand(x, c)
+    return x * expand(x, c)
 
 
 def axpy(c: Any, x: Any, y: Any) -> Any:

@@ -20,7 +20,7 @@ from .linear import gram
 
 __all__ = ["LML"]
 
-_TINY = 1e-300
+_TINY = torch.tensor(1e-300, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,16 @@ def _turned(e: Any, q: Any, mixing: Tensor) -> Any:
     It is along (damping |e|^2 + <e, q> + |q|^2) e - (|e|^2 + <e, q>) q.
     """
     products = gram(e, q)
-    weights = products.reshape(-1, 1, 4) @ mixing.to(products.device)
-    length = torch.bmm(torch.bmm(weights, products), weights.mT)
+    weights = torch.mm(products.flatten(1), mixing.to(products.device))
+    squared = torch.bmm(weights.unsqueeze(1), torch.bmm(products, weights.unsqueeze(2))).flatten(1)
     # both bounded: e = 0 has a gradient too
-    longer = (products[:, :1, :1].clamp_min(_TINY) / length.clamp_min(_TINY)).sqrt()
-    own, other = (weights * longer)[:, 0].unbind(-1)
+    longer = (products.select(1, 0)[:, :1] + _TINY).div_(squared + _TINY).sqrt()
+    weights = weights * longer
+    if isinstance(e, Tensor):  # the common case, aligned once for both
+        aligned = weights.to(e.dtype).reshape(-1, 2, *(1,) * (e.ndim - 1))
+        own, other = aligned.unbind(1)
+        return (e * own).addcmul_(q, other)
+    own, other = weights.unbind(-1)
     return plus(other, q, scale(own, e))
 
 
