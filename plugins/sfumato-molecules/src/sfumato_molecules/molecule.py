@@ -34,7 +34,7 @@ class Molecule:
     """One molecule.
 
     Isotopes and radicals are not told apart. Without places stereo centres have no side, and
-    hydrogens may be left to the valences: see `rdkit.to_rdkit`.
+    hydrogens may be left to the valences: see `chem.to_rdkit`.
 
     Attributes:
         elements: (n,) uint8, atomic numbers.
@@ -134,6 +134,6 @@ def _bonded(bonds: Any, count: int) -> Array:
     if ((order < 1) | (order > 3)).any():
         raise InputError("a bond has another order than 1, 2 or 3")
     rows = rows[np.lexsort((second, first))]
-    if len(np.unique(rows[:, :2], axis=0)) < len(rows):
+    if (rows[1:, :2] == rows[:-1, :2]).all(1).any():
         raise InputError("there are two bonds between the same atoms")
     return rows.astype(np.int16)
