@@ -7,6 +7,7 @@ from .denoisers import Blind, Bridging, Residuals
 from .onesided import OneSided
 from .paths import (
     Arch,
+    Around,
     Curve,
     Doob,
     Level,
@@ -32,12 +33,13 @@ from .process import (
     interpolant,
     rddm,
 )
+from .referenced import Referenced, Referring
 from .reflow import rectified, straightness
 
 __all__ = [
-    "Arch", "Blind", "Bridging", "Coupling", "Curve", "Doob", "Level", "Missing", "OneSided",
-    "Path", "Pinned", "Residual", "ResidualDiffusion", "Residuals", "Rest", "Restored", "Rise",
-    "Root", "Shares", "Sine", "Sinkhorn", "Sourced", "Straight", "Transport", "assignment",
-    "brownian_bridge", "costs", "ddbm", "ddbm_ve", "interpolant", "rddm", "rectified",
-    "straightness",
+    "Arch", "Around", "Blind", "Bridging", "Coupling", "Curve", "Doob", "Level", "Missing",
+    "OneSided", "Path", "Pinned", "Referenced", "Referring", "Residual", "ResidualDiffusion",
+    "Residuals", "Rest", "Restored", "Rise", "Root", "Shares", "Sine", "Sinkhorn", "Sourced",
+    "Straight", "Transport", "assignment", "brownian_bridge", "costs", "ddbm", "ddbm_ve",
+    "interpolant", "rddm", "rectified", "straightness",
 ]  # fmt: skip

@@ -18,8 +18,8 @@ from sfumato import InputError
 from ..gaussian import Schedule
 
 __all__ = [
-    "Arch", "Curve", "Doob", "Level", "Missing", "Path", "Residual", "Rest", "Rise", "Root",
-    "Shares", "Sine", "Straight",
+    "Arch", "Around", "Curve", "Doob", "Level", "Missing", "Path", "Residual", "Rest", "Rise",
+    "Root", "Shares", "Sine", "Straight",
 ]  # fmt: skip
 
 
@@ -104,6 +104,32 @@ class Doob:
 
     def memory(self, t: Tensor) -> Tensor:
         return self.logsnr(t)
+
+
+@dataclass(frozen=True)
+class Around:
+    """A diffusion under `schedule` of what the data is away from its source.
+
+    a = 1 - alpha, b = alpha, c = sigma: x_t - source = alpha (x_0 - source) + sigma eps, a Markov
+    chain (Han et al. 2024, arXiv:2410.13027, eq. 5; Lee et al. 2021, arXiv:2106.06406). With
+    alpha(1) = 0 it ends in noise around the source.
+    """
+
+    schedule: Schedule
+
+    def shares(self, t: Tensor) -> Shares:
+        alpha = self.schedule.alpha(t)
+        return Shares(1 - alpha, alpha, self.schedule.sigma(t))
+
+    def rates(self, t: Tensor) -> Shares:
+        alpha, sigma = self.schedule.rates(t)
+        return Shares(-alpha, alpha, sigma)
+
+    def logsnr(self, t: Tensor) -> Tensor:
+        return self.schedule.logsnr(t)
+
+    def memory(self, t: Tensor) -> Tensor:
+        return self.schedule.logsnr(t)
 
 
 class Curve(Protocol):

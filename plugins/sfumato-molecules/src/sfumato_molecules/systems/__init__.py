@@ -1,0 +1,1 @@
+"""Published systems of molecules and trajectories, each with its claim."""

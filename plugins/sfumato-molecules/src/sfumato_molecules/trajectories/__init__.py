@@ -1,0 +1,1 @@
+"""Trajectories: points that move together, some frames given and others to come."""

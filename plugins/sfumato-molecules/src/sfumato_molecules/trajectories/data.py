@@ -1,0 +1,153 @@
+"""Trajectories as one data set in memory: windows of frames, of which the first are given."""
+
+from __future__ import annotations
+
+__all__ = ["Track", "Tracks", "constant_velocity", "tracks_of", "windows"]
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sfumato import Batch, Fields, InputError
+
+LARGEST = 200
+"""Points of the largest system: a network looks at all pairs in each frame."""
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """Points that move together.
+
+    Attributes:
+        places: (N, F, D) over F frames, D = 2 or 3.
+        kinds: (N, K) numbers that do not change: a charge, a mass, an element.
+        name: where it is from.
+    """
+
+    places: Array
+    kinds: Array
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """A data set of trajectories of equal length.
+
+    A batch has the frames to come as its state, (B, N, T, D), and as its condition `source` the
+    `past` (B, N, P, D) and the `kind` (B, N, K) of the points. Systems of another number of points
+    are another group.
+
+    The facts `about`: `source` with the number of given `frames`, `future` (T), `dimensions`,
+    `features` (names of the kinds), `points` (numbers of points that occur), `unit` and `interval`
+    of the frames, and `scale`: how far, about, points go from the last given frame.
+    """
+
+    tracks: Sequence[Track]
+    about: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        """Number of trajectories."""
+        return len(self.tracks)
+
+    def batch(self, index: Sequence[int]) -> Batch:
+        """The trajectories at `index`, of one number of points."""
+        chosen = [self.tracks[i] for i in index]
+        given = self.about["source"]["frames"]
+        places = torch.from_numpy(np.stack([track.places for track in chosen])).float()
+        kinds = torch.from_numpy(np.stack([track.kinds for track in chosen])).float()
+        source = Fields(past=places[:, :, :given], kind=kinds)
+        names = [track.name for track in chosen]
+        return Batch(places[:, :, given:], {"source": source}, {"name": names})
+
+    def groups(self) -> Sequence[int] | None:
+        """The place of its number of points among `points`; None where there is one."""
+        points = self.about["points"]
+        return [points.index(len(t.places)) for t in self.tracks] if len(points) > 1 else None
+
+
+def tracks_of(
+    tracks: Sequence[Track],
+    *,
+    given: int,
+    future: int,
+    unit: str = "",
+    interval: float = 1.0,
+    features: Sequence[str] = (),
+    like: Mapping[str, Any] | None = None,
+) -> Tracks:
+    """Trajectories as a data set.
+
+    Args:
+        tracks: each of at least given + future frames, of which the first are taken.
+        given: frames that a model is told, at least 2.
+        future: frames that it makes, at least 1.
+        unit: of the places.
+        interval: between frames.
+        features: names of the kinds; empty: kind 0, 1, ...
+        like: facts of other data that these have to fit, and whose scale is taken.
+
+    Raises:
+        InputError: for no trajectories, too few frames, points beyond 200, places that are not
+            finite, and what disagrees with `like` or among the trajectories.
+    """
+    if not tracks:
+        raise InputError("there are no trajectories")
+    if given < 2 or future < 1:
+        raise InputError(f"given={given}, future={future}: at least 2 and 1 frames are needed")
+    dims, kinds = tracks[0].places.shape[-1], tracks[0].kinds.shape[-1]
+    names = list(features) or [f"kind {i}" for i in range(kinds)]
+    for track in tracks:
+        _check(track, given + future, dims, kinds)
+    cut = [Track(t.places[:, : given + future], t.kinds, t.name) for t in tracks]
+    about = {
+        "source": {"frames": given}, "future": future, "dimensions": dims, "features": names,
+        "unit": unit, "interval": interval,
+    }  # fmt: skip
+    if like is None:
+        away = [t.places[:, given:] - t.places[:, given - 1 : given] for t in cut]
+        scale = float(np.sqrt(np.mean([np.square(a, dtype=np.float64).mean() for a in away])))
+        points = sorted({len(t.places) for t in cut})
+        return Tracks(cut, {**about, "points": points, "scale": scale or 1.0})
+    for name in ("source", "future", "dimensions", "features"):
+        if about[name] != like[name]:
+            raise InputError(f"the trajectories have {name} {about[name]}, not {like[name]}")
+    for track in cut:
+        if len(track.places) not in like["points"]:
+            known = ", ".join(map(str, like["points"]))
+            raise InputError(f"{track.name}: {len(track.places)} points; the model knows {known}")
+    return Tracks(cut, like)
+
+
+def _check(track: Track, frames: int, dims: int, kinds: int) -> None:
+    points, own, d = track.places.shape
+    if own < frames:
+        raise InputError(f"{track.name}: {own} frames; given and future make {frames}")
+    if not 1 <= points <= LARGEST or d != dims or d not in (2, 3):
+        raise InputError(
+            f"{track.name}: {points} points in {d} dimensions; accepted are 1 to {LARGEST} points "
+            f"in {dims if dims in (2, 3) else '2 or 3'}"
+        )
+    if track.kinds.shape != (points, kinds):
+        raise InputError(f"{track.name}: kinds have shape {track.kinds.shape}, not {points, kinds}")
+    if not (np.isfinite(track.places).all() and np.isfinite(track.kinds).all()):
+        raise InputError(f"{track.name}: a number is not finite")
+
+
+def windows(track: Track, frames: int, every: int) -> Iterator[Track]:
+    """Pieces of a long trajectory, each `every` frames after the one before."""
+    for first in range(0, track.places.shape[1] - frames + 1, every):
+        yield Track(track.places[:, first : first + frames], track.kinds, f"{track.name}@{first}")
+
+
+def constant_velocity(past: Tensor, future: int) -> Tensor:
+    """(B, N, T, D): the step between the last two given frames (B, N, P, D), made again."""
+    step = past[:, :, -1:] - past[:, :, -2:-1]
+    ahead = torch.arange(1, future + 1, dtype=past.dtype, device=past.device)[:, None]
+    return past[:, :, -1:] + step * ahead
