@@ -12,6 +12,7 @@ import torch
 from sfumato import Ancestral, Padded
 from sfumato_methods.bridges import (
     Arch,
+    Around,
     Doob,
     Level,
     Missing,
@@ -27,7 +28,7 @@ from sfumato_methods.bridges import (
     interpolant,
     rddm,
 )
-from sfumato_methods.gaussian import EDM, VP, Gaussian
+from sfumato_methods.gaussian import EDM, VP, Cosine, Gaussian
 from sfumato_methods.solvers import DBIM, BridgeHeun, Heun
 from sfumato_testing import (
     Case,
@@ -69,6 +70,8 @@ LOOSE = {"C12": "what x_t tells about x_0 beside x_s is lost: no Markov chain, a
             ("ddbm-ve", ddbm_ve(5.0)),
             ("brownian-bridge", brownian_bridge(2.0)),
             ("interpolant", interpolant()),
+            ("around", Pinned(Around(Cosine()))),
+            ("around-vp", Pinned(Around(VP()))),
         )
     ),
     *(

@@ -80,9 +80,7 @@ class TrajectoryNetwork(nn.Module):
         moved, _ = self.both(every, kind.to(x), told)
         return (moved - every)[:, :, given:]
 
-    def both(
-        self, x: Tensor, kind: Tensor, told: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def both(self, x: Tensor, kind: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Where all frames go, (B, N, F, D), and what is said of them, (B, N, F, W)."""
         if kind.shape[-1] != self.kinds:
             raise InputError(
@@ -159,7 +157,7 @@ class _Time(nn.Module):
         move = self.moves(F.silu(v))
         places = x.reshape(items * points, 1, frames, dims)
         found = attend(q, torch.cat([k, s], -1), torch.cat([v, move, move * places], -1))
-        heard, pull, pulled = found.split([v.shape[-1], 1, dims], -1)
+        heard, pull, pulled = torch.split(found, [v.shape[-1], 1, dims], -1)
         step = (places * pull - pulled).mean(1)
         said = self.outward(heard.transpose(1, 2).reshape(h.shape))
         return x + step.reshape(x.shape), h + said

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TRAINED, HELD, DRAWS = 1000, 100, 5
 STEPS, BATCH, RATE = 500, 32, 3e-3
-WIDTH, DEPTH = 32, 4
+WIDTH, DEPTH, STEPPED = 32, 4, 20
 
 
 def trial(given: Trial) -> Mapping[str, Measured]:
@@ -39,9 +39,8 @@ def trial(given: Trial) -> Mapping[str, Measured]:
 
     trained, held = (max(8, round(n * given.scale)) for n in (TRAINED, HELD))
     tracks = simulate("charged", trained + held, given.seed)
-    frames = {"given": 10, "future": 20}
-    data = tracks_of(tracks[:trained], **frames)
-    other = tracks_of(tracks[trained:], **frames, like=data.about)
+    data = tracks_of(tracks[:trained], given=10, future=20)
+    other = tracks_of(tracks[trained:], given=10, future=20, like=data.about)
     true = other.batch(range(held))
     steady = constant_velocity(true.condition["source"]["past"], true.x.shape[2])
     plain = [float(value.mean()) for value in displacements(steady, true.x)]
@@ -49,6 +48,7 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     fields: dict[str, Any] = {
         "seed": given.seed, "steps": max(2, round(STEPS * given.scale)), "batch": BATCH,
         "lr": RATE, "ema": 0.99, "warmup": 20, "width": WIDTH, "depth": DEPTH,
+        "sampling_steps": max(2, round(STEPPED * given.scale)),
     }  # fmt: skip
     arms = {
         "learned": Trajectories(**fields),
@@ -130,7 +130,8 @@ def _unsymmetric() -> type[Trajectories]:
             h = h + self.time(own).unflatten(0, (items, points))
             across = self.norms[1](h).transpose(1, 2).flatten(0, 1)
             h = h + self.space(across).unflatten(0, (items, frames)).transpose(1, 2)
-            return h + self.inner(self.norms[2](h))
+            out: Tensor = h + self.inner(self.norms[2](h))
+            return out
 
     class Plain(nn.Module):
         """Attention along time and between points, on positions from the middle."""

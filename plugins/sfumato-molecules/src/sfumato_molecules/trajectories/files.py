@@ -150,9 +150,10 @@ def _run(run: Array, numbers: Array, name: str, frames: int, every: int) -> Load
 
 def _xyz(path: Path, frames: int, every: int) -> Loaded:
     form = FORMATS[".xyz"]
-    places, first = [], None
+    places: list[Any] = []
+    first: Array | None = None
     for record in form.records(content(path), None):
-        molecule = form.parse(record, path.name, "keep")
+        molecule = form.parse(record, path.name, "as-is")
         if first is None:
             first = molecule.elements
         if not np.array_equal(molecule.elements, first):
@@ -206,7 +207,8 @@ def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
     """Write trajectories, the given frames before those that were made.
 
     Args:
-        batch: of `Tracks`; its condition `source` is written too where it has one.
+        batch: of `Tracks`; without its condition `source` (as `sample` has it, whose sources are
+            files of the user) what was made alone.
         path: `.npz` with all that `read` takes; `.csv` with a row for each point and frame; `.xyz`
             with the frames of one trajectory after those of the other; a folder gets one `.npz` for
             each, called by its `name`.
@@ -218,70 +220,71 @@ def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
     Raises:
         InputError: for another suffix, or XYZ of points that are no atoms.
     """
-    places, kinds = _whole(batch, about)
+    held = _whole(batch, about)
     if path.is_dir() or not path.suffix:
         make_folder(path)
-        names = batch.about.get("name") or [f"{i:05d}" for i in range(len(places))]
+        names = batch.about.get("name") or [f"{i:05d}" for i in range(len(batch.x))]
         files = [path / f"{_plain(name)}.npz" for name in names]
         for i, file in enumerate(files):
-            write_bytes(file, _packed(places[i : i + 1], kinds[i : i + 1], about))
+            each = {n: v[i : i + 1] if n in _EACH else v for n, v in held.items()}
+            write_bytes(file, _packed(each))
         return files
     if path.suffix not in WRITTEN:
         raise InputError(f"{path}: trajectories are written as {', '.join(WRITTEN)} or to a folder")
     make_folder(path.parent)
     if path.suffix == ".npz":
-        write_bytes(path, _packed(places, kinds, about))
+        write_bytes(path, _packed(held))
     elif path.suffix == ".csv":
-        write_text(path, _rows(places, about))
+        write_text(path, _rows(held["positions"]))
     else:
-        write_text(path, _frames(places, kinds, about))
+        write_text(path, _frames(held))
     return [path]
 
 
+_EACH = ("positions", "kinds")
 WRITTEN: Sequence[str] = (".npz", ".csv", ".xyz")
 
 
-def _whole(batch: Batch, about: Mapping[str, Any]) -> tuple[Array, Array]:
-    made = batch.x.numpy()
+def _whole(batch: Batch, about: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays that a file has, by name."""
+    facts = {"unit": np.array(about["unit"]), "interval": np.array(about["interval"])}
     source = batch.condition.get("source")
     if source is None:
-        kinds = np.zeros((len(made), made.shape[1], len(about["features"])), np.float32)
-        return made, kinds
-    return np.concatenate([source["past"].numpy(), made], 2), source["kind"].numpy()
+        return {"positions": batch.x.numpy(), **facts}
+    return {
+        "positions": np.concatenate([source["past"].numpy(), batch.x.numpy()], 2),
+        "kinds": source["kind"].numpy(),
+        "features": np.array(about["features"]),
+        **facts,
+    }
 
 
-def _packed(places: Array, kinds: Array, about: Mapping[str, Any]) -> bytes:
+def _packed(arrays: Mapping[str, Any]) -> bytes:
     held = io.BytesIO()
-    np.savez_compressed(
-        held, positions=places, kinds=kinds, features=np.array(about["features"]),
-        unit=np.array(about["unit"]), interval=np.array(about["interval"]),
-    )  # fmt: skip
+    np.savez_compressed(held, **arrays)
     return held.getvalue()
 
 
-def _rows(places: Array, about: Mapping[str, Any]) -> str:
+def _rows(places: Array) -> str:
     held = io.StringIO()
     table = csv.writer(held, lineterminator="\n")
     table.writerow(["trajectory", "point", "frame", *"xyz"[: places.shape[3]]])
-    for (i, point, frame), _ in np.ndenumerate(places[..., 0]):
-        numbers = [f"{value:.6g}" for value in places[i, point, frame].tolist()]
-        table.writerow([i, point, frame, *numbers])
+    for place in np.ndindex(places.shape[:3]):
+        table.writerow([*place, *(f"{value:.6g}" for value in places[place].tolist())])
     return held.getvalue()
 
 
-def _frames(places: Array, kinds: Array, about: Mapping[str, Any]) -> str:
-    features = about["features"]
-    if places.shape[3] != 3 or not set(features) <= set(SYMBOLS):
+def _frames(held: Mapping[str, Array]) -> str:
+    places, features = held["positions"], held.get("features", np.array([])).tolist()
+    if places.shape[3] != 3 or not features or not set(features) <= set(SYMBOLS):
         raise InputError("XYZ holds atoms in three dimensions; write .npz or .csv")
     lines = []
     for i, one in enumerate(places):
-        symbols = [features[k] for k in kinds[i].argmax(1)]
+        symbols = [features[k] for k in held["kinds"][i].argmax(1)]
         for frame in range(one.shape[1]):
+            rows = zip(symbols, one[:, frame].tolist(), strict=True)
             lines += [str(len(one)), f"trajectory {i} frame {frame}"]
-            lines += [
-                f"{symbol:2s} {x:14.6f} {y:14.6f} {z:14.6f}"
-                for symbol, (x, y, z) in zip(symbols, one[:, frame].tolist(), strict=True)
-            ]
+            lines += [f"{symbol:2s} {x:14.6f} {y:14.6f} {z:14.6f}" for symbol, (x, y, z) in rows]
     return "\n".join(lines) + "\n"
 
 

@@ -72,7 +72,7 @@ KINDS: dict[str, tuple[int, str, Callable[[Array], Array], Force]] = {
 
 
 def simulate(kind: str, n: int, seed: int = 0, frames: int = 30) -> list[Track]:
-    """n trajectories, each a function of (kind, seed, its number).
+    """Trajectories, each a function of (kind, seed, its number).
 
     Args:
         kind: charged (5 points), spring (5) or gravity (10).
