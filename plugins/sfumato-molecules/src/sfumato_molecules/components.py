@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["demo_path", "read_cif"]
+__all__ = ["demo_path", "dump_components", "read_cif"]
 
 import importlib.util
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sfumato import InputError
 
-from .molecule import LARGEST, NUMBERS, Molecule, checked
+from .molecule import LARGEST, NUMBERS, Molecule, checked, symbols
 
 Array = NDArray[Any]
 
@@ -151,3 +151,40 @@ def _models(pdbx: Any, file: Any, name: str) -> Iterator[Molecule | tuple[str, s
             )
         except InputError as error:
             yield where, str(error)
+
+
+def dump_components(molecules: Sequence[Molecule]) -> str:
+    """Molecules in space as chemical components, each a data block of mmCIF."""
+    from biotite.structure.io import pdbx
+
+    names = {order: name for name, order in ORDERS.items()}
+    file = pdbx.CIFFile()
+    for number, molecule in enumerate(molecules, start=1):
+        assert molecule.positions is not None
+        own = f"M{number}"
+        ids = [f"{symbol}{i}" for i, symbol in enumerate(symbols(molecule), start=1)]
+        columns = {
+            f"pdbx_model_Cartn_{axis}_ideal": [f"{v:.4f}" for v in molecule.positions[:, i].tolist()]
+            for i, axis in enumerate("xyz")
+        }
+        atoms = {
+            "comp_id": [own] * len(molecule), "atom_id": ids,
+            "type_symbol": [symbol.upper() for symbol in symbols(molecule)],
+            "charge": [str(c) for c in molecule.charges.tolist()], **columns,
+        }  # fmt: skip
+        rows = molecule.bonds.tolist()
+        title = str(molecule.properties.get("name", molecule.source)) or own
+        block = pdbx.CIFBlock()
+        block["chem_comp"] = pdbx.CIFCategory({"id": [own], "name": [title]})
+        block["chem_comp_atom"] = pdbx.CIFCategory(atoms)
+        if rows:
+            block["chem_comp_bond"] = pdbx.CIFCategory(
+                {
+                    "comp_id": [own] * len(rows),
+                    "atom_id_1": [ids[i] for i, _, _ in rows],
+                    "atom_id_2": [ids[j] for _, j, _ in rows],
+                    "value_order": [names[order] for *_, order in rows],
+                }
+            )
+        file[own] = block
+    return str(file.serialize())
