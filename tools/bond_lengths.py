@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sfumato_molecules import ccd, files
+from sfumato_molecules import components, files
 from sfumato_molecules.molecule import SYMBOLS
 
 TARGET = Path("plugins/sfumato-molecules/src/sfumato_molecules/bond_lengths.json")
@@ -28,7 +28,7 @@ def main() -> None:
     """Measure, and write the table."""
     how = files.Reading(elements=ELEMENTS, heavy=40)
     measured: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for molecule in files.read(ccd.demo_path(), how).molecules:
+    for molecule in files.read(components.demo_path(), how).molecules:
         assert molecule.positions is not None
         ends = molecule.positions[molecule.bonds[:, :2]].astype(np.float64)
         distances = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)

@@ -218,3 +218,32 @@ def test_the_trial_measures_each_claim(tmp_path):
     found = system.trial(Trial(100, 0.004, "cpu", tmp_path, 1))
     assert set(found) == {claim.key for claim in system.claims}
     assert all(m.n == 8 and 0 < m.method < 100 and m.baseline > 0 for m in found.values())
+
+
+def test_dynamics_of_a_molecule_keep_its_shape_and_are_a_function_of_the_seed():
+    pytest.importorskip("tblite")
+    from sfumato_molecules.trajectories.dynamics import begun, dynamics
+
+    track, features = dynamics(begun("O"), 3, temperature=300.0)
+    again, _ = dynamics(begun("O"), 3, temperature=300.0)
+    assert features == ["H", "O"] and track.places.shape == (3, 3, 3)
+    assert np.array_equal(track.places, again.places)
+    oxygen = track.kinds[:, 1].argmax()
+    bonds = np.linalg.norm(np.delete(track.places, oxygen, 0) - track.places[oxygen], axis=-1)
+    assert (np.abs(bonds - 0.96) < 0.12).all() and np.ptp(bonds) > 1e-3
+
+
+def test_what_cannot_be_simulated_is_told():
+    from sfumato_molecules.trajectories.dynamics import begun
+
+    with pytest.raises(InputError, match="no SMILES"):
+        begun("neither")
+
+
+def test_systems_are_simulated_from_the_command_line(tmp_path):
+    words = ["simulate", "gravity", "-n", "2", "--frames", "4", "--out", str(tmp_path / "g.npz")]
+    result = CliRunner().invoke(application(), words)
+    assert result.exit_code == 0, result.output
+    data = files.read(tmp_path / "g.npz", given=2, future=2)
+    assert data.about["features"] == ["mass"] and data.about["interval"] == 0.1
+    assert np.array_equal(data.tracks[1].places, nbody.simulate("gravity", 2, 0, 4)[1].places)

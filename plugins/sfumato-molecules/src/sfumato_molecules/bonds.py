@@ -87,7 +87,8 @@ def inferred(
         charges = _amended(molecule, pairs)
     orders = _orders(molecule.elements, charges, pairs, molecule.positions)
     rows = np.column_stack([pairs, orders]).astype(np.int16)
-    return replace(molecule, charges=charges, bonds=rows, bonds_from="distances")
+    told = "distances" if len(rows) else ""
+    return replace(molecule, charges=charges, bonds=rows, bonds_from=told)
 
 
 def _neighbours(molecule: Molecule) -> Any:

@@ -106,30 +106,40 @@ def from_rdkit(
     source: str = "",
     bonds_from: str = "file",
     hydrogens: Hydrogens = "as-is",
+    flat: bool = False,
 ) -> Molecule:
-    """An RDKit molecule as ours: the places are those of its first conformer if that is in 3-D.
+    """An RDKit molecule as ours, with the places of its first conformer that is in space.
 
     Args:
         mol: what to convert; it is not changed.
         properties: see `Molecule`.
         source: see `Molecule`.
         bonds_from: see `Molecule`.
-        hydrogens: see `Hydrogens`; added ones are placed where the others have places.
+        hydrogens: see `Hydrogens`; added ones are placed where the others have places. Without
+            places, `as-is` drops those that are atoms while others are not.
+        flat: a conformer is in space even if RDKit takes it for a drawing, all z being 0.
 
     Raises:
         InputError: for atoms that are no element, bonds of another order, radicals without places,
-            aromatic rings without Kekule structure, and what `checked` raises.
+            aromatic rings without Kekule structure, places of some hydrogens only, and what
+            `checked` raises.
     """
     chem = _chem()
     if mol.GetNumAtoms() == 0:
         raise InputError("0 atoms; a molecule has at least one")
-    conformer = next((c for c in mol.GetConformers() if c.Is3D()), None)
+    placed = any(flat or c.Is3D() for c in mol.GetConformers())
     with quiet():
         try:
             mol = chem.Mol(mol)
+            if hydrogens == "as-is" and _partly(mol):
+                if placed:
+                    raise InputError(
+                        "some hydrogens have no places; take hydrogens=add or hydrogens=drop"
+                    )
+                hydrogens = "drop"
             if hydrogens == "add":
                 chem.SanitizeMol(mol)
-                mol = chem.AddHs(mol, addCoords=conformer is not None)
+                mol = chem.AddHs(mol, addCoords=placed)
             elif hydrogens == "drop":
                 chem.SanitizeMol(mol)
                 mol = chem.RemoveAllHs(mol)
@@ -153,15 +163,23 @@ def from_rdkit(
         if bond.GetBondType() not in orders:
             raise InputError(f"a bond of type {bond.GetBondType()}; accepted are 1, 2, 3, aromatic")
         bonds.append((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), orders[bond.GetBondType()]))
-    placed = next((c for c in mol.GetConformers() if c.Is3D()), None)
+    conformer = next((c for c in mol.GetConformers() if flat or c.Is3D()), None)
     return checked(
         [atom.GetAtomicNum() for atom in atoms],
-        None if placed is None else placed.GetPositions(),
+        None if conformer is None else conformer.GetPositions(),
         [atom.GetFormalCharge() for atom in atoms],
         bonds,
         properties,
         source,
         bonds_from if bonds else "",
+    )
+
+
+def _partly(mol: Any) -> bool:
+    """Whether some hydrogens are atoms and others are left to the valences."""
+    atoms = list(mol.GetAtoms())
+    return any(atom.GetAtomicNum() == 1 for atom in atoms) and any(
+        atom.GetTotalNumHs() for atom in atoms
     )
 
 
@@ -215,7 +233,7 @@ def bare_smiles(made: Any) -> str:
     chem = _chem()
     with quiet():
         try:
-            return str(chem.MolToSmiles(chem.RemoveHs(made)))
+            return str(chem.MolToSmiles(chem.RemoveAllHs(made)))
         except (ValueError, RuntimeError):
             return str(chem.MolToSmiles(made))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ORGANIC", "SUFFIXES", "Found", "Rejected", "read"]
+__all__ = ["ORGANIC", "SUFFIXES", "Found", "Reading", "Rejected", "read", "told"]
 
 import gzip
 import io
@@ -16,7 +16,7 @@ import numpy as np
 
 from sfumato import InputError
 
-from . import bonds, ccd
+from . import bonds, components
 from .chem import Hydrogens, is_possible
 from .formats import FORMATS, Record
 from .molecule import NUMBERS, SYMBOLS, Molecule
@@ -75,6 +75,7 @@ class Reading:
         valences: reject what has impossible valences.
         elements: symbols of the elements taken; None: all.
         heavy: atoms besides hydrogen of the largest molecule taken; None: any.
+        fewest: atoms of the smallest molecule taken.
     """
 
     strict: bool = False
@@ -86,12 +87,13 @@ class Reading:
     valences: bool = True
     elements: Sequence[str] | None = None
     heavy: int | None = None
+    fewest: int = 1
 
     def __post_init__(self) -> None:
         for symbol in self.elements or ():
             if symbol not in NUMBERS:
                 raise InputError(f"{symbol!r} is no element")
-        for name, value in (("most", self.most), ("heavy", self.heavy)):
+        for name, value in (("most", self.most), ("heavy", self.heavy), ("fewest", self.fewest)):
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, but is {value}")
 
@@ -196,7 +198,7 @@ def _text(path: Path, suffix: str, how: Reading) -> Iterator[Molecule | Rejected
 def _cif(path: Path, how: Reading) -> Iterator[Molecule | Rejected]:
     if path.stat().st_size > BIGGEST:
         raise InputError(f"{path} has more than 1 GiB, which is not read")
-    found = list(ccd.read_cif(path, elements=how.elements, heavy=how.heavy))
+    found = list(components.read_cif(path, elements=how.elements, heavy=how.heavy))
     if how.most is not None and len(found) > how.most:
         found = [found[i * len(found) // how.most] for i in range(how.most)]
     for got in found:
@@ -231,10 +233,12 @@ def content(path: Path) -> str:
 
 def _finished(molecule: Molecule, how: Reading) -> Molecule:
     """The molecule with its bonds told, as one piece, and checked."""
-    if not len(molecule.bonds) and molecule.positions is not None and how.infer != "none":
-        molecule = bonds.inferred(molecule, how.infer)
+    told = len(molecule.bonds) > 0
+    if not told and molecule.positions is not None and how.infer != "none":
+        molecule = bonds.inferred(molecule, how.infer, charged=bool(molecule.charges.any()))
+        told = True
     parts = bonds.fragments(molecule)
-    if parts.max() > 0 and how.fragments != "keep" and len(molecule.bonds):
+    if parts.max() > 0 and how.fragments != "keep" and told:
         if how.fragments == "reject":
             raise InputError(
                 f"it is {int(parts.max()) + 1} molecules; fragments=largest takes the largest, "
@@ -247,6 +251,8 @@ def _finished(molecule: Molecule, how: Reading) -> Molecule:
 
 
 def _wanted(molecule: Molecule, how: Reading) -> bool:
+    if len(molecule) < how.fewest:
+        return False
     if how.heavy is not None and int((molecule.elements != 1).sum()) > how.heavy:
         return False
     if how.elements is None:

@@ -16,7 +16,7 @@ from typing import Any
 from sfumato import InputError
 
 from .chem import Hydrogens, from_rdkit, quiet
-from .molecule import LARGEST, NUMBERS, Molecule
+from .molecule import LARGEST, NUMBERS, Molecule, checked
 from .points import parse_xyz
 
 
@@ -168,7 +168,7 @@ def _of_selfies(chem: Any, text: str) -> Any:
 
 
 def _of_inchi(chem: Any, text: str) -> Any:
-    mol = chem.MolFromInchi(text, removeHs=False)
+    mol = chem.MolFromInchi(text)
     if mol is None:
         raise InputError(f"{_short(text)} is no InChI")
     return mol
@@ -262,21 +262,30 @@ def _diagnosed(lines: list[str]) -> str:
 
 def _mol2(record: Record, source: str, hydrogens: Hydrogens) -> Molecule:
     chem = _chem()
-    with quiet():
-        mol = chem.MolFromMol2Block(record.text, sanitize=False, removeHs=False)
+    with quiet():  # aromatic rings are cleaned up in sanitising
+        mol = chem.MolFromMol2Block(record.text, removeHs=False)
+        if mol is None:
+            mol = chem.MolFromMol2Block(record.text, sanitize=False, removeHs=False)
     if mol is None:
         raise InputError("RDKit cannot read the mol2 block")
     title = [*record.text.splitlines(), "", ""][1].strip()
-    return _of_block(mol, source, hydrogens, {"name": title} if title else {})
+    return _of_block(mol, source, hydrogens, {"name": title} if title else {}, flat=True)
 
 
 def _of_block(
-    mol: Any, source: str, hydrogens: Hydrogens, properties: Mapping[str, float | str]
+    mol: Any,
+    source: str,
+    hydrogens: Hydrogens,
+    properties: Mapping[str, float | str],
+    *,
+    flat: bool = False,
 ) -> Molecule:
-    """Of a molecule as a file has it; the hydrogens that it has are told by the valences."""
+    """Of a molecule as a file has it; the hydrogens that it lacks are told by the valences."""
     with quiet():
         mol.UpdatePropertyCache(strict=False)
-    return from_rdkit(mol, properties=properties, source=source, hydrogens=hydrogens)
+    return from_rdkit(
+        mol, properties=properties, source=source, hydrogens=hydrogens, flat=flat
+    )
 
 
 def _pdb_records(text: str, column: str | None) -> Iterator[Record]:
@@ -306,7 +315,15 @@ def _pdb(record: Record, source: str, hydrogens: Hydrogens) -> Molecule:
         )
     if mol is None:
         raise InputError("RDKit cannot read the atoms")
-    return _of_block(mol, source, hydrogens, {})
+    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    if hydrogens != "add" and (1 in numbers or not mol.GetNumBonds()):  # orders are seldom told
+        kept = [i for i, e in enumerate(numbers) if e != 1 or hydrogens == "as-is"]
+        charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
+        places = mol.GetConformer().GetPositions()
+        return checked(
+            [numbers[i] for i in kept], places[kept], [charges[i] for i in kept], source=source
+        )
+    return _of_block(mol, source, hydrogens, {}, flat=True)
 
 
 def _frames(text: str, column: str | None) -> Iterator[Record]:

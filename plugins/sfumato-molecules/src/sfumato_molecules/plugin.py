@@ -1,4 +1,4 @@
-"""What this plugin announces: the domain of molecules, its data sets, metrics and verbs."""
+"""What this plugin announces: the domain of molecules and its verbs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,26 @@ from sfumato.plugins import Add
 
 @hook
 def sfumato_register(add: Add) -> None:
-    """Announce the domain, the data sets, the metrics and the verbs."""
+    """Announce the domain and the verbs."""
+    add(
+        "domain",
+        "molecules",
+        "sfumato_molecules.domain:domain",
+        summary="SMILES, SELFIES, InChI, tables, SD files, mol2, XYZ, PDB, mmCIF",
+    )
+    add(
+        "command",
+        "molecules/molecule-statistics",
+        "sfumato_molecules.commands:statistics",
+        summary="tell what molecules are in your files: elements, sizes, lengths of bonds",
+    )
+    add(
+        "command",
+        "molecules/relax",
+        "sfumato_molecules.commands:relax",
+        summary="bring molecules to the minimum of energy nearby",
+        source="Halgren 1996 (MMFF94); Bannwarth et al. 2019, doi:10.1021/acs.jctc.8b01176",
+    )
     add(
         "domain",
         "molecules/trajectories",
@@ -30,4 +49,10 @@ def sfumato_register(add: Add) -> None:
         "sfumato_molecules.systems.geotdm:system",
         summary="forecasts of charges against a network without symmetry and constant velocity",
         source="Han et al. 2024, arXiv:2410.13027",
+    )
+    add(
+        "command",
+        "molecules/simulate",
+        "sfumato_molecules.trajectories.commands:simulate",
+        summary="make trajectories: charges, springs, masses, or a molecule at some temperature",
     )

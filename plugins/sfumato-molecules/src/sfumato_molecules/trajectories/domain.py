@@ -13,7 +13,7 @@ from sfumato_eval import Score
 
 from . import files, metrics
 from .data import tracks_of
-from .nbody import KINDS, simulate
+from .nbody import INTERVAL, KINDS, simulate
 from .preview import preview
 
 DEMO = 1000
@@ -33,7 +33,9 @@ class TrajectoryDomain:
     def demo(self) -> Dataset:
         """Simulated charges: 1,000 systems of five points, 10 frames given and 20 to come."""
         tracks = simulate("charged", DEMO)
-        return tracks_of(tracks, given=10, future=20, interval=0.1, features=[KINDS["charged"][1]])
+        return tracks_of(
+            tracks, given=10, future=20, interval=INTERVAL, features=[KINDS["charged"][1]]
+        )
 
     def sources(
         self, path: Path, values: Mapping[str, str], about: Mapping[str, Any], **options: Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SUFFIXES", "WRITTEN", "read", "write"]
+__all__ = ["SUFFIXES", "WRITTEN", "read", "save", "write"]
 
 import csv
 import io
@@ -229,6 +229,35 @@ def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
             each = {n: v[i : i + 1] if n in _EACH else v for n, v in held.items()}
             write_bytes(file, _packed(each))
         return files
+    return [_written(held, path)]
+
+
+def save(
+    tracks: Sequence[Track], path: Path, features: Sequence[str], unit: str, interval: float
+) -> Path:
+    """Write whole trajectories to one file, as `write` does.
+
+    Args:
+        tracks: of one number of points and frames.
+        path: `.npz`, `.csv` or `.xyz`.
+        features: names of the kinds.
+        unit: of the places.
+        interval: between frames.
+
+    Raises:
+        InputError: as `write` does.
+    """
+    held = {
+        "positions": np.stack([track.places for track in tracks]),
+        "kinds": np.stack([track.kinds for track in tracks]),
+        "features": np.array(list(features)),
+        "unit": np.array(unit),
+        "interval": np.array(interval),
+    }
+    return _written(held, path)
+
+
+def _written(held: Mapping[str, Array], path: Path) -> Path:
     if path.suffix not in WRITTEN:
         raise InputError(f"{path}: trajectories are written as {', '.join(WRITTEN)} or to a folder")
     make_folder(path.parent)
@@ -238,7 +267,7 @@ def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
         write_text(path, _rows(held["positions"]))
     else:
         write_text(path, _frames(held))
-    return [path]
+    return path
 
 
 _EACH = ("positions", "kinds")

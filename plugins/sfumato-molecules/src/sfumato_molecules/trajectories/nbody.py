@@ -21,7 +21,10 @@ from sfumato import InputError, random
 from .data import Track
 
 STEP, EVERY = 0.002, 50
-"""Seconds of one step, and steps between two frames: 0.1 seconds a frame."""
+"""Seconds of one step, and steps between two frames."""
+
+INTERVAL = 0.1
+"""Seconds between two frames."""
 
 SPEED, SOFTENING = 0.5, 0.1
 Array = NDArray[np.float64]
