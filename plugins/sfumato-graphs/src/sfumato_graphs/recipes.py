@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Atlas", "Files", "Scores"]
+__all__ = ["Atlas", "AutoEncoder", "Files", "Scores"]
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
@@ -17,10 +17,12 @@ from sfumato_methods import grids
 from sfumato_methods.discrete import graphs as noise
 from sfumato_methods.discrete.graphs import GraphProcess
 from sfumato_methods.discrete.sizes import Sizes
+from sfumato_nn.graphs.encoder import GraphEncoder
 from sfumato_nn.graphs.state import blank
 from sfumato_nn.graphs.transformer import GraphDenoiser, GraphTransformer
 from sfumato_train import Denoising, Jointly, Recipe, Training
 
+from .autoencoder import AutoDenoiser, Autoencoding
 from .real import Numbers, RealDenoiser
 
 LAWS = {"marginal": noise.marginal, "uniform": noise.uniform, "absorbing": noise.absorbing}
@@ -57,11 +59,11 @@ class _Graphs(Recipe):
     def reading(self) -> Mapping[str, Any]:
         return {"node": self.node, "edge": self.edge}
 
-    def network(self, nodes: int, pairs: int) -> GraphTransformer:
-        """The network for so many numbers of a node and of a pair."""
+    def network(self, nodes: int, pairs: int, vector: int = 0) -> GraphTransformer:
+        """The network for so many numbers of a node and of a pair, told a vector or not."""
         return GraphTransformer(
             nodes, pairs, width=self.width, pair_width=self.pair_width, depth=self.depth,
-            heads=self.heads, structural=self.structural,
+            heads=self.heads, structural=self.structural, vector=vector,
         )  # fmt: skip
 
 
@@ -84,7 +86,7 @@ class Files(_Graphs):
         process = GraphProcess(node_law, edge_law, about["largest"])
         return Model(
             process=process,
-            denoiser=GraphDenoiser(self.network(nodes, edges), process, (nodes, edges)),
+            denoiser=self.denoiser(process, nodes, edges),
             sampler=Ancestral(),
             grid=grids.uniform,
             steps=self.sampling_steps,
@@ -92,12 +94,24 @@ class Files(_Graphs):
             sizing=("nodes",),
         )
 
+    def denoiser(self, process: GraphProcess, nodes: int, edges: int) -> GraphDenoiser:
+        """The denoiser for so many classes of nodes and of pairs."""
+        return GraphDenoiser(self.network(nodes, edges), process, (nodes, edges))
+
+    def objective(self, model: Model) -> Jointly:
+        """What is trained."""
+        return Jointly(model.process, model.denoiser, self.weight)
+
+    @property
+    def weight(self) -> Mapping[str, float]:
+        """Of nodes and of pairs in the loss."""
+        return {"nodes": 1.0, "edges": self.pair_weight}
+
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
         assert isinstance(model.process, GraphProcess)
         noise.fill(model.process, gather(data).x, LAWS[self.noise])
-        weight = {"nodes": 1.0, "edges": self.pair_weight}
-        return Training(Jointly(model.process, model.denoiser, weight), data, model)
+        return Training(self.objective(model), data, model)
 
 
 class Scores(_Graphs):
@@ -148,3 +162,28 @@ class Atlas(Files):
 
     steps: int = Field(2000, ge=1, description="optimiser steps")
     batch: int = Field(128, ge=1, description="graphs in each step")
+
+
+class AutoEncoder(Files):
+    """Your own graphs, by a diffusion model that learns a code of each: `sfumato embed` gives them.
+
+    The code is made of the clean graph by an encoder, and is all that the denoiser is told of it
+    besides the noisy one (Wesego 2025, arXiv:2501.13133). One graph in ten is trained without, so
+    that samples can be drawn as from any other run.
+    """
+
+    code: int = Field(64, ge=1, description="numbers of the code")
+    encoder_width: int = Field(64, ge=1, description="channels of a node in the encoder")
+    encoder_depth: int = Field(2, ge=1, description="layers of the encoder")
+    counting: bool = Field(False, description="tell the encoder cycles and walks as well")
+
+    def denoiser(self, process: GraphProcess, nodes: int, edges: int) -> AutoDenoiser:
+        encoder = GraphEncoder(
+            nodes, edges, width=self.encoder_width, depth=self.encoder_depth, length=self.code,
+            structural=self.counting,
+        )  # fmt: skip
+        net = self.network(nodes, edges, vector=self.code)
+        return AutoDenoiser(net, process, (nodes, edges), encoder)
+
+    def objective(self, model: Model) -> Jointly:
+        return Autoencoding(model.process, model.denoiser, self.weight)

@@ -96,6 +96,37 @@ class GraphTransformer(nn.Module):
         Returns:
             (B, N, nodes) and (B, P, pairs).
         """
+        h, e, signal, keys = self._begun(node, pair, joined, mask, clock, context)
+        for block in self.blocks:
+            h, e = block(h, e, signal, keys)
+        smaller, larger = pairs(mask.shape[1], mask.device)
+        return self.node_out(h), self.pair_out(e[:, smaller, larger])
+
+    def middle(
+        self,
+        node: Tensor,
+        pair: Tensor,
+        joined: Tensor,
+        mask: Tensor,
+        clock: Tensor,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """(B, N, width) nodes after half of the blocks, of what `forward` takes."""
+        h, e, signal, keys = self._begun(node, pair, joined, mask, clock, context)
+        for block in self.blocks[: (len(self.blocks) + 1) // 2]:
+            h, e = block(h, e, signal, keys)
+        return h
+
+    def _begun(
+        self,
+        node: Tensor,
+        pair: Tensor,
+        joined: Tensor,
+        mask: Tensor,
+        clock: Tensor,
+        context: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Nodes, pairs and the signal for the blocks, and -inf at padding."""
         weight, count = self.node_in.weight, mask.shape[1]
         node, pair = node.to(weight.dtype), dense(pair.to(weight.dtype), count)
         if self.structural:
@@ -104,13 +135,9 @@ class GraphTransformer(nn.Module):
             node, pair, graph = torch.cat((node, own[0]), -1), torch.cat((pair, own[1]), -1), own[2]
         else:
             graph = mask.sum(1, keepdim=True).to(weight.dtype).log()
-        h, e = self.node_in(node), self.pair_in(pair)
         signal = F.silu(self.conditioner(self.clock(clock) + self.graph_in(graph), context))
         keys = torch.zeros_like(mask, dtype=weight.dtype).masked_fill(~mask, -torch.inf)
-        for block in self.blocks:
-            h, e = block(h, e, signal, keys[:, None, None])
-        smaller, larger = pairs(count, mask.device)
-        return self.node_out(h), self.pair_out(e[:, smaller, larger])
+        return self.node_in(node), self.pair_in(pair), signal, keys[:, None, None]
 
 
 class Block(nn.Module):
@@ -166,15 +193,19 @@ class GraphDenoiser(NetworkDenoiser):
         super().__init__(net, process)
         self.classes = classes
 
-    def output(self, x: Any, t: Time) -> tuple[Tensor, Tensor]:
-        """Logits of the clean classes."""
+    def shown(self, x: Any, t: Time) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What the network is called with: one-hot classes, edges, the mask, the clock."""
         nodes, edges = x["nodes"].data, x["edges"].data
         clock = self.process.clock(t)["edges"].to(nodes.device, torch.float32)
-        shown = (F.one_hot(nodes, self.classes[0]), F.one_hot(edges, self.classes[1]))
-        with torch.autocast(clock.device.type, self.autocast, enabled=self.autocast is not None):
-            node, pair = self.net(
-                *shown, edges > 0, x["nodes"].mask, clock.expand(len(nodes)), **self._context
-            )
+        classes = (F.one_hot(nodes, self.classes[0]), F.one_hot(edges, self.classes[1]))
+        return (*classes, edges > 0, x["nodes"].mask, clock.expand(len(nodes)))
+
+    def output(self, x: Any, t: Time) -> tuple[Tensor, Tensor]:
+        """Logits of the clean classes."""
+        shown = self.shown(x, t)
+        device = x["nodes"].data.device.type
+        with torch.autocast(device, self.autocast, enabled=self.autocast is not None):
+            node, pair = self.net(*shown, **self._context)
         return node, pair
 
     def forward(self, x: Any, t: Time) -> Joint:
