@@ -70,7 +70,8 @@ class GraphEncoder(nn.Module):
         for own, message, layer in zip(self.own, self.messages, self.layers, strict=True):
             told = message(h * real).unflatten(-1, (self.edges - 1, -1))
             h = layer((1 + own) * h + torch.einsum("bijc,bjcw->biw", joined, told))
-        return h * real
+        each: Tensor = h * real
+        return each
 
     def forward(self, x: Any) -> Tensor:
         """(B, length) of graphs, `Fields(nodes=Padded, edges=Padded)` of ids."""

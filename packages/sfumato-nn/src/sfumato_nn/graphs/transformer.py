@@ -99,8 +99,7 @@ class GraphTransformer(nn.Module):
         h, e, signal, keys = self._begun(node, pair, joined, mask, clock, context)
         for block in self.blocks:
             h, e = block(h, e, signal, keys)
-        smaller, larger = pairs(mask.shape[1], mask.device)
-        return self.node_out(h), self.pair_out(e[:, smaller, larger])
+        return self.node_out(h), self.pair_out(e)
 
     def middle(
         self,
@@ -128,11 +127,13 @@ class GraphTransformer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Nodes, pairs and the signal for the blocks, and -inf at padding."""
         weight, count = self.node_in.weight, mask.shape[1]
-        node, pair = node.to(weight.dtype), dense(pair.to(weight.dtype), count)
+        node, pair = node.to(weight.dtype), pair.to(weight.dtype)
         if self.structural:
+            smaller, larger = pairs(count, mask.device)
             there = dense(joined, count) & mask[:, :, None] & mask[:, None]
             own = [f.to(weight.dtype) for f in features.features(there, mask)]
-            node, pair, graph = torch.cat((node, own[0]), -1), torch.cat((pair, own[1]), -1), own[2]
+            node, graph = torch.cat((node, own[0]), -1), own[2]
+            pair = torch.cat((pair, own[1][:, smaller, larger]), -1)
         else:
             graph = mask.sum(1, keepdim=True).to(weight.dtype).log()
         signal = F.silu(self.conditioner(self.clock(clock) + self.graph_in(graph), context))
@@ -157,25 +158,26 @@ class Block(nn.Module):
         self.node_mlp, self.pair_mlp = SwiGLU(width), SwiGLU(pair_width)
 
     def forward(self, h: Tensor, e: Tensor, signal: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Nodes h (B, N, W), pairs e (B, N, N, V), the graph (B, W); `keys` is -inf at padding."""
+        """Nodes h (B, N, W), pairs e (B, P, V), the graph (B, W); `keys` is -inf at padding."""
         width = h.shape[-1]
         told = self.told(signal)[:, None]
         s1, b1, g1, s2, b2, g2 = told[..., : 6 * width].chunk(6, -1)
         gain, shift = told[..., 6 * width :].chunk(2, -1)
-        pair = self.pair_norms[0](e) * (1 + gain[:, None]) + shift[:, None]
+        pair = self.pair_norms[0](e) * (1 + gain) + shift
         q, k, v = (
             self.inward(self.node_norms[0](h) * (1 + s1) + b1)
             .unflatten(-1, (3, self.heads, -1))
             .permute(2, 0, 3, 1, 4)
         )
         mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=self.bias(pair).permute(0, 3, 1, 2) + keys
+            q, k, v, attn_mask=dense(self.bias(pair), h.shape[1]).permute(0, 3, 1, 2) + keys
         )
         h = h + (1 + g1) * self.outward(mixed.transpose(1, 2).flatten(2))
         h = h + (1 + g2) * self.node_mlp(self.node_norms[1](h) * (1 + s2) + b2)
         sums, factors = self.ends(h).chunk(2, -1)
-        both = sums[:, :, None] + sums[:, None]
-        product = factors[:, :, None] * factors[:, None]
+        smaller, larger = pairs(h.shape[1], h.device)
+        both = sums[:, smaller] + sums[:, larger]
+        product = factors[:, smaller] * factors[:, larger]
         e = e + self.pair_mix(torch.cat((pair * both, product), -1))
         return h, e + self.pair_mlp(self.pair_norms[1](e))
 

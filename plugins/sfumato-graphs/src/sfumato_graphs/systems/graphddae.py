@@ -33,7 +33,7 @@ EACH = 100
 """Graphs of each kind, and a quarter as many to be decoded."""
 
 SIZES = (16, 24)
-STEPS, BATCH, LEARNING = 600, 32, 2e-3
+STEPS, BATCH, LEARNING = 400, 32, 2e-3
 DRAWN = 50
 """Steps of the sampler."""
 
@@ -100,7 +100,7 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     x, n = gather(data).x, len(labels)
     fields: dict[str, Any] = {
         "seed": given.seed, "steps": max(2, round(STEPS * given.scale)), "batch": BATCH,
-        "lr": LEARNING, "ema": 0.99, "warmup": 20, "width": 64, "pair_width": 24, "depth": 3,
+        "lr": LEARNING, "ema": 0.99, "warmup": 20, "width": 64, "pair_width": 16, "depth": 3,
         "sampling_steps": max(2, round(DRAWN * given.scale)),
     }  # fmt: skip
     recipe = AutoEncoder(**fields)
@@ -178,7 +178,7 @@ def _train_vgae(encoder: GraphEncoder, data: Dataset, fields: Mapping[str, Any],
         real = x["nodes"].mask
         loss = miss / mask.sum() + prior[real].sum() / real.sum().square()
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(weights, 1.0)
         adam.step()
         schedule.step()
