@@ -51,7 +51,8 @@ def complete(
     from . import completing, data, files
 
     opened = open_run(run)
-    found = data.graphs_of(files.read(graph), name=graph.stem, schema=opened.about)
+    schema = {key: opened.about[key] for key in ("nodes", "edges", "largest")}
+    found = data.graphs_of(files.read(graph), name=graph.stem, schema=schema)
     if len(found) != 1:
         raise InputError(f"{graph} holds {len(found)} graphs; give one")
     options = {"sampler": sampler, "steps": steps, "seed": seed, "weights": weights}

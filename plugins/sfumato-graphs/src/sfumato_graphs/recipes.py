@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
-from sfumato import Ancestral, Dataset, Fields, Model, Process, registry
+from sfumato import Ancestral, Dataset, Fields, InputError, Model, Process, registry
 from sfumato_data import gather
 from sfumato_methods import grids
 from sfumato_methods.discrete import graphs as noise
@@ -37,6 +37,11 @@ def _blank(sizes: Sizes) -> Callable[..., Fields]:
     return made
 
 
+def _classes(about: Mapping[str, Any]) -> tuple[int, int]:
+    """Of nodes and of pairs."""
+    return len(about["nodes"]["classes"]), len(about["edges"]["classes"])
+
+
 class _Graphs(Recipe):
     """What all models of graphs have: classes, and the network."""
 
@@ -44,6 +49,15 @@ class _Graphs(Recipe):
 
     node: str | None = Field(None, description="attribute whose values are the classes of nodes")
     edge: str | None = Field(None, description="attribute whose values are the classes of edges")
+    label: str | None = Field(
+        None, description="attribute of graphs whose values can be asked for, such as label=3"
+    )
+    properties: tuple[str, ...] = Field(
+        (),
+        description="numbers that can be asked for, all at once: attributes of graphs, density,"
+        " clustering",
+    )
+    dropout: float = Field(0.1, ge=0, le=1, description="share trained without label and numbers")
     structural: bool = Field(True, description="tell the network cycles, walks and spectra")
     width: int = Field(96, ge=8, multiple_of=8, description="channels of a node")
     pair_width: int = Field(32, ge=4, description="channels of a pair")
@@ -57,13 +71,21 @@ class _Graphs(Recipe):
     held: float | None = Field(0.2, ge=0, lt=1, description="share of the graphs never trained on")
 
     def reading(self) -> Mapping[str, Any]:
-        return {"node": self.node, "edge": self.edge}
+        return {
+            "node": self.node, "edge": self.edge, "label": self.label,
+            "properties": self.properties,
+        }  # fmt: skip
 
-    def network(self, nodes: int, pairs: int, vector: int = 0) -> GraphTransformer:
-        """The network for so many numbers of a node and of a pair, told a vector or not."""
+    def network(
+        self, nodes: int, pairs: int, about: Mapping[str, Any], vector: int = 0
+    ) -> GraphTransformer:
+        """The network for so many numbers of a node and of a pair, and what it can be told."""
+        label, properties = about.get("label"), about.get("properties")
         return GraphTransformer(
             nodes, pairs, width=self.width, pair_width=self.pair_width, depth=self.depth,
-            heads=self.heads, structural=self.structural, vector=vector,
+            heads=self.heads, structural=self.structural,
+            classes=len(label["classes"]) if label else 0,
+            vector=vector or (len(properties["names"]) if properties else 0),
         )  # fmt: skip
 
 
@@ -81,12 +103,12 @@ class Files(_Graphs):
     pair_weight: float = Field(5.0, gt=0, description="of the pairs in the loss; nodes have 1")
 
     def model(self, about: Mapping[str, Any]) -> Model:
-        nodes, edges = (len(about[side]["classes"]) for side in ("nodes", "edges"))
+        nodes, edges = _classes(about)
         node_law, edge_law = (torch.full((k,), 1 / k) for k in (nodes, edges))
         process = GraphProcess(node_law, edge_law, about["largest"])
         return Model(
             process=process,
-            denoiser=self.denoiser(process, nodes, edges),
+            denoiser=self.denoiser(process, about),
             sampler=Ancestral(),
             grid=grids.uniform,
             steps=self.sampling_steps,
@@ -94,13 +116,14 @@ class Files(_Graphs):
             sizing=("nodes",),
         )
 
-    def denoiser(self, process: GraphProcess, nodes: int, edges: int) -> GraphDenoiser:
-        """The denoiser for so many classes of nodes and of pairs."""
-        return GraphDenoiser(self.network(nodes, edges), process, (nodes, edges))
+    def denoiser(self, process: GraphProcess, about: Mapping[str, Any]) -> GraphDenoiser:
+        """The denoiser for the classes of the data."""
+        classes = _classes(about)
+        return GraphDenoiser(self.network(*classes, about), process, classes)
 
     def objective(self, model: Model) -> Jointly:
         """What is trained."""
-        return Jointly(model.process, model.denoiser, self.weight)
+        return Jointly(model.process, model.denoiser, self.weight, dropout=self.dropout)
 
     @property
     def weight(self) -> Mapping[str, float]:
@@ -135,10 +158,10 @@ class Scores(_Graphs):
         return process
 
     def model(self, about: Mapping[str, Any]) -> Model:
-        nodes, edges = (len(about[side]["classes"]) for side in ("nodes", "edges"))
+        nodes, edges = _classes(about)
         process = self.noising()
         codec = Numbers(nodes, edges, about["largest"])
-        net = self.network(nodes, 1)
+        net = self.network(nodes, 1, about)
         return Model(
             process=process,
             denoiser=RealDenoiser(net, process, "edm", sigma_data=self.scale),
@@ -154,7 +177,8 @@ class Scores(_Graphs):
         model = self.model(data.about)
         assert isinstance(model.codec, Numbers)
         model.codec.sizes.fill(gather(data).x["nodes"].mask.sum(1))
-        return Training(Denoising(model.process, model.denoiser, model.codec), data, model)
+        objective = Denoising(model.process, model.denoiser, model.codec, dropout=self.dropout)
+        return Training(objective, data, model)
 
 
 class Atlas(Files):
@@ -177,13 +201,16 @@ class AutoEncoder(Files):
     encoder_depth: int = Field(2, ge=1, description="layers of the encoder")
     counting: bool = Field(False, description="tell the encoder cycles and walks as well")
 
-    def denoiser(self, process: GraphProcess, nodes: int, edges: int) -> AutoDenoiser:
+    def denoiser(self, process: GraphProcess, about: Mapping[str, Any]) -> AutoDenoiser:
+        if "properties" in about:
+            raise InputError("graphs/autoencoder tells a code where others are told properties")
+        classes = _classes(about)
         encoder = GraphEncoder(
-            nodes, edges, width=self.encoder_width, depth=self.encoder_depth, length=self.code,
+            *classes, width=self.encoder_width, depth=self.encoder_depth, length=self.code,
             structural=self.counting,
         )  # fmt: skip
-        net = self.network(nodes, edges, vector=self.code)
-        return AutoDenoiser(net, process, (nodes, edges), encoder)
+        net = self.network(*classes, about, vector=self.code)
+        return AutoDenoiser(net, process, classes, encoder)
 
     def objective(self, model: Model) -> Jointly:
-        return Autoencoding(model.process, model.denoiser, self.weight)
+        return Autoencoding(model.process, model.denoiser, self.weight, dropout=self.dropout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["GraphDenoiser", "GraphTransformer"]
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -194,6 +194,10 @@ class GraphDenoiser(NetworkDenoiser):
     def __init__(self, net: GraphTransformer, process: Process, classes: tuple[int, int]) -> None:
         super().__init__(net, process)
         self.classes = classes
+
+    def given(self, **condition: Any) -> Self:
+        """A view told a condition; `nodes`, the size, is left out: the network sees it."""
+        return super().given(**{k: v for k, v in condition.items() if k != "nodes"})
 
     def shown(self, x: Any, t: Time) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """What the network is called with: one-hot classes, edges, the mask, the clock."""
