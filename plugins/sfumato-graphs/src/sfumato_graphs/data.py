@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato import Batch, Fields, InputError
+from sfumato_nn.graphs.state import pair_count, pairs, state_of, take
 
+from . import conditions
+from .conditions import Labelled, described, tensors
 from .identity import fingerprint
-from .state import pair_count, pairs, state_of, take
 
 NONE = "none"
 """Class 0 of pairs: no edge."""
@@ -35,14 +37,16 @@ class Graph:
 
     Attributes:
         nodes: (n,) class of each node.
-        edges: (n (n - 1) / 2,) class of each pair, 0 where there is no edge; see `state` for the
-            order.
+        edges: (n (n - 1) / 2,) class of each pair, 0 where there is no edge; see
+            `sfumato_nn.graphs.state` for the order.
         name: where it comes from.
+        known: its label and properties.
     """
 
     nodes: Ids
     edges: Ids
     name: str = ""
+    known: Labelled = Labelled()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +54,8 @@ class Graphs:
     """A data set of graphs, and the schema that they share.
 
     The facts `about`: `nodes` and `edges`, each with the `attribute` that the classes are values
-    of (None: there is one kind) and the `classes`; `largest`, the nodes of the largest graph.
+    of (None: there is one kind) and the `classes`; `largest`, the nodes of the largest graph; and
+    `label` and `properties` where graphs have them, see `conditions.described`.
     """
 
     graphs: Sequence[Graph]
@@ -61,11 +66,15 @@ class Graphs:
         return len(self.graphs)
 
     def batch(self, index: Sequence[int]) -> Batch:
-        """The graphs at `index`, padded to the largest of them."""
+        """The graphs at `index`, padded to the largest of them.
+
+        Where they have labels or properties, these are the conditions, with the size as `nodes`:
+        whoever asks for graphs like these asks for both.
+        """
         chosen = [self.graphs[i] for i in index]
-        return Batch(
-            state_of([(torch.from_numpy(g.nodes), torch.from_numpy(g.edges)) for g in chosen])
-        )
+        x = state_of([(torch.from_numpy(g.nodes), torch.from_numpy(g.edges)) for g in chosen])
+        condition = tensors([g.known for g in chosen], self.about)
+        return Batch(x, {**condition, "nodes": x["nodes"].mask.sum(1)} if condition else {})
 
     def keys(self) -> Sequence[str]:
         """One key for graphs that are the same up to the order of their nodes, as a hash tells.
@@ -85,6 +94,8 @@ def graphs_of(
     *,
     node: str | None = None,
     edge: str | None = None,
+    label: str | None = None,
+    properties: Sequence[str] = (),
     name: str = "graph",
     schema: Mapping[str, Any] | None = None,
 ) -> Graphs:
@@ -95,13 +106,16 @@ def graphs_of(
         node: attribute whose values become the classes of nodes; None: the only one that the nodes
             of all graphs have, if there is one and its values are text or whole numbers.
         edge: the same for edges.
+        label: attribute of the graphs whose values are classes to be asked for.
+        properties: attributes of the graphs that are numbers to be asked for, or names of
+            `conditions.COMPUTED`.
         name: of the data, for the names of the graphs.
         schema: facts of other data that these have to fit; None: made from these.
 
     Raises:
         InputError: for no graphs, a graph that is directed, has no nodes, loops, multiple edges or
             more than 1,000 nodes, an attribute that is missing or has too many values, classes
-            that the schema does not have. The graph is named.
+            or labels that the schema does not have. The graph is named.
     """
     found = list(sources)
     if not found:
@@ -118,11 +132,19 @@ def graphs_of(
         (_column(title, "node", node, g.nodes(data=True)), _edges(title, edge, g))
         for title, g in zip(named, found, strict=True)
     ]
-    about = schema or _schema(node, edge, columns)
+    pairs_of = list(zip(named, found, strict=True))
+    if schema is None:
+        about: Mapping[str, Any] = {
+            **_schema(node, edge, columns), **described(pairs_of, label, properties)
+        }  # fmt: skip
+    else:
+        about = schema
     places = [{c: i for i, c in enumerate(about[side]["classes"])} for side in ("nodes", "edges")]
     graphs = [
-        _packed(title, nodes, edges, places)
-        for title, (nodes, edges) in zip(named, columns, strict=True)
+        _packed(title, nodes, edges, places, known)
+        for title, (nodes, edges), known in zip(
+            named, columns, conditions.columns(pairs_of, about), strict=True
+        )
     ]
     return Graphs(graphs, about)
 
@@ -225,6 +247,7 @@ def _packed(
     nodes: Sequence[Value],
     edges: Mapping[tuple[int, int], Value],
     places: Sequence[Mapping[Value, int]],
+    labelled: Labelled,
 ) -> Graph:
     def known(side: int, value: Value) -> int:
         if value not in places[side]:
@@ -236,7 +259,7 @@ def _packed(
     own = np.zeros(pair_count(len(nodes)), dtype=np.int64)
     for (i, j), value in edges.items():
         own[j * (j - 1) // 2 + i] = known(1, value)
-    return Graph(ids, own, title)
+    return Graph(ids, own, title, labelled)
 
 
 def graph_of(nodes: Tensor, edges: Tensor, name: str = "") -> Graph:

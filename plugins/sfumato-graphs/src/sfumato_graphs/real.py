@@ -10,7 +10,7 @@ from __future__ import annotations
 
 __all__ = ["Numbers", "RealDenoiser"]
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from sfumato import Dirac, Fields, Padded, Preconditioned
 from sfumato.random import Source
 from sfumato.state import Time, expand
-
-from .sizes import Sizes
+from sfumato_methods.discrete.sizes import Sizes
 
 
 class Numbers(nn.Module):
@@ -69,6 +68,10 @@ class Numbers(nn.Module):
 class RealDenoiser(Preconditioned):
     """A preconditioned `GraphTransformer`, with one number in and out for each pair."""
 
+    def given(self, **condition: Any) -> Self:
+        """A view told a condition; `nodes`, the size, is left out: the network sees it."""
+        return super().given(**{k: v for k, v in condition.items() if k != "nodes"})
+
     def forward(self, x: Any, t: Time) -> Dirac:
         process: Any = self.process
         assert isinstance(t, Tensor)
@@ -80,8 +83,9 @@ class RealDenoiser(Preconditioned):
         clock = process.clock(t).to(nodes.data.device, torch.float32).expand(len(nodes.data))
         with torch.autocast(clock.device.type, self.autocast, enabled=self.autocast is not None):
             node, pair = self.net(
-                shown["nodes"].data, shown["edges"].data[..., None], joined, nodes.mask, clock
-            )
+                shown["nodes"].data, shown["edges"].data[..., None], joined, nodes.mask, clock,
+                **self._context,
+            )  # fmt: skip
         out = Fields(
             nodes=Padded(node.to(nodes.data), nodes.mask),
             edges=Padded(pair[..., 0].to(edges.data), edges.mask),
