@@ -4,9 +4,9 @@ The molecules are those of wwPDB's Chemical Component Dictionary with at most `-
 (`ccd3d`), in their true sizes, hydrogens included. Both networks have the same width, depth and
 input (places, kinds of atoms, a time) and learn to take noise away by one step of Adam a batch.
 
-- padded: as in the public code of Hoogeboom et al. 2022, arXiv:2203.17003, written anew. A batch is
-  padded to its largest molecule, and messages are computed for all n_max^2 pairs and masked, with an
-  MLP of messages and another one of displacements in every layer.
+- padded: as in the public code of Hoogeboom et al. 2022, arXiv:2203.17003, written anew. A batch
+  is padded to its largest molecule, and messages are computed for all n_max^2 pairs and masked,
+  with an MLP of messages and another one of displacements in every layer.
 - ragged: `sfumato_nn.equivariant`, on the pairs that exist.
 
 Rounds alternate on the same batches; printed are the medians of molecules a second, their ratio
