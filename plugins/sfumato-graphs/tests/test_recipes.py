@@ -11,7 +11,7 @@ from sfumato import InputError
 from sfumato_graphs import completing, data, files, writing
 from sfumato_graphs.domain import domain
 from sfumato_graphs.real import Numbers
-from sfumato_graphs.state import pair_count, take
+from sfumato_nn.graphs.state import pair_count, take
 from sfumato_train import draw, open_run, start
 
 SMALL = ["width=16", "pair_width=8", "depth=1", "heads=2", "sampling_steps=3"]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .coupled import Coupled as Coupled
     from .drawing import draw as draw
     from .ema import EMA as EMA
+    from .jointly import Jointly as Jointly
     from .loop import Diverged as Diverged
     from .loop import Watch as Watch
     from .loop import fit as fit
@@ -34,6 +35,7 @@ _HOME = {
     "coupled": ("Coupled",),
     "drawing": ("draw",),
     "ema": ("EMA",),
+    "jointly": ("Jointly",),
     "loop": ("Diverged", "Watch", "fit"),
     "objective": ("Denoising", "Loss", "Objective"),
     "recipe": ("Recipe", "Settings", "Training"),
@@ -46,8 +48,8 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "EMA", "Coupled", "Denoising", "Diverged", "Keep", "Loss", "Objective", "Recipe", "Run",
-    "Settings", "Training", "Variational", "Watch", "draw", "evaluate", "fit", "open_run",
+    "EMA", "Coupled", "Denoising", "Diverged", "Jointly", "Keep", "Loss", "Objective", "Recipe",
+    "Run", "Settings", "Training", "Variational", "Watch", "draw", "evaluate", "fit", "open_run",
     "parse_words", "start",
 ]  # fmt: skip
 

@@ -27,6 +27,13 @@ def sfumato_register(add: Add) -> None:
     )
     add(
         "objective",
+        "jointly",
+        "sfumato_train.jointly:Jointly",
+        summary="denoising of several fields, such as nodes and edges, with a weight for each",
+        source="Vignac et al. 2022, arXiv:2209.14734",
+    )
+    add(
+        "objective",
         "autoencoding",
         "sfumato_train.coding:Autoencoding",
         summary="reconstruction by a codec that is learned, on demand with features and a critic",

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from sfumato import Batch, Fields, InputError, Known, Padded
+from sfumato_nn.graphs.state import blank, pair_count
 from sfumato_train import Run, draw
 
 from .data import Graph
-from .state import blank, pair_count
 
 
 def known(graph: Graph, nodes: int, n: int) -> tuple[Fields, Known]:

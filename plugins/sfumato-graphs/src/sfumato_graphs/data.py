@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato import Batch, Fields, InputError
+from sfumato_nn.graphs.state import pair_count, pairs, state_of, take
 
 from .identity import fingerprint
-from .state import pair_count, pairs, state_of, take
 
 NONE = "none"
 """Class 0 of pairs: no edge."""
@@ -35,8 +35,8 @@ class Graph:
 
     Attributes:
         nodes: (n,) class of each node.
-        edges: (n (n - 1) / 2,) class of each pair, 0 where there is no edge; see `state` for the
-            order.
+        edges: (n (n - 1) / 2,) class of each pair, 0 where there is no edge; see
+            `sfumato_nn.graphs.state` for the order.
         name: where it comes from.
     """
 

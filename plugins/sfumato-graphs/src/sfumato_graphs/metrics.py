@@ -17,13 +17,13 @@ from sfumato import Batch, Dataset, InputError
 from sfumato_data import gather
 from sfumato_eval import Metric, Score, Vectors
 from sfumato_eval.score import Better
+from sfumato_nn.graphs.features import laplacian
+from sfumato_nn.graphs.state import dense
 
 from .data import networks
-from .features import laplacian
 from .generators import VALID
 from .identity import fingerprint
 from .orbits import orbit_counts
-from .state import dense
 
 Family = Literal["emd", "tv"]
 Statistic = Literal["degree", "clustering", "orbit", "spectral"]

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from sfumato import Dirac, Fields, Padded, Preconditioned
 from sfumato.random import Source
 from sfumato.state import Time, expand
-
-from .sizes import Sizes
+from sfumato_methods.discrete.sizes import Sizes
 
 
 class Numbers(nn.Module):
@@ -80,8 +79,9 @@ class RealDenoiser(Preconditioned):
         clock = process.clock(t).to(nodes.data.device, torch.float32).expand(len(nodes.data))
         with torch.autocast(clock.device.type, self.autocast, enabled=self.autocast is not None):
             node, pair = self.net(
-                shown["nodes"].data, shown["edges"].data[..., None], joined, nodes.mask, clock
-            )
+                shown["nodes"].data, shown["edges"].data[..., None], joined, nodes.mask, clock,
+                **self._context,
+            )  # fmt: skip
         out = Fields(
             nodes=Padded(node.to(nodes.data), nodes.mask),
             edges=Padded(pair[..., 0].to(edges.data), edges.mask),

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 __all__ = ["Atlas", "Files", "Scores"]
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Generator
+from torch import Generator, Tensor
 
-from sfumato import Ancestral, Batch, Dataset, Model, Process, registry
+from sfumato import Ancestral, Dataset, Fields, Model, Process, registry
+from sfumato_data import gather
 from sfumato_methods import grids
-from sfumato_train import Denoising, Loss, Recipe, Training
-from sfumato_train import times as laws
-from sfumato_train.objective import Noising
+from sfumato_methods.discrete import graphs as noise
+from sfumato_methods.discrete.graphs import GraphProcess
+from sfumato_methods.discrete.sizes import Sizes
+from sfumato_nn.graphs.state import blank
+from sfumato_nn.graphs.transformer import GraphDenoiser, GraphTransformer
+from sfumato_train import Denoising, Jointly, Recipe, Training
 
-from . import process as noise
-from .nn import GraphDenoiser, GraphTransformer
-from .process import GraphProcess
 from .real import Numbers, RealDenoiser
 
 LAWS = {"marginal": noise.marginal, "uniform": noise.uniform, "absorbing": noise.absorbing}
+
+
+def _blank(sizes: Sizes) -> Callable[..., Fields]:
+    """Graphs to be filled, of sizes that are drawn or asked for."""
+
+    def made(n: int, generator: Generator, nodes: Tensor | None = None) -> Fields:
+        return blank(sizes.draw(n, generator, nodes))
+
+    return made
 
 
 class _Graphs(Recipe):
@@ -78,15 +88,16 @@ class Files(_Graphs):
             sampler=Ancestral(),
             grid=grids.uniform,
             steps=self.sampling_steps,
-            blank=process.sizes.blank,
+            blank=_blank(process.sizes),
             sizing=("nodes",),
         )
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
         assert isinstance(model.process, GraphProcess)
-        noise.fill(model.process, data, LAWS[self.noise])
-        return Training(CrossEntropy(model, self.pair_weight), data, model)
+        noise.fill(model.process, gather(data).x, LAWS[self.noise])
+        weight = {"nodes": 1.0, "edges": self.pair_weight}
+        return Training(Jointly(model.process, model.denoiser, weight), data, model)
 
 
 class Scores(_Graphs):
@@ -120,7 +131,7 @@ class Scores(_Graphs):
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
-            blank=codec.sizes.blank,
+            blank=_blank(codec.sizes),
             codec=codec,
             sizing=("nodes",),
         )
@@ -128,26 +139,8 @@ class Scores(_Graphs):
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
         assert isinstance(model.codec, Numbers)
-        model.codec.sizes.fill(data)
+        model.codec.sizes.fill(gather(data).x["nodes"].mask.sum(1))
         return Training(Denoising(model.process, model.denoiser, model.codec), data, model)
-
-
-class CrossEntropy(Noising):
-    """Cross entropy of the clean classes, that of pairs weighted."""
-
-    def __init__(self, model: Model, pair_weight: float) -> None:
-        super().__init__(model.process, model.denoiser, model.codec, dropout=0.0)
-        self.pair_weight = pair_weight
-
-    def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
-        uniform = laws.stratified(len(batch.x["nodes"].data), generator)
-        t = laws.uniform(self.process, uniform)
-        x, target = self.process.draw(batch.x, t, generator)
-        q: Any = self.denoiser(x, t)
-        nodes, edges = q["nodes"].loss(target["nodes"]), q["edges"].loss(target["edges"])
-        return Loss(
-            nodes + self.pair_weight * edges, {"nodes": nodes.detach(), "edges": edges.detach()}
-        )
 
 
 class Atlas(Files):

@@ -1,37 +1,20 @@
-"""The process keeps the laws of the kit; the network is equivariant."""
+"""The network of graphs is equivariant, sees no padding, and listens to conditions."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from sfumato import Dirac, Fields, Padded, random
-from sfumato_graphs import process as noise
-from sfumato_graphs.data import demo
-from sfumato_graphs.nn import GraphDenoiser, GraphTransformer
-from sfumato_graphs.state import dense, pairs, state_of
-from sfumato_testing import Case, checks
-
-X0 = state_of(
-    [
-        (torch.tensor([0, 1, 1]), torch.tensor([0, 2, 1])),
-        (torch.tensor([1, 0]), torch.tensor([2])),
-    ]
-)
+from sfumato import Fields, InputError, Maybe, Padded, Process, random
+from sfumato_nn.graphs.state import dense, pairs, state_of
+from sfumato_nn.graphs.transformer import GraphDenoiser, GraphTransformer
 
 
-def _process(law=noise.marginal):
-    nodes, edges = (law(torch.tensor(c).double()) for c in ([3.0, 5.0], [6.0, 2.0, 1.0]))
-    return noise.GraphProcess(nodes, edges, 3)
+class _Clock(Process):
+    """As much of a process as a denoiser asks for."""
 
-
-@checks(
-    Case(_process(), X0, frames=False, name="marginal"),
-    Case(_process(noise.uniform), X0, frames=False, name="uniform"),
-    Case(_process(noise.absorbing), X0, frames=False, name="absorbing"),
-)
-def test_conformance(case, check):
-    check(case)
+    def clock(self, t):
+        return {"nodes": t, "edges": t}
 
 
 def _net(**options):
@@ -39,7 +22,7 @@ def _net(**options):
     net = GraphTransformer(2, 3, width=16, pair_width=8, depth=2, heads=2, **options).double()
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return GraphDenoiser(net, _process(), (2, 3)).output
+    return GraphDenoiser(net, _Clock(), (2, 3)).output
 
 
 T = torch.tensor([0.3, 0.7]).double()
@@ -102,25 +85,39 @@ def test_padding_and_neighbours_are_never_seen():
 
 
 def test_the_denoiser_returns_classes_of_every_node_and_pair():
-    process, x = _process(), _random([4, 6])
+    x = _random([4, 6])
     net = GraphTransformer(2, 3, width=16, pair_width=8, depth=1, heads=2)
-    q = GraphDenoiser(net, process, (2, 3))(x, torch.tensor(0.4).double())
+    q = GraphDenoiser(net, _Clock(), (2, 3))(x, torch.tensor(0.4).double())
     assert q["nodes"].probs.data.shape == (2, 6, 2) and q["edges"].probs.data.shape == (2, 15, 3)
     assert torch.equal(q["edges"].probs.mask, x["edges"].mask)
-    step = process.transition(q, x, torch.tensor(0.4).double(), torch.tensor(0.2).double())
-    assert not isinstance(step["edges"], Dirac)
+    assert torch.allclose(q["nodes"].probs.data[0, :4], torch.full((4, 2), 0.5).double())
 
 
-def test_laws_and_sizes_are_those_of_the_training_data():
-    data = demo()
-    process = noise.GraphProcess(torch.ones(1), torch.ones(2) / 2, 7)
-    noise.fill(process, data, noise.marginal)
-    pairs_in_all = sum(len(g.edges) for g in data.graphs)
-    share = sum(int(g.edges.sum()) for g in data.graphs) / pairs_in_all
-    law = process.part("edges").kernel.limit()
-    assert torch.allclose(law, torch.tensor([1 - share, share]).double())
-    assert float(process.sizes.shares[7]) == 1044 / 1252  # graphs with seven nodes in the atlas
-    drawn = process.sizes.blank(2000, random.derive(0, "sizes"))["nodes"].mask.sum(1)
-    assert abs(float((drawn == 7).double().mean()) - 1044 / 1252) < 5 * 0.0084  # 5 s.d., 6e-7
-    asked = process.sizes.blank(3, random.derive(0, "sizes"), torch.tensor([2, 5, 1]))
-    assert asked["nodes"].mask.sum(1).tolist() == [2, 5, 1]
+def test_conditions_are_heard_by_the_items_that_have_them():
+    torch.manual_seed(0)
+    net = GraphTransformer(
+        2, 3, width=16, pair_width=8, depth=1, heads=2, classes=3, vector=2
+    ).double()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    free, x = GraphDenoiser(net, _Clock(), (2, 3)), _random([5, 5])
+    label = Maybe(torch.tensor([1, 1]), torch.tensor([True, False]))
+    vector = Maybe(torch.ones(2, 2).double(), torch.tensor([True, False]))
+    found, alone = free.given(label=label, vector=vector).output(x, T), free.output(x, T)
+    for a, b in zip(found, alone, strict=True):
+        assert torch.equal(a[1], b[1]) and not torch.allclose(a[0], b[0], atol=1e-3)
+    with pytest.raises(InputError, match="label 3 is out of range"):
+        free.given(label=torch.tensor([3, 0]))
+
+
+def test_numbers_that_are_only_told_do_not_come_out():
+    torch.manual_seed(0)
+    net = GraphTransformer(2, 1, width=16, pair_width=8, depth=1, heads=2, told=3)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    node, pair, mask = torch.ones(1, 4, 5), torch.zeros(1, 6, 1), torch.ones(1, 4).bool()
+    joined, clock = torch.zeros(1, 6).bool(), torch.zeros(1)
+    first = net(node, pair, joined, mask, clock)
+    assert first[0].shape == (1, 4, 2) and first[1].shape == (1, 6, 1)
+    node[..., 4] = 0
+    assert not torch.allclose(net(node, pair, joined, mask, clock)[0], first[0], atol=1e-4)

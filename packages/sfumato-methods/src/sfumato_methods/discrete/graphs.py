@@ -1,4 +1,7 @@
-"""The process of graphs: nodes and pairs are noised independently, towards laws of their own."""
+"""The process of graphs: nodes and pairs are noised independently, towards laws of their own.
+
+Its states are those of `sfumato_nn.graphs.state`: `Fields(nodes=Padded, edges=Padded)` of ids.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sfumato import Dataset, Padded, Product
-from sfumato_data import gather
-from sfumato_methods.discrete import CosineKeep, Discrete, RankOne
+from sfumato import Fields, Padded, Product
 
+from .kernels import RankOne
+from .process import Discrete
+from .schedules import CosineKeep
 from .sizes import Sizes
 
 
@@ -55,19 +59,18 @@ def absorbing(counts: Tensor) -> Tensor:
     return law
 
 
-def fill(process: GraphProcess, data: Dataset, law: Callable[[Tensor], Tensor]) -> None:
+def fill(process: GraphProcess, x: Fields, law: Callable[[Tensor], Tensor]) -> None:
     """Set the laws and the sizes of a process to those of training data, in place.
 
     Args:
         process: of as many classes as the data has.
-        data: the graphs.
+        x: the graphs.
         law: from counts of classes to the law at t = 1: `marginal`, `uniform` or `absorbing`.
     """
-    x = gather(data).x
     for name in ("nodes", "edges"):
         part: Padded = x[name]
         discrete = process.part(name)
         assert isinstance(discrete, Discrete)
         own = discrete.kernel.limit()
         own.copy_(law(torch.bincount(part.data[part.mask], minlength=len(own)).double()))
-    process.sizes.fill(data)
+    process.sizes.fill(x["nodes"].mask.sum(1))

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from sfumato import InputError
-from sfumato_data.joining import join
-from sfumato_graphs import state
+from sfumato_nn.graphs import state
 
 
 def test_pairs_of_the_first_nodes_come_first():
@@ -31,16 +30,14 @@ def test_matrices_are_symmetric_and_hold_each_pair_at_its_place():
     assert state.dense(values[..., None].expand(2, 10, 3), 5).shape == (2, 5, 5, 3)
 
 
-def test_graphs_of_several_sizes_keep_their_values_when_joined_and_taken_apart():
+def test_graphs_of_several_sizes_keep_their_values_when_taken_apart():
     sizes = torch.tensor([1, 4, 3])
     graphs = [(torch.arange(n), 10 + torch.arange(n * (n - 1) // 2)) for n in sizes.tolist()]
     x = state.state_of(graphs)
     assert torch.equal(x["nodes"].mask.sum(1), sizes)
-    apart = [state.state_of([graph]) for graph in graphs]
-    for whole in (x, join(apart)):
-        for i, (nodes, edges) in enumerate(graphs):
-            found = state.take(whole, i)
-            assert torch.equal(found[0], nodes) and torch.equal(found[1], edges)
+    for i, (nodes, edges) in enumerate(graphs):
+        found = state.take(x, i)
+        assert torch.equal(found[0], nodes) and torch.equal(found[1], edges)
 
 
 def test_what_is_no_graph_is_told():

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from sfumato import Categorical, Joint, Padded, Process
 from sfumato.denoiser import NetworkDenoiser
 from sfumato.state import Time
-from sfumato_nn.embed import ClockEmbedding
-from sfumato_nn.layers import SwiGLU, zeroed
 
+from ..embed import ClockEmbedding, Condition, Conditioner
+from ..layers import SwiGLU, zeroed
 from . import features
 from .state import dense, pairs
 
@@ -37,6 +37,9 @@ class GraphTransformer(nn.Module):
         depth: number of blocks.
         heads: of the attention.
         structural: tell the network `features` of the noisy graph.
+        told: numbers of a node that are told beyond those that come out again.
+        classes: values of a condition `label`; 0: it takes none.
+        vector: length of a condition `vector`; 0: it takes none.
     """
 
     def __init__(
@@ -49,12 +52,16 @@ class GraphTransformer(nn.Module):
         depth: int = 4,
         heads: int = 4,
         structural: bool = True,
+        told: int = 0,
+        classes: int = 0,
+        vector: int = 0,
     ) -> None:
         super().__init__()
         self.structural = structural
         extra = (features.NODE, features.PAIR, features.GRAPH) if structural else (0, 0, 1)
         self.clock = ClockEmbedding(width)
-        self.node_in = nn.Linear(nodes + extra[0], width)
+        self.conditioner = Conditioner(width, classes, vector)
+        self.node_in = nn.Linear(nodes + told + extra[0], width)
         self.pair_in = nn.Linear(pairs + extra[1], pair_width)
         self.graph_in = nn.Linear(extra[2], width)
         self.blocks = nn.ModuleList(Block(width, pair_width, heads) for _ in range(depth))
@@ -63,17 +70,28 @@ class GraphTransformer(nn.Module):
             nn.LayerNorm(pair_width), zeroed(nn.Linear(pair_width, pairs))
         )
 
+    def encode(self, **condition: Condition) -> dict[str, Tensor]:
+        """What conditions are told as: a context (B, width), see `Conditioner.encode`."""
+        return {"context": self.conditioner.encode(**condition)}
+
     def forward(
-        self, node: Tensor, pair: Tensor, joined: Tensor, mask: Tensor, clock: Tensor
+        self,
+        node: Tensor,
+        pair: Tensor,
+        joined: Tensor,
+        mask: Tensor,
+        clock: Tensor,
+        context: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """What is known of nodes and pairs, to what is told of them.
 
         Args:
-            node: (B, N, nodes).
+            node: (B, N, nodes + told).
             pair: (B, P, pairs), in the order of `state.pairs`.
             joined: (B, P) bool, which pairs count as edges, for the features.
             mask: (B, N) bool, which nodes are real.
             clock: (B,).
+            context: what `encode` made of conditions; None: there are none.
 
         Returns:
             (B, N, nodes) and (B, P, pairs).
@@ -87,7 +105,7 @@ class GraphTransformer(nn.Module):
         else:
             graph = mask.sum(1, keepdim=True).to(weight.dtype).log()
         h, e = self.node_in(node), self.pair_in(pair)
-        signal = F.silu(self.clock(clock) + self.graph_in(graph))
+        signal = F.silu(self.conditioner(self.clock(clock) + self.graph_in(graph), context))
         keys = torch.zeros_like(mask, dtype=weight.dtype).masked_fill(~mask, -torch.inf)
         for block in self.blocks:
             h, e = block(h, e, signal, keys[:, None, None])
@@ -154,7 +172,9 @@ class GraphDenoiser(NetworkDenoiser):
         clock = self.process.clock(t)["edges"].to(nodes.device, torch.float32)
         shown = (F.one_hot(nodes, self.classes[0]), F.one_hot(edges, self.classes[1]))
         with torch.autocast(clock.device.type, self.autocast, enabled=self.autocast is not None):
-            node, pair = self.net(*shown, edges > 0, x["nodes"].mask, clock.expand(len(nodes)))
+            node, pair = self.net(
+                *shown, edges > 0, x["nodes"].mask, clock.expand(len(nodes)), **self._context
+            )
         return node, pair
 
     def forward(self, x: Any, t: Time) -> Joint:

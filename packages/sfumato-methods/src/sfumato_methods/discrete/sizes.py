@@ -1,0 +1,37 @@
+"""How large new items are: as those of the training data, or as asked for."""
+
+from __future__ import annotations
+
+__all__ = ["Sizes"]
+
+import torch
+from torch import Generator, Tensor, nn
+
+from sfumato import random
+
+
+class Sizes(nn.Module):
+    """The law of the number of nodes, atoms or tokens; it is stored with a model, never learned.
+
+    Args:
+        largest: of the sizes, which begin at 1; until `fill` all are alike.
+    """
+
+    def __init__(self, largest: int) -> None:
+        super().__init__()
+        shares = torch.full((largest + 1,), 1 / largest, dtype=torch.float64)
+        shares[0] = 0
+        self.register_buffer("shares", shares)
+        self.shares: Tensor
+
+    def fill(self, sizes: Tensor) -> None:
+        """Take the shares of the sizes (N,) of training data, in place."""
+        counts = torch.bincount(sizes, minlength=len(self.shares)).double()
+        self.shares.copy_(counts / counts.sum())
+
+    def draw(self, n: int, generator: Generator, asked: Tensor | None = None) -> Tensor:
+        """(n,) sizes, long: those that were asked for, or drawn."""
+        if asked is not None:
+            return asked
+        drawn: Tensor = random.categorical(self.shares.expand(n, -1).cpu(), generator)
+        return drawn
