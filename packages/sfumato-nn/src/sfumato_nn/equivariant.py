@@ -63,9 +63,10 @@ class EquivariantNetwork(nn.Module):
     w, both linear in m_ij, updates
 
         h_i <- h_i + phi_h(h_i, sum_j g_ij m_ij),
-        x_i <- x_i + sum_j w_ij (x_i - x_j) / (|x_i - x_j| + 1),
+        f_i <- f_i + sum_j w_ij (x_i - x_j) / (|x_i - x_j| + 1),    x_i = start_i + c f_i,
 
-    as in Satorras et al. 2021, arXiv:2102.09844, with the attention and the damped steps of
+    where f is the displacement that is returned. It is in units of the noise: c = sigma/(alpha^2 +
+    sigma^2)^(1/2), as the clock tells it. So in Satorras et al. 2021, arXiv:2102.09844, with the attention and the damped steps of
     Hoogeboom et al. 2022, arXiv:2203.17003, appendix B. Distances enter as radial functions of
     exp(-d) (Unke & Meuwly 2019, arXiv:1902.08408), clock and conditions as scale and shift
     of each layer. The two ends of a pair share what is symmetric, and the first map of a message is
@@ -146,14 +147,18 @@ class EquivariantNetwork(nn.Module):
         all_pairs = pairs(points)
         bonds = None if bonds is None else bonds.to(x)
         near, told = self._near(x, all_pairs, bonds)
+        noise = (1 + (-2 * clock.to(x)).exp()).rsqrt()[points.owner, None]
+        shift = torch.zeros_like(x)
         for layer in self.layers:
-            h, x = layer(h, x, signal, near, told, points)
+            h, step = layer(h, x, signal, near, told, points)
+            shift = shift + step
+            x = start + noise * shift
         last = (
             x.new_zeros(len(all_pairs.owner), 0)
             if self.pair_out is None
             else self.pair_out(h, x, all_pairs, bonds)
         )
-        return Geometry(x - start, self.node_out(h), last)
+        return Geometry(shift, self.node_out(h), last)
 
     def _near(self, x: Tensor, every: Pairs, bonds: Tensor | None) -> tuple[Pairs, Tensor | None]:
         """The pairs that send messages, and what is known of them."""
@@ -188,6 +193,11 @@ class _Layer(nn.Module):
         self.node = nn.Sequential(
             nn.Linear(2 * width, width), nn.SiLU(), zeroed(nn.Linear(width, width))
         )
+        # Two or three radial functions are far from 0 at a time: with the usual small weights a
+        # message would hardly depend on the distance, and training begin far slower.
+        nn.init.normal_(self.edge.weight, std=0.7)
+        nn.init.kaiming_normal_(self.message.weight)
+        nn.init.kaiming_normal_(self.ends.weight, nonlinearity="linear")
 
     def forward(
         self,
@@ -198,7 +208,7 @@ class _Layer(nn.Module):
         bonds: Tensor | None,
         points: Ragged,
     ) -> tuple[Tensor, Tensor]:
-        """Points h (N, W) at x (N, 3) of items that are told `signal` (B, W)."""
+        """Points h (N, W) at x (N, 3) of items told `signal` (B, W): h anew, and steps (N, 3)."""
         later, earlier = pair.later, pair.earlier
         gain, shift = self.told(signal).index_select(0, points.owner).chunk(2, -1)
         a = torch.addcmul(shift, self.norm(h), 1 + gain)
@@ -222,7 +232,7 @@ class _Layer(nn.Module):
         step = torch.cat((unit, -unit)) * moves[:, :1]
         if self.chiral:
             step = step + self._turned(x, pair, points) * moves[:, 1:]
-        return h, x + torch.zeros_like(x).index_add(0, ends, step) / VALENCE
+        return h, torch.zeros_like(x).index_add(0, ends, step)
 
     @staticmethod
     def _turned(x: Tensor, pair: Pairs, points: Ragged) -> Tensor:
