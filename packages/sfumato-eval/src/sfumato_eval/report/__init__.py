@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .page import Figures as Figures
     from .page import Note as Note
     from .page import Page as Page
+    from .page import Scenes as Scenes
     from .page import Section as Section
     from .page import Strip as Strip
     from .page import StripRow as StripRow
@@ -27,20 +28,22 @@ if TYPE_CHECKING:
     from .page import render as render
     from .page import scores as scores
     from .pictures import Picture as Picture
+    from .scenes import Scene as Scene
 
 _HOME = {
     "charts": ("Chart", "Line"),
     "page": (
-        "Block", "Charts", "Code", "Figure", "Figures", "Note", "Page", "Section", "Strip",
-        "StripRow", "Table", "render", "scores",
+        "Block", "Charts", "Code", "Figure", "Figures", "Note", "Page", "Scenes", "Section",
+        "Strip", "StripRow", "Table", "render", "scores",
     ),
     "pictures": ("Picture",),
+    "scenes": ("Scene",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Block", "Chart", "Charts", "Code", "Figure", "Figures", "Line", "Note", "Page", "Picture",
-    "Section", "Strip", "StripRow", "Table", "render", "scores",
+    "Scene", "Scenes", "Section", "Strip", "StripRow", "Table", "render", "scores",
 ]  # fmt: skip
 
 

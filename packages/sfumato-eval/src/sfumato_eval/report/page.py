@@ -10,6 +10,7 @@ __all__ = [
     "Figures",
     "Note",
     "Page",
+    "Scenes",
     "Section",
     "Strip",
     "StripRow",
@@ -26,6 +27,7 @@ from typing import ClassVar, TypeAlias
 from ..tables import Row, number
 from .charts import Chart
 from .pictures import Picture
+from .scenes import Scene, script, script_hash
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ class Figures:
 
     kind: ClassVar[str] = "figures"
     figures: Sequence[Figure]
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Scenes beside each other, each of which can be turned."""
+
+    kind: ClassVar[str] = "scenes"
+    scenes: Sequence[Scene]
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ class Code:
     text: str
 
 
-Block: TypeAlias = Note | Charts | Figures | Strip | Table | Code
+Block: TypeAlias = Note | Charts | Figures | Scenes | Strip | Table | Code
 
 
 @dataclass(frozen=True)
@@ -160,8 +170,9 @@ def _cells(row: Row) -> list[str]:
 def render(page: Page) -> str:
     """The page as the text of an HTML file that needs no other file and no network.
 
-    Everything in the page is text and is escaped. The file has no scripts, and forbids the browser
-    that shows it to load anything.
+    Everything in the page is text and is escaped. The file forbids the browser that shows it to
+    load anything. It has no scripts, unless there are scenes: then it has the one that turns them,
+    and by its hash forbids any other.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -172,4 +183,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.jinja").render(page=page)
+    turns = any(isinstance(b, Scenes) for section in page.sections for b in section.blocks)
+    return environment.get_template("page.html.jinja").render(
+        page=page, script=script() if turns else None, allowed=script_hash() if turns else None
+    )

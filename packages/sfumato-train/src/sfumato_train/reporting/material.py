@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["CodecMaterial", "Material"]
+__all__ = ["CodecMaterial", "Material", "Spatial"]
 
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from torch import nn
 from sfumato import Batch, Dataset, InputError, Model, Unsupported
 from sfumato_data import alike, gather, move
 from sfumato_eval import Metric
-from sfumato_eval.report import Block, Note, Picture
+from sfumato_eval.report import Block, Note, Picture, Scene
 
 from ..checkpoint import Saved
 from ..coding import reconstruct
@@ -34,6 +34,14 @@ MOST = 1000
 
 WITHOUT = 64
 """Samples of a report of a run without data to compare with."""
+
+
+@runtime_checkable
+class Spatial(Protocol):
+    """What a domain adds whose items are in space."""
+
+    def scenes(self, batch: Batch, about: Mapping[str, Any]) -> Sequence[Scene]:
+        """Some of the items, to be turned by the reader of a report."""
 
 
 class Material:
@@ -193,6 +201,12 @@ class Material:
             path = Path(folder, "preview.png")
             written = self.run.domain.preview(move(batch, "cpu"), path, self.run.about)
             return Picture.read(Path(written), alt)
+
+    def scenes(self, batch: Batch) -> Sequence[Scene]:
+        """What of a batch can be turned in space, where the domain shows that."""
+        if not isinstance(self.run.domain, Spatial):
+            return []
+        return self.run.domain.scenes(move(batch, "cpu"), self.run.about)
 
     def attempt(self, what: str, make: Callable[[], Sequence[Block]]) -> list[Block]:
         """Blocks of the report, or a sentence that says why they are missing.

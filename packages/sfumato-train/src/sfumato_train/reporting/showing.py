@@ -35,6 +35,7 @@ from sfumato_eval.report import (
     Figures,
     Line,
     Picture,
+    Scenes,
     Strip,
     StripRow,
 )  # fmt: skip
@@ -63,14 +64,14 @@ def samples(material: Material) -> Sequence[Block]:
         return [Figures([Figure(picture, told)])]
     made = material.picture(select(material.samples, index), f"{count} samples")
     real, which = _real(material, index)
-    return [
-        Figures(
-            [
-                Figure(made, f"{count} samples of the model"),
-                Figure(material.picture(real, f"{count} real items"), f"{count} {which}"),
-            ]
-        )
-    ]
+    pictures = Figures(
+        [
+            Figure(made, f"{count} samples of the model"),
+            Figure(material.picture(real, f"{count} real items"), f"{count} {which}"),
+        ]
+    )
+    scenes = material.scenes(select(material.samples, index))
+    return [pictures, Scenes(scenes)] if scenes else [pictures]
 
 
 def reconstructions(material: Material) -> Sequence[Block]:
