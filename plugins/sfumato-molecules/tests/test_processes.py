@@ -45,9 +45,7 @@ def test_laws_and_sizes_are_those_of_the_data():
     law = process.law("atoms"), process.law("bonds")
     torch.testing.assert_close(law[0], torch.tensor([3, 3, 2]).double() / 8)
     torch.testing.assert_close(law[1], torch.tensor([4, 3, 1, 1]).double() / 9)
-    torch.testing.assert_close(
-        process.sizes.shares, torch.tensor([0, 1, 0, 1, 1]).double() / 3
-    )
+    torch.testing.assert_close(process.sizes.shares, torch.tensor([0, 1, 0, 1, 1]).double() / 3)
 
 
 def test_a_late_schedule_is_the_other_one_at_a_power_of_the_time():

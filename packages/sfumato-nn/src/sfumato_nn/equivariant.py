@@ -66,10 +66,10 @@ class EquivariantNetwork(nn.Module):
         f_i <- f_i + sum_j w_ij (x_i - x_j) / (|x_i - x_j| + 1),    x_i = start_i + c f_i,
 
     where f is the displacement that is returned. It is in units of the noise: c = sigma/(alpha^2 +
-    sigma^2)^(1/2), as the clock tells it. So in Satorras et al. 2021, arXiv:2102.09844, with the attention and the damped steps of
-    Hoogeboom et al. 2022, arXiv:2203.17003, appendix B. Distances enter as radial functions of
-    exp(-d) (Unke & Meuwly 2019, arXiv:1902.08408), clock and conditions as scale and shift
-    of each layer. The two ends of a pair share what is symmetric, and the first map of a message is
+    sigma^2)^(1/2), as the clock tells it. So in Satorras et al. 2021, arXiv:2102.09844, with the
+    attention and the damped steps of Hoogeboom et al. 2022, arXiv:2203.17003, appendix B. Distances
+    enter as radial functions of exp(-d) (Unke & Meuwly 2019, arXiv:1902.08408), clock and
+    conditions as scale and shift of each layer. The two ends of a pair share what is symmetric, and the first map of a message is
     applied to points instead of pairs. A fresh network moves nothing and says 0.
 
     Mirrored points are not told apart unless the network is `chiral`: then a term

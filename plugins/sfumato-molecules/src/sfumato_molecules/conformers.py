@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["conformers"]
+__all__ = ["conformers", "of_smiles"]
 
 from typing import Any
 
@@ -14,6 +14,17 @@ from sfumato_train import Run, draw
 from .molecule import Molecule
 from .process import ConformerProcess
 from .state import classes_of, pair_orders
+
+
+def of_smiles(text: str) -> Molecule:
+    """The molecule of a SMILES, hydrogens added.
+
+    Raises:
+        InputError: if it is none, and why.
+    """
+    from .formats import FORMATS, Record
+
+    return FORMATS[".smi"].parse(Record(1, text, kind="smiles"), text, "add")
 
 
 def conformers(run: Run, molecule: Molecule, n: int, **options: Any) -> Batch:

@@ -75,12 +75,11 @@ def conformers(
     from sfumato_cli.writing import check, write
     from sfumato_train import open_run
 
-    from . import chem
     from . import conformers as shapes
 
     opened = open_run(run)
     check(opened.domain, out)
-    molecule = chem.from_smiles(smiles)
+    molecule = shapes.of_smiles(smiles)
     options = {"sampler": sampler, "steps": steps, "seed": seed, "weights": weights}
     with progress("drawing") as watch:
         made = shapes.conformers(opened, molecule, n, device=device, watch=watch, **options)

@@ -18,11 +18,15 @@ from sfumato_nn.equivariant import EquivariantNetwork
 from sfumato_train import Jointly, Recipe, Training
 
 from .denoiser import MoleculeDenoiser
+from .files import ORGANIC
 from .process import ConformerProcess, MoleculeProcess
 from .space import ORDERS, Placed, blank
 
 WEIGHTS = {"positions": 1.0, "atoms": 0.5, "bonds": 2.0}
 """Of the fields in the loss."""
+
+FEWEST = 3
+"""Atoms of the smallest molecule of the demo."""
 
 
 class _Molecules(Recipe):
@@ -136,7 +140,8 @@ class CCD3D(SDF):
     heavy: int = Field(9, ge=1, le=100, description="heavy atoms of the largest molecule")
 
     def reading(self) -> Mapping[str, Any]:
-        return {**super().reading(), "heavy": self.heavy}
+        own = {"heavy": self.heavy, "fewest": FEWEST, "elements": ORGANIC}
+        return {**super().reading(), **own}
 
 
 def _bonded(x: Fields) -> Fields:
