@@ -32,3 +32,10 @@ def sfumato_register(add: Add) -> None:
         summary="bidirectional transformer over token ids, with documents, levels and a KV cache",
         source="arXiv:2406.07524, arXiv:2104.09864",
     )
+    add(
+        "network",
+        "equivariant",
+        "sfumato_nn.equivariant:EquivariantNetwork",
+        summary="points in space, their numbers and those of pairs; turns and moves with them",
+        source="arXiv:2102.09844, arXiv:2203.17003",
+    )

@@ -7,6 +7,8 @@ __all__ = ["sfumato_register"]
 from sfumato import hook
 from sfumato.plugins import Add
 
+SPACE = "Hoogeboom et al. 2022, arXiv:2203.17003; Vignac et al. 2023, arXiv:2302.09048"
+
 
 @hook
 def sfumato_register(add: Add) -> None:
@@ -29,6 +31,41 @@ def sfumato_register(add: Add) -> None:
         "sfumato_molecules.commands:relax",
         summary="bring molecules to the minimum of energy nearby",
         source="Halgren 1996 (MMFF94); Bannwarth et al. 2019, doi:10.1021/acs.jctc.8b01176",
+    )
+    add(
+        "command",
+        "molecules/scaffold",
+        "sfumato_molecules.making:scaffold",
+        summary="draw molecules around a known part, or link several",
+        source="Lugmayr et al. 2022, arXiv:2201.09865",
+    )
+    add(
+        "command",
+        "molecules/conformers",
+        "sfumato_molecules.making:conformers",
+        summary="draw shapes of a molecule whose bonds are known",
+        source="Xu et al. 2022, arXiv:2203.02923",
+    )
+    add(
+        "recipe",
+        "molecules/ccd3d",
+        "sfumato_molecules.recipes:CCD3D",
+        summary="small molecules of the wwPDB in space, with their bonds (demo)",
+        source=SPACE,
+    )
+    add(
+        "recipe",
+        "molecules/sdf",
+        "sfumato_molecules.recipes:SDF",
+        summary="your molecules in space, with their bonds",
+        source=SPACE,
+    )
+    add(
+        "recipe",
+        "molecules/conformers",
+        "sfumato_molecules.recipes:Conformers",
+        summary="shapes of molecules whose bonds are known",
+        source="Xu et al. 2022, arXiv:2203.02923",
     )
     add(
         "domain",

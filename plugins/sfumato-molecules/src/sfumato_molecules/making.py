@@ -1,0 +1,88 @@
+"""The verbs `scaffold` and `conformers`."""
+
+from __future__ import annotations
+
+__all__ = ["conformers", "scaffold"]
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfumato_cli.options import Device, RunFolder, Sampler, Seed, Steps, Weights
+
+Out = Annotated[Path, typer.Option(help="A file: .sdf, .xyz, .mol2, or a folder.")]
+
+
+def scaffold(
+    run: RunFolder,
+    sdf: Annotated[Path, typer.Option("--sdf", help="A file with the known part.")],
+    out: Out,
+    attach: Annotated[
+        str | None,
+        typer.Option(help="Atoms of the part, from 1, that the rest is bonded to: 3 or 3,5."),
+    ] = None,
+    atoms: Annotated[
+        str | None, typer.Option(help="Atoms of the whole molecules: 20 or 18..24.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", help="Molecules to draw.", min=1)] = 20,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    seed: Seed = 0,
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Draw molecules around a known part, or link several: its atoms, places and bonds stay."""
+    from sfumato import InputError
+    from sfumato_cli.progress import progress
+    from sfumato_cli.writing import check, write
+    from sfumato_train import open_run
+
+    from . import files
+    from . import scaffold as around
+
+    opened = open_run(run)
+    check(opened.domain, out)
+    found = files.read(sdf).molecules
+    if len(found) != 1:
+        raise InputError(f"{sdf} holds {len(found)} molecules; give one, of one or several parts")
+    asked = {"atoms": atoms} if atoms is not None else {}
+    sizes = opened.domain.condition(asked, n, opened.about).get("atoms")
+    places = None if attach is None else around.numbers(attach)
+    options = {"sampler": sampler, "steps": steps, "seed": seed, "weights": weights}
+    with progress("drawing") as watch:
+        made = around.scaffold(
+            opened, found[0], n, attach=places, atoms=sizes, device=device, watch=watch, **options
+        )
+    facts = {"run": str(run), "sdf": str(sdf), "attach": attach, "atoms": atoms, "n": n, **options}
+    picture = write(opened.domain, made, opened.about, out, facts)
+    typer.echo(f"wrote {n} molecules to {out}, and {picture}")
+
+
+def conformers(
+    run: RunFolder,
+    smiles: Annotated[str, typer.Option(help="The molecule; missing hydrogens are added.")],
+    out: Out,
+    n: Annotated[int, typer.Option("-n", help="Shapes to draw.", min=1)] = 10,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    seed: Seed = 0,
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Draw shapes of a molecule whose bonds are known."""
+    from sfumato_cli.progress import progress
+    from sfumato_cli.writing import check, write
+    from sfumato_train import open_run
+
+    from . import conformers as shapes
+
+    opened = open_run(run)
+    check(opened.domain, out)
+    molecule = shapes.of_smiles(smiles)
+    options = {"sampler": sampler, "steps": steps, "seed": seed, "weights": weights}
+    with progress("drawing") as watch:
+        made = shapes.conformers(opened, molecule, n, device=device, watch=watch, **options)
+    facts = {"run": str(run), "smiles": smiles, "n": n, **options}
+    picture = write(opened.domain, made, opened.about, out, facts)
+    typer.echo(f"wrote {n} conformers of {smiles} to {out}, and {picture}")
