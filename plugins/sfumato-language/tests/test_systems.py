@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from sfumato import Trial, random, registry
-from sfumato_language.systems import ardm, d3pm, dllm, mdmfhs, mdmorder, sddlm, vmd
-from sfumato_language.systems.chain import Chain, Counted, unigram_entropy
+from sfumato_language.systems import ardm, d3pm, dllm, flexmdm, mdmfhs, mdmorder, sddlm, vmd
+from sfumato_language.systems.chain import Chain, Counted, Others, unigram_entropy
 from sfumato_language.systems.fitting import PerItem, trained
-from sfumato_language.systems.sudoku import CELLS, GROUPS, SudokuNet, boards, solved
-from sfumato_methods.discrete import Discrete, TokenDenoiser, absorbing
+from sfumato_language.systems.sudoku import CELLS, GROUPS, NINE, SudokuNet, boards, solved
+from sfumato_methods.discrete import Discrete, TokenDenoiser, absorbing, uniform
 from sfumato_methods.discrete.anyorder import any_order
 
-MODULES = (ardm, d3pm, dllm, mdmfhs, mdmorder, sddlm, vmd)
+MODULES = (ardm, d3pm, dllm, flexmdm, mdmfhs, mdmorder, sddlm, vmd)
 KINDS = ("process", "network", "sampler", "grid", "recipe", "command", "metric")
 
 
@@ -42,10 +42,12 @@ def small(monkeypatch):
         (ardm, "N", 50), (ardm, "LENGTH", 16), (ardm, "STEPS", 2), (ardm, "CALLS", 2),
         (ardm, "TEXTS", 2), (d3pm, "STEPS", 2), (d3pm, "HELD", 100), (d3pm, "TRAIN", 100),
         (d3pm, "CHAIN", 10), (mdmorder, "STEPS", 2), (mdmorder, "TRAIN", 60),
-        (mdmorder, "BOARDS", 20), (mdmorder, "CLUES", 34),
+        (mdmorder, "BOARDS", 20), (mdmorder, "CLUES", 34), (mdmorder, "NINE_CLUES", 78),
+        (mdmorder, "NINE_STEPS", 2), (flexmdm, "STEPS", 2), (flexmdm, "TRAIN", 100),
+        (flexmdm, "N", 20), (flexmdm, "SIDE", 4), (flexmdm, "SHORTEST", 5), (flexmdm, "PAIRS", 5),
         (dllm, "STEPS", 2), (dllm, "LENGTH", 24), (dllm, "BLOCK", 8), (dllm, "N", 2),
-        (sddlm, "STEPS", 2), (sddlm, "N", 100), (sddlm, "TRAIN", 100), (sddlm, "SAMPLING", 4),
-        (sddlm, "TIMED", 2), (vmd, "STEPS", 2), (vmd, "N", 100),
+        (sddlm, "STEPS", 2), (sddlm, "N", 100), (sddlm, "EXACT", 100), (sddlm, "TRAIN", 100),
+        (sddlm, "SAMPLING", 4), (sddlm, "TIMED", 2), (vmd, "STEPS", 2), (vmd, "N", 100),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
 
@@ -86,6 +88,32 @@ def test_the_posterior_of_a_chain_is_that_of_bayes(stay):
     assert torch.allclose(found, expected, rtol=0, atol=1e-12)
 
 
+def test_the_law_given_the_others_is_that_of_bayes():
+    """3 tokens at 3 places, one state and place at a time, by the definition."""
+    chain, kernel = Chain(3, 3, random.derive(0, "chain")), uniform(3)
+    t = torch.tensor(0.4, dtype=torch.float64)
+    turn = kernel.rows(torch.arange(3), torch.zeros_like(t), t)  # (from, to)
+    every = torch.tensor(list(itertools.product(range(3), repeat=3)))
+    law = (-chain.nll(every)).exp()
+    found = Others(chain, kernel)(every, t).probs
+    differs = Others(chain, kernel, differs=True)(every, t).probs
+    for x, p, q in zip(every, found, differs, strict=True):
+        for place in range(3):
+            rest = [i for i in range(3) if i != place]
+            weight = law * turn[every[:, rest], x[rest]].prod(1)
+            want = torch.stack([weight[every[:, place] == k].sum() for k in range(3)])
+            assert torch.allclose(p[place], want / want.sum(), rtol=0, atol=1e-12)
+            want[x[place]] = 0
+            assert torch.allclose(q[place], want / want.sum(), rtol=0, atol=1e-12)
+
+
+def test_the_minimiser_of_the_published_loss_throws_good_tokens_away(monkeypatch):
+    """Its samples are far from the chain, those of the law given the others are not."""
+    monkeypatch.setattr(sddlm, "TOKENS", 5)
+    found = sddlm._minimisers(Trial(100, 1.0, "cpu", None, 1.0))
+    assert found.method > 1.5 * found.floor and found.baseline < 1.1 * found.floor
+
+
 def test_sequences_of_a_chain_have_its_law():
     """Chi-square over the 27 sequences of 3 tokens at 3 places; false alarm in one of 1,000."""
     from scipy.stats import chi2
@@ -113,6 +141,18 @@ def test_boards_are_solved_differ_and_come_again():
     assert torch.equal(x, boards(50, random.derive(0, "boards")))
     counts = torch.bincount(x[:, 0], minlength=6)
     assert len(counts) == 6 and int(counts.min()) > 0
+
+
+def test_boards_of_nine():
+    x = boards(20, random.derive(0, "nine"), NINE)
+    assert x.shape == (20, 81) and solved(x, NINE).all() and len(x.unique(dim=0)) == 20
+    wrong = x.clone()
+    wrong[:, [0, 1]] = x[:, [1, 0]]  # of one row and one box: the columns tell
+    assert not solved(wrong, NINE).any()
+    latin = (torch.arange(81) // 9 + torch.arange(81)) % 9  # rows and columns alone
+    assert not solved(latin[None], NINE).any()
+    logits = SudokuNet(8, 1, 1, rules=NINE)(x, torch.zeros(20))
+    assert logits.shape == (20, 81, 10)
 
 
 @pytest.mark.parametrize("group", [0, 1, 2], ids=["row", "column", "box"])

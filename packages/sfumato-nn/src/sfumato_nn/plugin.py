@@ -27,6 +27,13 @@ def sfumato_register(add: Add) -> None:
     )
     add(
         "network",
+        "growing",
+        "sfumato_nn.sizes:growing",
+        summary="bidirectional transformer over texts that grow: tokens, and the gaps between them",
+        source="arXiv:2509.01025",
+    )
+    add(
+        "network",
         "tokens",
         "sfumato_nn.sizes:tokens",
         summary="bidirectional transformer over token ids, with documents, levels and a KV cache",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "SIZES", "count_flops", "count_parameters", "dit", "parameters_by_size", "tokens", "unet",
+    "SIZES", "count_flops", "count_parameters", "dit", "growing", "parameters_by_size", "tokens",
+    "unet",
 ]  # fmt: skip
 
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from sfumato.components import close_matches
 from sfumato.errors import InputError
 
 from .dit import DiT
+from .growing import GrowingTransformer
 from .tokens import TokenTransformer
 from .unet import UNet
 
@@ -76,6 +78,15 @@ def tokens(size: str = "tiny", *, vocabulary: int, **options: Any) -> TokenTrans
         InputError: there is no such size.
     """
     return TokenTransformer(vocabulary, **(dict(_named("size", size, SIZES["tokens"])) | options))
+
+
+def growing(size: str = "tiny", *, vocabulary: int, **options: Any) -> GrowingTransformer:  # noqa: ANN401
+    """Build a `GrowingTransformer`, with the sizes of `tokens`; ``options`` win over the size.
+
+    Raises:
+        InputError: there is no such size.
+    """
+    return GrowingTransformer(vocabulary, **(dict(_named("size", size, SIZES["tokens"])) | options))
 
 
 def parameters_by_size(network: str, *, channels: int, **options: Any) -> dict[str, int]:  # noqa: ANN401

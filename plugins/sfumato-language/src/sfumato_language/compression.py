@@ -35,7 +35,7 @@ from sfumato_methods.discrete.anyorder import budget
 from sfumato_train.drawing import device_of
 from sfumato_train.linked import digest
 
-from .denoiser import TextDenoiser
+from .denoiser import masked
 from .objective import cross_entropy
 from .tokens import Tokenizer
 
@@ -209,8 +209,7 @@ def _sizes(
     """The sizes of the groups, for which the first windows of a text take the fewest bits."""
     if calls >= length:
         return [1] * length
-    denoiser, home = model.denoiser, device_of(model)
-    assert isinstance(denoiser, TextDenoiser)
+    denoiser, home = masked(model), device_of(model)
     count = min(len(ids) // length, _BATCH)
     if not count:  # no whole window to measure in
         return [(k + 1) * length // calls - k * length // calls for k in range(calls)]
@@ -230,8 +229,7 @@ def _probabilities(
     model: Model, tokenizer: Tokenizer, x: Tensor, rows: Tensor, group: Tensor
 ) -> NDArray[np.float32]:
     """(N, K) of the tokens of a group, in order; rounded so that small differences vanish."""
-    denoiser, home = model.denoiser, device_of(model)
-    assert isinstance(denoiser, TextDenoiser)
+    denoiser, home = masked(model), device_of(model)
     level = (((x == tokenizer.mask) & rows).sum(1) / rows.sum(1).clamp_min(1)).double()
     state = Padded(x.to(home), rows.to(home))
     logits = denoiser.given(at=group.to(home)).output(state, level.to(home))

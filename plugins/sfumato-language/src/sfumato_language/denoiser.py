@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TextDenoiser"]
+__all__ = ["TextDenoiser", "masked"]
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sfumato import InputError, Model
 from sfumato.state import Time, apply
 from sfumato_methods.discrete import (
     Constrained,
@@ -80,3 +81,17 @@ class TextDenoiser(TokenDenoiser):
             return Tokens(self._going_on(q.raw, inside), q.mask, q.seen)
 
         return going_on
+
+
+def masked(model: Model) -> TextDenoiser:
+    """The denoiser of a masked model of text.
+
+    Raises:
+        InputError: if the model is of another kind.
+    """
+    if not isinstance(model.denoiser, TextDenoiser):
+        raise InputError(
+            "this takes masked models of text, which language/text trains, not a model with "
+            f"{type(model.denoiser).__name__}, such as one that inserts tokens"
+        )
+    return model.denoiser

@@ -35,6 +35,13 @@ def sfumato_register(add: Add) -> None:
             summary=summary,
             source="Sahoo et al. 2024, arXiv:2406.07524",
         )
+    add(
+        "recipe",
+        "language/insertions",
+        "sfumato_language.recipes:Insertions",
+        summary="texts of any length, by insertion of tokens: their length is learned too",
+        source="Kim et al. 2025, arXiv:2509.01025",
+    )
     for verb, summary in (
         ("infill", "fill the gaps in texts"),
         ("score", "bound the likelihood of text: bits a character, perplexity"),
@@ -65,6 +72,11 @@ def sfumato_register(add: Add) -> None:
             "dllm",
             "block by block, with the rest of the text in a memory of keys and values",
             "Yu et al. 2025, arXiv:2506.13759",
+        ),
+        (
+            "flexmdm",
+            "texts that grow by insertion against texts with padding",
+            "Kim et al. 2025, arXiv:2509.01025",
         ),
         (
             "mdmfhs",

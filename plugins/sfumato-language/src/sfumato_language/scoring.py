@@ -16,7 +16,7 @@ from sfumato import Model, random
 from sfumato_data import move
 from sfumato_train.drawing import device_of
 
-from .denoiser import TextDenoiser
+from .denoiser import masked
 from .objective import cross_entropy, hide
 from .windows import Windows
 
@@ -78,8 +78,7 @@ def score(
         batch: windows in memory at a time.
         tell: is told how many windows are done, of how many.
     """
-    denoiser, home = model.denoiser, device_of(model)
-    assert isinstance(denoiser, TextDenoiser)
+    denoiser, home = masked(model), device_of(model)
     total = np.zeros(len(data.shards.keys))
     for start in range(0, len(data), batch):
         index = range(start, min(start + batch, len(data)))

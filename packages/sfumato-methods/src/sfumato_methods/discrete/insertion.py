@@ -7,8 +7,9 @@ is `Padded` ids (B, M), the survivors in order at the front; M is the largest le
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -94,7 +95,8 @@ class Insertion(Process):
     """The chain that masks and deletes; `EventDriven` and, in small steps, `Ancestral` reverse it.
 
     q(x_t | x_0) keeps each token with probability 1 - t + t log t, masks it with -t log t, deletes
-    it with t, independently. Id `vocabulary` is the mask.
+    it with t, independently. Id `vocabulary` is the mask. `given(kept=...)`, bool (B, M), pins
+    tokens that are kept for good: at t = 1 they alone are left, and a text grows around them.
 
     Args:
         vocabulary: number of clean ids.
@@ -102,18 +104,36 @@ class Insertion(Process):
 
     can = Can.STEP
     accepts: ClassVar[tuple[type[Law], ...]] = (Growth,)
+    _kept: Tensor | None = None
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+
+    def given(self, *, kept: Tensor | None = None, **context: Any) -> Self:
+        if kept is None or context:
+            return super().given(**context)
+        view = copy.copy(self)
+        view._kept = kept.bool()
+        return view
+
+    def _lasts(self, x: Padded) -> Tensor:
+        """(B, M) bool: which tokens of a text last."""
+        if self._kept is None:
+            return torch.zeros_like(x.mask)
+        if self._kept.shape != x.mask.shape:
+            raise InputError(
+                f"kept is {tuple(self._kept.shape)}, and the texts are {tuple(x.mask.shape)}"
+            )
+        return self._kept.to(x.mask.device) & x.mask
 
     def extra_repr(self) -> str:
         return f"vocabulary={self.vocabulary}"
 
     def prior(self, like: Any) -> Dirac:
         x = _texts(like)
-        hidden = torch.full_like(x.data, self.vocabulary)
-        return Dirac(Padded(hidden, torch.zeros_like(x.mask)))
+        last = self._lasts(x)
+        return Dirac(self._survivors(x, last, torch.zeros_like(last)).x)
 
     def marginal(self, x0: Any, t: Time) -> Implicit:
         return Implicit(lambda generator: self.draw(x0, t, generator).x)
@@ -124,7 +144,8 @@ class Insertion(Process):
             raise InputError("texts that grow take times shared or per item")
         every = at(x0)
         gone = every.uniform(generator)
-        masked = gone * every.uniform(generator)
+        gone = torch.where(every.read(self._lasts(x0)), 2.0, gone)
+        masked = gone * every.uniform(generator).masked_fill(gone > 1, 1.0)
         now = every.time(x0, t.double())
         left = torch.zeros(x0.data.numel(), dtype=torch.bool, device=now.device)
         left[every.index] = gone >= now

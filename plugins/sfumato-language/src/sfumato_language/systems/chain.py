@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Chain", "Counted", "unigram_entropy"]
+__all__ = ["Chain", "Counted", "Others", "unigram_entropy"]
 
 import math
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from sfumato import random
+from sfumato import Categorical, random
 from sfumato.sampling import Denoise
-from sfumato_methods.discrete import Tokens
+from sfumato_methods.discrete import Kernel, Tokens
 
 _SPREAD = 2.0
 """Standard deviation of the logits of R: some 1.4 nats a token of 12, where none stays."""
@@ -71,6 +71,34 @@ class Chain:
         law = torch.where((right == self.length)[..., None], before, before * back)
         law = torch.where(seen[..., None], 1.0, law)  # carried over, not looked at
         return Tokens(torch.nn.functional.pad(law, (0, 1)).log(), self.tokens, x)
+
+
+class Others:
+    """The exact law of each token of a short noisy sequence, given all places but its own.
+
+    What `denoise_resampled` learns; with `differs` the seen token is excluded, which is what
+    `denoise_replaced` learns. Sums over all K^L sequences.
+
+    Args:
+        chain: law of the sequences.
+        kernel: of the noise; every token may turn into any other.
+        differs: whether the token is known not to be the one that is seen.
+    """
+
+    def __init__(self, chain: Chain, kernel: Kernel, *, differs: bool = False) -> None:
+        self.kernel, self.differs = kernel, differs
+        self.every = torch.cartesian_prod(*[torch.arange(chain.tokens)] * chain.length)
+        self.law = (-chain.nll(self.every)).exp()
+        self.once = torch.nn.functional.one_hot(self.every, chain.tokens).double()  # (S, L, K)
+
+    def __call__(self, x: Tensor, t: Tensor) -> Categorical:
+        seen = self.kernel.columns(x, torch.zeros_like(t), t).log()  # (B, L, K)
+        each = torch.einsum("blk,slk->bsl", seen, self.once)
+        weight = (each.sum(-1, keepdim=True) - each).exp() * self.law[:, None]
+        found = torch.einsum("bsl,slk->blk", weight, self.once)
+        if self.differs:
+            found = found.scatter(-1, x[..., None], 0.0)
+        return Categorical(probs=found / found.sum(-1, keepdim=True))
 
 
 class Counted:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 __all__ = ["PerItem", "scaled", "trained"]
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from sfumato import Ancestral, Batch, Model, Trial
+from sfumato import Ancestral, Batch, Model, Trial, state
+from sfumato.denoiser import NetworkDenoiser
 from sfumato_data import Tensors
 from sfumato_methods.discrete import Discrete, TokenDenoiser
 from sfumato_methods.grids import uniform
 from sfumato_train import Loss, Objective, Settings, Training, fit
 from sfumato_train.ema import parts
 from sfumato_train.times import stratified
+
+D = TypeVar("D", bound=NetworkDenoiser, covariant=True)
+
+
+class Trains(Protocol[D]):
+    """An objective that trains one denoiser."""
+
+    @property
+    def denoiser(self) -> D:
+        """What is trained."""
+
 
 Law = Callable[[Discrete, TokenDenoiser, Any, Tensor, Generator], Tensor]
 """A loss of `sfumato_methods.discrete`: (process, denoiser, x0, t, generator) to (B,) nats."""
@@ -43,26 +55,29 @@ class PerItem(Objective):
 
 
 def trained(
-    objective: PerItem,
-    x: Tensor,
+    objective: Trains[D],
+    x: Any,
     given: Trial,
     *,
     name: str,
     steps: int,
     batch: int,
     lr: float,
-) -> TokenDenoiser:
+    condition: Mapping[str, Any] | None = None,
+) -> D:
     """The denoiser with its averaged weights, in evaluation mode.
 
     Args:
         objective: what is trained, in place.
-        x: (N, L) ids.
+        x: ids of N items.
         given: seed, scale (of the steps) and scratch folder.
         name: of the run in that folder.
         steps: at scale 1.
         batch: items in each step.
         lr: peak learning rate.
+        condition: of N items each.
     """
+    assert isinstance(objective, Objective)
     count, denoiser = scaled(steps, given), objective.denoiser
     settings = Settings(
         seed=given.seed, steps=count, batch=batch, lr=lr, warmup=min(50, count // 2), ema=0.99
@@ -73,17 +88,17 @@ def trained(
         sampler=Ancestral(),
         grid=uniform,
         steps=16,
-        blank=lambda n, generator: torch.zeros_like(x[:1]).expand(n, -1),
+        blank=lambda n, generator: state.select(x, torch.zeros(n, dtype=torch.long)),
     )
     last: list[Any] = []
     fit(
-        Training(objective, Tensors(x), model),
+        Training(objective, Tensors(x, condition or {}), model),
         settings,
         given.scratch / name,
         on_save=lambda step, averaged: last.append(averaged),
     )
     parts(last[-1]).eval()
-    found: TokenDenoiser = last[-1].denoiser
+    found: D = last[-1].denoiser
     return found
 
 

@@ -1,8 +1,8 @@
-"""Sudoku of 6 x 6 cells in boxes of 2 x 3: random grids, a check, and a network that knows rows."""
+"""Sudoku of 6 x 6 and 9 x 9 cells: random grids, a check, and a network that knows rows."""
 
 from __future__ import annotations
 
-__all__ = ["CELLS", "DIGITS", "SudokuNet", "boards", "solved"]
+__all__ = ["CELLS", "DIGITS", "GROUPS", "NINE", "SIX", "Rules", "SudokuNet", "boards", "solved"]
 
 from typing import Any
 
@@ -13,35 +13,54 @@ from torch import Generator, Tensor, nn
 from sfumato import random
 from sfumato_nn.layers import SwiGLU
 
-DIGITS, CELLS = 6, 36
-_CELL = torch.arange(CELLS)
-_ROW, _COLUMN = _CELL // DIGITS, _CELL % DIGITS
-_BOX = _ROW // 2 * 2 + _COLUMN // 3
-GROUPS = torch.stack((_ROW, _COLUMN, _BOX))
-"""(3, 36) the row, the column and the box of each cell."""
+
+class Rules:
+    """What a Sudoku asks for: each digit once in every row, column and box.
+
+    Attributes:
+        digits: D, the cells of a box.
+        cells: D^2.
+        groups: (3, cells) the row, the column and the box of each cell.
+
+    Args:
+        high: rows of a box.
+        wide: columns of a box.
+    """
+
+    def __init__(self, high: int, wide: int) -> None:
+        self.digits = high * wide
+        self.cells = self.digits**2
+        cell = torch.arange(self.cells)
+        row, column = cell // self.digits, cell % self.digits
+        self.groups = torch.stack((row, column, row // high * high + column // wide))
 
 
-def boards(n: int, generator: Generator) -> Tensor:
-    """(n, 36) solved grids, digits 0 to 5, by a search that tries digits in a random order."""
-    orders = random.uniform((n, CELLS, DIGITS), generator).argsort(-1).tolist()
-    groups = GROUPS.t().tolist()
+SIX, NINE = Rules(2, 3), Rules(3, 3)
+DIGITS, CELLS, GROUPS = SIX.digits, SIX.cells, SIX.groups
+
+
+def boards(n: int, generator: Generator, rules: Rules = SIX) -> Tensor:
+    """(n, cells) solved grids, digits from 0, by a search that tries digits in a random order."""
+    orders = random.uniform((n, rules.cells, rules.digits), generator).argsort(-1).tolist()
+    groups = rules.groups.t().tolist()
     return torch.tensor([_board(order, groups) for order in orders])
 
 
 def _board(orders: list[list[int]], groups: list[list[int]]) -> list[int]:
-    """One grid, depth first; `orders` (36, 6) are the digits of each cell as they are tried."""
-    used = [[0] * DIGITS for _ in range(3)]  # bits of the digits in each row, column and box
-    tried, found, cell = [0] * CELLS, [-1] * CELLS, 0
-    while cell < CELLS:
+    """One grid, depth first; `orders` (cells, D) are the digits of each cell as they are tried."""
+    digits, cells = len(orders[0]), len(orders)
+    used = [[0] * digits for _ in range(3)]  # bits of the digits in each row, column and box
+    tried, found, cell = [0] * cells, [-1] * cells, 0
+    while cell < cells:
         row, column, box = groups[cell]
         if found[cell] >= 0:  # come back to: the digit was a dead end
             for kind, index in enumerate((row, column, box)):
                 used[kind][index] ^= 1 << found[cell]
             found[cell] = -1
         taken = used[0][row] | used[1][column] | used[2][box]
-        while tried[cell] < DIGITS and taken >> orders[cell][tried[cell]] & 1:
+        while tried[cell] < digits and taken >> orders[cell][tried[cell]] & 1:
             tried[cell] += 1
-        if tried[cell] == DIGITS:
+        if tried[cell] == digits:
             tried[cell] = 0
             cell -= 1
             continue
@@ -53,12 +72,12 @@ def _board(orders: list[list[int]], groups: list[list[int]]) -> list[int]:
     return found
 
 
-def solved(x: Tensor) -> Tensor:
-    """(n,) bool: whether each digit is once in every row, column and box of (n, 36)."""
-    once = F.one_hot(x, DIGITS).double()
+def solved(x: Tensor, rules: Rules = SIX) -> Tensor:
+    """(n,) bool: whether each digit is once in every row, column and box of (n, cells)."""
+    once = F.one_hot(x, rules.digits).double()
     whole = [
-        torch.einsum("nck,cg->ngk", once, F.one_hot(group, DIGITS).double()) == 1
-        for group in GROUPS
+        torch.einsum("nck,cg->ngk", once, F.one_hot(group, rules.digits).double()) == 1
+        for group in rules.groups
     ]
     return torch.stack([each.flatten(1).all(1) for each in whole]).all(0)
 
@@ -70,23 +89,27 @@ class SudokuNet(nn.Module):
         width: channels of a cell.
         depth: blocks.
         heads: attention heads.
+        rules: of the Sudoku.
     """
 
     relation: Tensor
 
-    def __init__(self, width: int = 96, depth: int = 3, heads: int = 4) -> None:
+    def __init__(
+        self, width: int = 96, depth: int = 3, heads: int = 4, *, rules: Rules = SIX
+    ) -> None:
         super().__init__()
-        self.table = nn.Embedding(DIGITS + 1, width)
+        self.table = nn.Embedding(rules.digits + 1, width)
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, DIGITS + 1)
-        shared = (GROUPS[:, :, None] == GROUPS[:, None]).double()
-        own = torch.eye(CELLS, dtype=torch.float64)[None]
+        self.head = nn.Linear(width, rules.digits + 1)
+        groups = rules.groups
+        shared = (groups[:, :, None] == groups[:, None]).double()
+        own = torch.eye(rules.cells, dtype=torch.float64)[None]
         relation = torch.cat((shared * (1 - own), own)).float()
-        self.register_buffer("relation", relation, persistent=False)  # (4, 36, 36)
+        self.register_buffer("relation", relation, persistent=False)  # (4, C, C)
 
     def forward(self, x: Tensor, clock: Tensor) -> Any:
-        """Logits (B, 36, 7) of ids (B, 36), 6 being the mask; the clock is not looked at."""
+        """Logits (B, C, D + 1) of ids (B, C), D being the mask; the clock is not looked at."""
         hidden = self.table(x)
         for block in self.blocks:
             hidden = block(hidden, self.relation)
