@@ -14,6 +14,7 @@ from sfumato import Fields, Padded, Ragged
 from sfumato.state import apply, expand, items, select, where
 
 __all__ = [
+    "aligned",
     "cast",
     "clone",
     "compose",
@@ -189,6 +190,13 @@ def stack(times: Sequence[Any]) -> Any:
     if isinstance(times[0], Mapping):
         return {k: stack([t[k] for t in times]) for k in times[0]}
     return torch.stack(list(times))
+
+
+def aligned(mask: Any, x: Any) -> Any:
+    """A mask of data for a state that has more dimensions than they, as points of a simplex do."""
+    if not (isinstance(mask, Tensor) and isinstance(x, Tensor)):
+        return mask
+    return mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
 
 
 def half(x: Any) -> Any:

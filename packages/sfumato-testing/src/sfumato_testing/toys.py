@@ -16,7 +16,7 @@ from sfumato.state import Time, apply
 
 from .states import tensors
 
-__all__ = ["blurry", "certain", "shared", "operations", "stubborn", "uniform"]
+__all__ = ["blurry", "certain", "classes_of", "shared", "operations", "stubborn", "uniform"]
 
 Operation = Callable[[Source], Any]
 
@@ -29,12 +29,19 @@ def certain(process: Process, x0: Any) -> Posterior:
 def _certain(prior: Law, x0: Any) -> Posterior:
     if isinstance(prior, Joint):
         return Joint({k: _certain(law, x0[k]) for k, law in prior.parts.items()})
-    if isinstance(prior, Categorical):
-        classes = tensors(prior.probs)[0].shape[-1]
+    classes = classes_of(prior)
+    if classes:
         return Categorical(probs=apply(x0, lambda i: F.one_hot(i, classes).double()))
     if all(v.is_floating_point() for v in tensors(x0)):
         return Dirac(x0)
     return Implicit(lambda generator: x0)
+
+
+def classes_of(prior: Law) -> int:
+    """How many classes data have; 0 where a law is not about classes."""
+    if isinstance(prior, Categorical):
+        return tensors(prior.probs)[0].shape[-1]
+    return getattr(prior, "classes", 0)  # of points of a simplex
 
 
 def stubborn(process: Process, x0: Any) -> Denoise:

@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from sfumato import Can, Dirac, Joint, Mixture, Product, sample
+from sfumato import Can, Categorical, Dirac, Joint, Mixture, Product, expand, sample
 from sfumato.random import derive
 from sfumato.state import apply, item_sum
 
 from ..book import law
 from ..case import Case
 from ..states import clone, gap, lookup, patterns, same, stack, tensors, valid
-from ..toys import blurry, certain, operations, shared
+from ..toys import blurry, certain, classes_of, operations, shared
 
 __all__ = ["C10_rates", "C9_gradients"]
 
@@ -146,7 +147,7 @@ def C10_rates(case: Case) -> None:
        difference with step 1e-5, to 1e-5 of the largest entry. Where a state has helper variables
        its draws may turn within the law, so there it is the equation of continuity that has to
        hold: d log p/dt + div velocity + velocity . grad log p = 0, to 1e-5 of its terms.
-    2. For data that is x0, -x0 or x0/2, `score` with the posterior (the mixture of these points
+    2. For data that is x0, -x0 or x0/2 (ids: x0 or what stands beside it), `score` with the posterior (the mixture of these points
        where the process accepts one, else their mean) is the gradient of log p_t(x), by automatic
        differentiation of the marginal density; to 1e-8.
 
@@ -220,7 +221,7 @@ def _relative(got: Any, want: Any) -> float:
 def _scores(process: Any, x0: Any, x: Any, t: float) -> tuple[Any, Any]:
     """Score from the posterior, and gradient of log p_t, for data on three points."""
     time = shared(t)
-    points = [x0, -x0, x0 * 0.5]
+    points = _points(x0)
     x = apply(clone(x), lambda v: v.requires_grad_())
     log_p = torch.stack([-process.marginal(point, time).nll(x) for point in points], 1)
     grads = iter(torch.autograd.grad(log_p.logsumexp(1).sum(), tensors(x)))
@@ -230,11 +231,22 @@ def _scores(process: Any, x0: Any, x: Any, t: float) -> tuple[Any, Any]:
     return process.score(q, apply(x, Tensor.detach), time), want
 
 
+def _points(x0: Any) -> list[Any]:
+    if all(v.is_floating_point() for v in tensors(x0)):
+        return [x0, -x0, x0 * 0.5]
+    return [x0, *(apply(x0, lambda v, d=d: v.roll(1, d)) for d in (0, -1))]
+
+
 def _posterior(points: list[Any], weights: Tensor, process: Any) -> Any:
     if isinstance(process, Product):  # of each field: a score does not see how fields depend
         parts = process.parts
         return Joint(
             {k: _posterior([p[k] for p in points], weights, process.part(k)) for k in parts}
         )
+    classes = classes_of(process.prior(points[0]))
+    if classes:  # a score is linear in the probabilities of each place
+        each = [apply(p, lambda i: F.one_hot(i, classes).double()) for p in points]
+        weighted = [p * expand(p, w) for p, w in zip(each, weights.unbind(1), strict=True)]
+        return Categorical(probs=sum(weighted[1:], start=weighted[0]))
     mixture = Mixture(weights, [Dirac(p) for p in points])
     return mixture if issubclass(Mixture, process.accepts) else Dirac(mixture.mean)

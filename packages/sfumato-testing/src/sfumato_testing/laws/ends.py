@@ -11,7 +11,7 @@ from sfumato.state import expand, where
 
 from ..book import law
 from ..case import Case
-from ..states import gap, half, lookup, patterns, same, stack, still, tensors
+from ..states import aligned, gap, half, lookup, patterns, same, stack, still, tensors
 from ..statistics import compare
 from ..toys import blurry, operations, shared, stubborn, uniform
 
@@ -128,7 +128,7 @@ def _rests_under_driver(case: Case, sampler: Any, kind: str, pattern: Any) -> No
     process, x0 = case.process, case.x0
     columns = ([1.0, 1.0, 0.6, 0.6, 0.3, 0.0, 0.0], [1.0, 0.8, 0.6, 0.4, 0.2, 0.1, 0.0])
     grid = stack([lookup(pattern, step) for step in zip(*columns, strict=True)])
-    known = Known(x0, half(x0))
+    known = Known(x0, aligned(half(x0), process.prior(x0).sample(derive(1, "C4 mask"))))
     for constraint in (None, known):
         x = process.prior(x0).sample(derive(1, "C4 prior"))
         denoise = blurry(process)

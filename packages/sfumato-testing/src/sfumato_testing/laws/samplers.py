@@ -14,7 +14,7 @@ from sfumato.state import apply
 
 from ..book import law
 from ..case import Case, SolverCase
-from ..states import half, same, tensors
+from ..states import aligned, half, same, tensors
 from ..toys import blurry, uniform
 
 __all__ = ["C11_order", "C17_constraint", "C18_interleaved"]
@@ -72,7 +72,8 @@ def C17_constraint(case: Case) -> None:
     calls the denoiser, that it is shown, bit for bit. False alarms: none.
     """
     process, x0 = case.process, case.x0
-    known = Known(x0, half(x0))
+    mask = half(x0)
+    known = Known(x0, aligned(mask, process.prior(x0).sample(derive(1, "C17 mask"))))
     for sampler in case.samplers:
         seen: list[Any] = []
         denoise = blurry(process)
@@ -92,7 +93,7 @@ def C17_constraint(case: Case) -> None:
             )
             seen.clear()
             sent = frame.after
-        _exact(f"C17 {sampler}", process.project(sent), x0, known.mask)
+        _exact(f"C17 {sampler}", process.project(sent), x0, mask)
 
 
 def _exact(what: str, got: Any, x0: Any, mask: Any) -> None:
