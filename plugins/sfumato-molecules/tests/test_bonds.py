@@ -103,7 +103,18 @@ def test_valences_by_charge_and_neutral(molecules):
         ({"elements": [6, 6], "bonds": [(0, 1, 4)]}, "another order than 1, 2 or 3"),
         ({"elements": [6], "charges": [10]}, "from -9 to 9"),
     ],
-    ids=["none", "many", "element", "infinite", "places", "loop", "twice", "beyond", "order", "charge"],
+    ids=[
+        "none",
+        "many",
+        "element",
+        "infinite",
+        "places",
+        "loop",
+        "twice",
+        "beyond",
+        "order",
+        "charge",
+    ],
 )
 def test_molecules_that_cannot_be_are_told(values, said):
     with pytest.raises(InputError, match=said):

@@ -100,7 +100,9 @@ def test_other_data_has_to_fit_the_facts(sd, tmp_path):
     about = domain.read(sd).about
     assert len(domain.follow(sd, about)) == 16
     (tmp_path / "b.xyz").write_text("1\n\nXe 0 0 0\n")
-    with pytest.raises(InputError, match=r"b.xyz, line 1: Xe of charge \+0 is not one of H, C, N-,"):
+    with pytest.raises(
+        InputError, match=r"b.xyz, line 1: Xe of charge \+0 is not one of H, C, N-,"
+    ):
         domain.follow(tmp_path / "b.xyz", about)
     (tmp_path / "c.smi").write_text("CCO\n")
     with pytest.raises(InputError, match="c.smi, line 1 has no coordinates"):
@@ -133,7 +135,11 @@ def test_a_split_keeps_conformers_and_stereoisomers_together(tmp_path):
 
 
 def test_a_benchmark_has_a_test_part_of_its_own(tmp_path):
-    for name, words in (("train", "SMILES\nC\nCC\n"), ("test", "SMILES\nN\n"), ("test_more", "SMILES\nO\n")):
+    for name, words in (
+        ("train", "SMILES\nC\nCC\n"),
+        ("test", "SMILES\nN\n"),
+        ("test_more", "SMILES\nO\n"),
+    ):
         (tmp_path / f"{name}.csv").write_text(words)
     found = domain.read(tmp_path)
     train, held = split(found, None, 0)

@@ -33,7 +33,9 @@ def test_molecules_survive_a_file(tmp_path, molecules, suffix):
             assert sorted(a.charges.tolist()) == sorted(b.charges.tolist())
             assert suffix == ".xyz" or a.charges.tolist() == b.charges.tolist()
             assert np.abs(a.positions - b.positions).max() < 1e-3
-            assert a.bonds_from == ("distances" if suffix in (".xyz", ".extxyz", ".pdb") else "file")
+            assert a.bonds_from == (
+                "distances" if suffix in (".xyz", ".extxyz", ".pdb") else "file"
+            )
         else:
             assert a.positions is None and not chem.has_hydrogens(a)
 
@@ -41,7 +43,9 @@ def test_molecules_survive_a_file(tmp_path, molecules, suffix):
 def test_properties_and_names_survive_sd_files_and_tables(tmp_path, molecules):
     from dataclasses import replace
 
-    wanted = replace(molecules["ethanol"], properties={"name": "ethanol", "logp": -0.5, "made": "by hand"})
+    wanted = replace(
+        molecules["ethanol"], properties={"name": "ethanol", "logp": -0.5, "made": "by hand"}
+    )
     for suffix in (".sdf", ".csv", ".extxyz"):
         (path,) = writing.write([wanted], tmp_path / f"a{suffix}")
         (found,) = files.read(path).molecules
@@ -179,7 +183,10 @@ def test_what_cannot_be_read_is_listed_or_fatal(tmp_path, name):
 
 
 REFUSED = {
-    "none.smi": ("not_a_smiles!\n", r"none.smi holds no molecules that are taken; 1 record was left"),
+    "none.smi": (
+        "not_a_smiles!\n",
+        r"none.smi holds no molecules that are taken; 1 record was left",
+    ),
     "empty.sdf": ("", "holds no molecules that are taken"),
     "odd.pdf": ("", "is of no kind that holds molecules; accepted are .smi"),
     "a.csv": ("x,y\n1,2\n", "no column is called SMILES, SELFIES or InChI; there are x, y"),
@@ -255,4 +262,6 @@ def test_ase_and_rdkit_objects(molecules):
     assert back.elements.tolist() == wanted.elements.tolist()
     assert np.abs(back.positions - wanted.positions).max() < 1e-5
     again = chem.from_rdkit(chem.to_rdkit(wanted))
-    assert (again.bonds == wanted.bonds).all() and np.abs(again.positions - wanted.positions).max() < 1e-5
+    assert (again.bonds == wanted.bonds).all() and np.abs(
+        again.positions - wanted.positions
+    ).max() < 1e-5

@@ -30,9 +30,7 @@ def _scores(train, samples, held=None):
     b = samples.batch(range(len(samples)))
     held = held or samples
     reference = held.batch(range(len(held)))
-    return {
-        m.name: m.between(m.summary(b), m.summary(reference)) for m in _apart(train)
-    }
+    return {m.name: m.between(m.summary(b), m.summary(reference)) for m in _apart(train)}
 
 
 def _apart(train):

@@ -85,9 +85,7 @@ def _components(
         places = ideal[own] if finite[own].all() else model[own]
         index = {atom: i for i, atom in enumerate(ids[own])}
         try:
-            rows = [
-                (index[a], index[b], ORDERS[order]) for a, b, order in bonds.get(component, ())
-            ]
+            rows = [(index[a], index[b], ORDERS[order]) for a, b, order in bonds.get(component, ())]
             yield checked(
                 numbers[own], places, charges[own], rows,
                 {"id": component, "name": names.get(component, "")}, f"component {component}",
@@ -156,9 +154,7 @@ def _names(block: Any) -> dict[str, str]:
     return dict(zip(_text(rows, "id").tolist(), _text(rows, "name").tolist(), strict=True))
 
 
-def _models(
-    pdbx: Any, file: Any, name: str, charged: bool
-) -> Iterator[Molecule | tuple[str, str]]:
+def _models(pdbx: Any, file: Any, name: str, charged: bool) -> Iterator[Molecule | tuple[str, str]]:
     """Each model of a structure, with the bonds that the file and the residues tell."""
     extra = ["charge"] if charged else []
     stack = pdbx.get_structure(file, data_block=name, extra_fields=extra, include_bonds=True)
@@ -188,7 +184,9 @@ def dump_components(molecules: Sequence[Molecule]) -> str:
         own = f"M{number}"
         ids = [f"{symbol}{i}" for i, symbol in enumerate(symbols(molecule), start=1)]
         columns = {
-            f"pdbx_model_Cartn_{axis}_ideal": [f"{v:.4f}" for v in molecule.positions[:, i].tolist()]
+            f"pdbx_model_Cartn_{axis}_ideal": [
+                f"{v:.4f}" for v in molecule.positions[:, i].tolist()
+            ]
             for i, axis in enumerate("xyz")
         }
         atoms = {

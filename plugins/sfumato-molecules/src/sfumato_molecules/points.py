@@ -105,7 +105,9 @@ def dump_xyz(molecule: Molecule, *, extended: bool) -> Iterator[str]:
         yield " ".join(["Properties=species:S:1:pos:R:3:formal_charge:I:1", *pairs])
     else:
         yield " ".join(str(molecule.properties.get("name", molecule.source)).split())
-    rows = zip(symbols(molecule), molecule.positions.tolist(), molecule.charges.tolist(), strict=True)
+    rows = zip(
+        symbols(molecule), molecule.positions.tolist(), molecule.charges.tolist(), strict=True
+    )
     for symbol, (x, y, z), charge in rows:
         yield f"{symbol:2s} {x:14.6f} {y:14.6f} {z:14.6f}" + (f" {charge:3d}" if extended else "")
 

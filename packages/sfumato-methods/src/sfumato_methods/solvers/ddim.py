@@ -11,9 +11,9 @@ import torch
 from sfumato import Can, InputError, Multistep, Process, random
 from sfumato.process import rows
 from sfumato.sampling import Point
-from sfumato.state import Time, scale
+from sfumato.state import Time
 
-from ..terms import plus
+from ..terms import mix, plus
 from .affine import exponential
 
 __all__ = ["DDIM"]
@@ -66,7 +66,7 @@ class DDIM(Multistep):
     ) -> Any:
         keep, data, std = row
         _, x, q = past[-1]
-        x = plus(data, q.mean, scale(keep, x))
+        x = mix(keep, x, data, q.mean)
         if self.eta == 0 or (isinstance(std, float) and std == 0):
             return x
         space = getattr(process, "space", None)

@@ -14,9 +14,9 @@ from sfumato import Can, Fields, Frame, Multistep, Process, Product, expand
 from sfumato.process import by_step, rows
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory, times
-from sfumato.state import Time, axpy, scale, where
+from sfumato.state import Time, axpy, where
 
-from ..terms import plus
+from ..terms import mix
 from .affine import rates
 
 __all__ = ["Euler", "Heun", "Trapezoid"]
@@ -135,7 +135,7 @@ class Euler(Multistep):
             )
         if len(row) == 2:
             keep, data = row
-            return q.mean if keep == 0 else plus(data, q.mean, scale(keep, x))
+            return q.mean if keep == 0 else mix(keep, x, data, q.mean)
         coefficients, dt, end = row
         if end is True:
             return _landed(q.mean, x)
