@@ -156,8 +156,9 @@ def asked(values: Mapping[str, str], n: int, about: Mapping[str, Any]) -> dict[s
         InputError: for another name, a size, label or number that training has not seen, or some
             of the properties only.
     """
-    label, properties = about.get("label"), about.get("properties")
-    names = properties["names"] if properties else []
+    label: Mapping[str, Any] = about.get("label", {})
+    properties: Mapping[str, Any] = about.get("properties", {})
+    names: Sequence[str] = properties.get("names", ())
     known = ["nodes", *([label["attribute"]] if label else []), *names]
     for name in values:
         if name not in known:
@@ -179,8 +180,9 @@ def asked(values: Mapping[str, str], n: int, about: Mapping[str, Any]) -> dict[s
         sizes = _sizes(values["nodes"], int(about["largest"]))
         found["nodes"] = torch.tensor([sizes[i % len(sizes)] for i in range(n)])
     elif "label" in found:
+        shares = [label["sizes"][c] for c in found["label"].tolist()]
         found["nodes"] = torch.tensor(
-            [_quantile(*label["sizes"][c], i) for i, c in enumerate(found["label"].tolist())]
+            [_quantile(sizes, counts, i) for i, (sizes, counts) in enumerate(shares)]
         )
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["NONE", "Graph", "Graphs", "demo", "graph_of", "graphs_of", "networks"]
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from sfumato_nn.graphs.state import pair_count, pairs, state_of, take
 from . import conditions
 from .conditions import Labelled, described, tensors
 from .identity import fingerprint
+from .rejects import reject, skipped
 
 NONE = "none"
 """Class 0 of pairs: no edge."""
@@ -98,6 +99,7 @@ def graphs_of(
     properties: Sequence[str] = (),
     name: str = "graph",
     schema: Mapping[str, Any] | None = None,
+    rejects: list[str] | None = None,
 ) -> Graphs:
     """Networkx graphs as a data set.
 
@@ -111,42 +113,61 @@ def graphs_of(
             `conditions.COMPUTED`.
         name: of the data, for the names of the graphs.
         schema: facts of other data that these have to fit; None: made from these.
+        rejects: takes a sentence for each graph that is wrong in itself, which is then left out;
+            the facts tell of them. None: the first one is an error.
 
     Raises:
         InputError: for no graphs, a graph that is directed, has no nodes, loops, multiple edges or
-            more than 1,000 nodes, an attribute that is missing or has too many values, classes
-            or labels that the schema does not have. The graph is named.
+            more nodes than 1,000 or than the schema has, an attribute that is missing or has too
+            many values, classes or labels that the schema does not have. The graph is named.
     """
-    found = list(sources)
-    if not found:
-        raise InputError(f"{name}: there are no graphs")
-    named = [str(g.graph.get("name") or f"{name} {i}") for i, g in enumerate(found)]
-    for title, network in zip(named, found, strict=True):
-        _check(title, network)
+    several = [(str(g.graph.get("name") or f"{name} {i}"), g) for i, g in enumerate(sources)]
+    most = LARGEST if schema is None else int(schema["largest"])
+    sound = _sound(several, lambda title, g: _check(title, g, most), rejects)
     if schema is None:
-        node = node or _only(g.nodes(data=True) for g in found)
-        edge = edge or _only([(e, d) for *e, d in g.edges(data=True)] for g in found)
+        node = node or _only(g.nodes(data=True) for _, g in sound)
+        edge = edge or _only([(e, d) for *e, d in g.edges(data=True)] for _, g in sound)
     else:
         node, edge = schema["nodes"]["attribute"], schema["edges"]["attribute"]
-    columns = [
-        (_column(title, "node", node, g.nodes(data=True)), _edges(title, edge, g))
-        for title, g in zip(named, found, strict=True)
-    ]
-    pairs_of = list(zip(named, found, strict=True))
+    columns: list[tuple[list[Value], dict[tuple[int, int], Value]]] = []
+    sound = _sound(
+        sound,
+        lambda title, g: columns.append(
+            (_column(title, "node", node, g.nodes(data=True)), _edges(title, edge, g))
+        ),
+        rejects,
+    )
+    if not sound:
+        raise InputError(f"{name}: there are no graphs{f': {rejects[0]}' if rejects else ''}")
     if schema is None:
-        about: Mapping[str, Any] = {
-            **_schema(node, edge, columns), **described(pairs_of, label, properties)
-        }  # fmt: skip
+        about = _schema(node, edge, columns) | described(sound, label, properties)
+        about |= skipped(rejects) if rejects else {}
     else:
-        about = schema
+        about = dict(schema)
     places = [{c: i for i, c in enumerate(about[side]["classes"])} for side in ("nodes", "edges")]
+    known = conditions.columns(sound, about)
     graphs = [
-        _packed(title, nodes, edges, places, known)
-        for title, (nodes, edges), known in zip(
-            named, columns, conditions.columns(pairs_of, about), strict=True
-        )
+        _packed(title, *own, places, labelled)
+        for (title, _), own, labelled in zip(sound, columns, known, strict=True)
     ]
     return Graphs(graphs, about)
+
+
+def _sound(
+    several: Iterable[tuple[str, nx.Graph]],
+    look: Callable[[str, nx.Graph], None],
+    rejects: list[str] | None,
+) -> list[tuple[str, nx.Graph]]:
+    """The graphs that are looked at without an error."""
+    found = []
+    for title, network in several:
+        try:
+            look(title, network)
+        except InputError as error:
+            reject(str(error), rejects)
+        else:
+            found.append((title, network))
+    return found
 
 
 def _schema(
@@ -168,7 +189,7 @@ def _schema(
     }
 
 
-def _check(title: str, network: nx.Graph) -> None:
+def _check(title: str, network: nx.Graph, most: int) -> None:
     if network.is_directed():
         raise InputError(
             f"{title} is directed; these models are of undirected graphs: convert it first, for "
@@ -178,8 +199,8 @@ def _check(title: str, network: nx.Graph) -> None:
         raise InputError(f"{title} has several edges between two nodes; merge them first")
     if (loops := nx.number_of_selfloops(network)) > 0:
         raise InputError(f"{title} has {loops} edge(s) from a node to itself; remove them first")
-    if not 1 <= len(network) <= LARGEST:
-        raise InputError(f"{title} has {len(network)} nodes; accepted are 1 to {LARGEST:,}")
+    if not 1 <= len(network) <= most:
+        raise InputError(f"{title} has {len(network)} nodes; accepted are 1 to {most:,}")
 
 
 def _multiplicities(network: nx.MultiGraph) -> Iterable[int]:

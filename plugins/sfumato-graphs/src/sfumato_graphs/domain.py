@@ -22,9 +22,14 @@ class GraphDomain:
     name: ClassVar[str] = "graphs"
     suffixes: ClassVar[Sequence[str]] = writing.WRITTEN
 
-    def read(self, path: Path, **options: Any) -> Dataset:
-        """Graphs at `path` (`files.read`); takes the options of `data.graphs_of`."""
-        return data.graphs_of(files.read(Path(path)), name=Path(path).stem, **options)
+    def read(self, path: Path, *, strict: bool = True, **options: Any) -> Dataset:
+        """Graphs at `path` (`files.read`); takes the options of `data.graphs_of`.
+
+        With `strict` the first record that is wrong is an error, else the facts tell of all.
+        """
+        rejects: list[str] | None = None if strict else []
+        networks = files.read(Path(path), rejects)
+        return data.graphs_of(networks, name=Path(path).stem, rejects=rejects, **options)
 
     def follow(self, path: Path, about: Mapping[str, Any], **options: Any) -> Dataset:
         """Other graphs, by the classes, labels and properties of the data with these facts."""

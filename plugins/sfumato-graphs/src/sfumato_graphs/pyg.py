@@ -66,19 +66,19 @@ def _network(title: str, data: Data, node: str | None, edge: str | None) -> nx.G
     network.add_nodes_from((i, {node: kinds[i]} if kinds else {}) for i in range(count))
     index = data.edge_index if data.edge_index is not None else torch.empty(2, 0).long()
     ends = list(zip(*index.tolist(), strict=True))
-    kinds = _classes(title, "edge", edge, getattr(data, edge or "", None), len(ends))
-    there = dict(zip(ends, kinds or [None] * len(ends), strict=True))
+    joined = _classes(title, "edge", edge, getattr(data, edge or "", None), len(ends))
+    there = dict(zip(ends, joined or [1] * len(ends), strict=True))
     if len(there) < len(ends):
         raise InputError(f"{title} has several edges between two nodes; merge them first")
     for (a, b), kind in there.items():
         if not (0 <= a < count and 0 <= b < count):
             raise InputError(f"{title} has an edge from {a} to {b}, but {count} nodes")
-        if there.get((b, a), there) != kind:
+        if there.get((b, a)) != kind:
             raise InputError(
                 f"{title} has an edge from {a} to {b} but none like it from {b} to {a}: it is "
                 "directed; torch_geometric's ToUndirected converts it"
             )
-        network.add_edge(a, b, **({edge: kind} if kinds else {}))
+        network.add_edge(a, b, **({edge: kind} if edge and joined else {}))
     return network
 
 

@@ -49,6 +49,9 @@ class _Graphs(Recipe):
 
     node: str | None = Field(None, description="attribute whose values are the classes of nodes")
     edge: str | None = Field(None, description="attribute whose values are the classes of edges")
+    strict: bool = Field(
+        True, description="stop at a graph that is wrong; false: list it in recipe.json, go on"
+    )
     label: str | None = Field(
         None, description="attribute of graphs whose values can be asked for, such as label=3"
     )
@@ -73,7 +76,7 @@ class _Graphs(Recipe):
     def reading(self) -> Mapping[str, Any]:
         return {
             "node": self.node, "edge": self.edge, "label": self.label,
-            "properties": self.properties,
+            "properties": self.properties, "strict": self.strict,
         }  # fmt: skip
 
     def network(

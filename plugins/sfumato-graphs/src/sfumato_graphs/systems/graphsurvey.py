@@ -51,7 +51,7 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     chance = _distance(_all(random_graphs), _all(held))
 
     distances, costs = {}, {}
-    split: dict[str, Measured] = {}
+    split: Mapping[str, Measured] = {}
     n = count // 2
     for name in FAMILIES:
         began = time.monotonic()
