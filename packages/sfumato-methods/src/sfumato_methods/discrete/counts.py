@@ -37,4 +37,5 @@ def _inverted(mean: Tensor, u: Tensor) -> Tensor:
 
 def _below(k: Tensor, mean: Tensor) -> Tensor:
     """P(n < k) for k >= 1, and 0 for k = 0."""
-    return torch.where(k > 0, torch.special.gammaincc(k.clamp_min(1), mean), 0.0)
+    below: Tensor = torch.special.gammaincc(k.clamp_min(1), mean).where(k > 0, 0.0)
+    return below
