@@ -16,6 +16,7 @@ from sfumato_methods.discrete import (
     MaskGIT,
     MaskReplace,
     Ordered,
+    OrdinalLeaping,
     RateEuler,
     Remasking,
     TauLeaping,
@@ -212,7 +213,12 @@ def joint(kernel, **options):
 
 @checks(
     *(known(Discrete(k), IDS, TOKENS, name=f"Discrete-{name}") for name, k in KERNELS.items()),
-    Case(Discrete(uniform(4)), IDS, samplers=(RateEuler(), TauLeaping()), name="rates"),
+    Case(
+        Discrete(uniform(4)),
+        IDS,
+        samplers=(RateEuler(), TauLeaping(), OrdinalLeaping()),
+        name="rates",
+    ),
     joint(KERNELS["uniform"], name="JointDiscrete-uniform"),
     joint(KERNELS["marginal"], name="JointDiscrete-marginal"),
     known(JointDiscrete(KERNELS["absorbing"]), IDS, TOKENS, name="JointDiscrete-absorbing"),

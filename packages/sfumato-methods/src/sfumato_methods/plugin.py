@@ -279,6 +279,11 @@ _DISCRETE = {
         "tokens: Euler steps on the rates of the reversed chain",
         "Lou et al. 2023, arXiv:2310.16834",
     ),
+    "ordinal-leaping": (
+        "leaping:OrdinalLeaping",
+        "ordered values: Poisson numbers of jumps that add up, at rates held over a step",
+        "Campbell et al. 2022, arXiv:2205.14987",
+    ),
     "tau-leaping": (
         "leaping:TauLeaping",
         "tokens: Poisson numbers of jumps at rates held over a step",

@@ -7,7 +7,7 @@ from .blocks import Blocks
 from .denoiser import LogisticDenoiser, Nucleus, Temperature, TokenDenoiser
 from .insertion import EventDriven, Growth, Insertion, InsertionDenoiser
 from .kernels import Kernel, MaskReplace, RankOne, absorbing, marginal, uniform
-from .leaping import RateEuler, TauLeaping
+from .leaping import OrdinalLeaping, RateEuler, TauLeaping
 from .orders import (
     Confident,
     Entropy,
@@ -31,11 +31,11 @@ from .unmasking import CachedAncestral, FirstHitting
 
 __all__ = [
     "Automaton", "Blocks", "CachedAncestral", "Cap", "Confident", "Constrained", "CosineKeep",
-    "D3PMCosineKeep", "Discrete", "Entropy", "EventDriven", "Exponential", "Factor",
-    "FirstHitting", "Growth", "Insertion", "InsertionDenoiser", "JointDiscrete", "Keep",
-    "Kernel", "LeftToRight", "LinearKeep", "LogisticDenoiser", "Loop", "Margin", "MaskGIT",
-    "MaskReplace", "Nucleus", "Ordered", "Prompt", "RandomOrder", "RankOne", "RateEuler",
-    "RatioDenoiser", "Ratios", "Remasking", "Rescale", "Scheduled", "Steps", "TauLeaping",
-    "Temperature", "TokenDenoiser", "Tokens", "TopProbability", "absorbing", "band", "marginal",
-    "nearest", "ordinal", "uniform",
+    "D3PMCosineKeep", "Discrete", "Entropy", "EventDriven", "Exponential", "Factor", "FirstHitting",
+    "Growth", "Insertion", "InsertionDenoiser", "JointDiscrete", "Keep", "Kernel", "LeftToRight",
+    "LinearKeep", "LogisticDenoiser", "Loop", "Margin", "MaskGIT", "MaskReplace", "Nucleus",
+    "Ordered", "OrdinalLeaping", "Prompt", "RandomOrder", "RankOne", "RateEuler", "RatioDenoiser",
+    "Ratios", "Remasking", "Rescale", "Scheduled", "Steps", "TauLeaping", "Temperature",
+    "TokenDenoiser", "Tokens", "TopProbability", "absorbing", "band", "marginal", "nearest",
+    "ordinal", "uniform",
 ]  # fmt: skip

@@ -35,6 +35,7 @@ from sfumato.random import Source
 from sfumato.sampling import Denoise, Frame, Trajectory, times
 from sfumato.state import Time
 
+from .counts import poisson
 from .places import at, put
 from .tokens import draw
 from .unmasking import Stochastic
@@ -180,7 +181,7 @@ class Insertion(Process):
         x = put(x, fall.index, draw(q.tokens, fall, self.vocabulary, generator)[0])
         grows = (share * (s > 0)).expand(len(x.data)).to(x.data.device)
         expected = (q.gaps.double() * _gaps(x) * grows[:, None]).sum(1)
-        number = _poisson(expected, x.mask.shape[1], generator)
+        number = poisson(expected, generator).clamp(max=x.mask.shape[1])
         for step in range(int(number.max()) if len(number) else 0):
             x = _insert(x, q.gaps * _gaps(x), number > step, self.vocabulary, generator)
         return x
@@ -190,15 +191,6 @@ def _texts(x: Any) -> Padded:
     if not isinstance(x, Padded) or x.data.ndim != 2 or x.data.dtype != torch.long:
         raise InputError("texts that grow are Padded ids (B, M) of dtype long")
     return x
-
-
-def _poisson(mean: Tensor, most: int, generator: Source) -> Tensor:
-    """(B,) Poisson draws, at most `most`, by inverting P(n <= k) = Q(k + 1, mean)."""
-    u: Tensor = random.draw(mean, random.uniform, generator)
-    k = torch.arange(most, dtype=mean.dtype, device=mean.device)
-    below = torch.special.gammaincc(k + 1, mean[:, None])
-    count: Tensor = (u[:, None] >= below).sum(1)
-    return count
 
 
 def _among(chosen: Tensor, values: Tensor) -> Ragged:

@@ -9,14 +9,26 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import Can, Categorical, Multistep, PerPart, Process, Product, Unsupported, expand
+from sfumato import (
+    Can,
+    Categorical,
+    Implicit,
+    Law,
+    Multistep,
+    PerPart,
+    Process,
+    Product,
+    Unsupported,
+    expand,
+)
 from sfumato.random import Source
 from sfumato.sampling import Denoise, Point, Trajectory
-from sfumato.state import Time, apply
+from sfumato.state import Time, apply, where
 
+from .counts import poisson
 from .process import Discrete
 
-__all__ = ["RateEuler", "TauLeaping"]
+__all__ = ["OrdinalLeaping", "RateEuler", "TauLeaping"]
 
 
 class _Leaping(Multistep):
@@ -50,27 +62,29 @@ class _Leaping(Multistep):
     ) -> Any:
         assert isinstance(process, Discrete) and isinstance(s, Tensor)
         t, x, q = past[-1]
+        ends = s == 0
+        if bool(ends.all()):
+            return process.transition(q, x, t, s, row).sample(generator)
+        expected = apply(
+            process.rates(q, x, t), lambda rate, dt: rate * dt[..., None], expand(x, t - s)
+        )
+        leap = self.leap(expected, x).sample(generator)
+        if not bool(ends.any()):
+            return leap
+        return where(expand(x, ends), process.transition(q, x, t, s, row).sample(generator), leap)
 
-        def law(rate: Tensor, dt: Tensor, ids: Tensor) -> Tensor:
-            moves = self.moves(rate * dt[..., None])
+    def leap(self, expected: Any, x: Any) -> Law:
+        """Law of the next state, from expected numbers of jumps (..., K) to each class."""
+
+        def law(jumps: Tensor, ids: Tensor) -> Tensor:
+            moves = self.moves(jumps)
             stay = 1 - moves.sum(-1, keepdim=True)
             return moves.scatter(-1, ids[..., None], stay.clamp_min(0))
 
-        leap = Categorical(probs=apply(process.rates(q, x, t), law, expand(x, t - s), x))
-        if not bool((s == 0).any()):
-            return leap.sample(generator)
-        exact = process.transition(q, x, t, s, row)
-        if bool((s == 0).all()):
-            return exact.sample(generator)
-        assert isinstance(exact, Categorical)
-        ends = expand(x, s == 0)
-        mixed = apply(
-            exact.probs, lambda p, e, r: torch.where(e[..., None], p, r), ends, leap.probs
-        )
-        return Categorical(probs=mixed).sample(generator)
+        return Categorical(probs=apply(expected, law, x))
 
     def moves(self, expected: Tensor) -> Tensor:
-        """Probabilities (..., K) of leaving for each class, from expected numbers of jumps."""
+        """Probabilities (..., K) of leaving for each class."""
         raise NotImplementedError
 
 
@@ -97,3 +111,32 @@ class TauLeaping(_Leaping):
     def moves(self, expected: Tensor) -> Tensor:
         moves: Tensor = expected * (-expected.sum(-1, keepdim=True)).exp()
         return moves
+
+
+@dataclass(frozen=True)
+class OrdinalLeaping(_Leaping):
+    """The same for ordered classes, whose jumps add up: x + sum over y of n_y (y - x).
+
+    Campbell et al. 2022, arXiv:2205.14987, algorithm 1, with n_y ~ Poisson(R_y dt). What would
+    leave the range is reflected at its ends, as a walk on values is that waits there (`band`);
+    clamping, as published, would pile it up at the first and the last class.
+    """
+
+    def plan(self, process: Process, grid: Time) -> Sequence[Any]:
+        rows = super().plan(process, grid)
+        assert isinstance(process, Discrete)
+        if process.kernel.mask is not None:
+            raise Unsupported(
+                f"OrdinalLeaping adds jumps of ordered values, and {process} has a mask, which is "
+                "none. Use TauLeaping()"
+            )
+        return rows
+
+    def leap(self, expected: Any, x: Any) -> Implicit:
+        def jumped(ids: Tensor, counts: Tensor) -> Tensor:
+            classes = counts.shape[-1]
+            step = torch.arange(classes, device=ids.device) - ids[..., None]
+            place = (ids + (counts * step).sum(-1)) % (2 * classes)
+            return torch.minimum(place, 2 * classes - 1 - place)
+
+        return Implicit(lambda generator: apply(x, jumped, poisson(expected, generator)))

@@ -39,7 +39,7 @@ SIDE, GOALS, SHORTEST = 8, 4, 6
 PAIRS = 20
 """Pairs of brackets, at most."""
 TRAIN, N = 20000, 300
-STEPS, BATCH, LEARNING = 700, 48, 3e-3
+STEPS, BATCH, LEARNING = 1200, 64, 3e-3
 WIDTH, DEPTH, HEADS = 64, 2, 2
 
 

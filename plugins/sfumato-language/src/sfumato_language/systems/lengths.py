@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sfumato import Padded, Process, Trial, random, sample
 from sfumato.sampling import Denoise
-from sfumato_methods.discrete import Discrete, FirstHitting, TokenDenoiser, absorbing
+from sfumato_methods.discrete import Discrete, FirstHitting, Prompt, TokenDenoiser, absorbing
 from sfumato_methods.discrete.insertion import EventDriven, Insertion, InsertionDenoiser
 from sfumato_nn.growing import GrowingTransformer
 from sfumato_nn.tokens import TokenTransformer
@@ -96,10 +96,8 @@ def grown(process: Process, denoiser: Denoise, like: Padded, seed: int) -> Padde
     return found
 
 
-def filled(process: Process, denoiser: Denoise, ids: Tensor, seed: int) -> Tensor:
+def filled(process: Discrete, denoiser: Denoise, ids: Tensor, seed: int) -> Tensor:
     """Canvases (n, L) whose masks are filled, a token a call, the rest held as it is."""
-    from sfumato_methods.discrete import Prompt
-
     known = Prompt(ids, ids != process.kernel.mask)
     grid = torch.tensor([1.0, 0.0], dtype=torch.float64)
     found: Tensor = sample(
