@@ -47,12 +47,28 @@ class _Molecules(Recipe):
     lr: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
     held: float | None = Field(0.1, ge=0, lt=1, description="share of molecules never trained on")
 
+    def reading(self) -> Mapping[str, Any]:
+        return {"dimensions": 3}
+
     def network(self, classes: int, orders: int, vector: int = 0) -> EquivariantNetwork:
         """The network for so many classes of atoms and classes of pairs."""
         return EquivariantNetwork(
             classes, classes, pairs=orders, pairs_out=orders, width=self.width, depth=self.depth,
             radius=self.radius, chiral=self.chiral, vector=vector,
         )  # fmt: skip
+
+
+class _Demo(Recipe):
+    """What molecules are taken of the data."""
+
+    elements: tuple[str, ...] = Field(
+        ORGANIC, description="molecules of others are passed over, as are larger ones"
+    )
+    heavy: int = Field(9, ge=1, le=999, description="heavy atoms of the largest molecule taken")
+
+    def reading(self) -> Mapping[str, Any]:
+        own = {"elements": self.elements, "heavy": self.heavy, "fewest": FEWEST}
+        return {**super().reading(), **own}
 
 
 class SDF(_Molecules):
@@ -71,7 +87,7 @@ class SDF(_Molecules):
     )
 
     def reading(self) -> Mapping[str, Any]:
-        return {"dimensions": 3, "conditions": self.conditions}
+        return {**super().reading(), "conditions": self.conditions}
 
     def model(self, about: Mapping[str, Any]) -> Model:
         classes, orders = len(about["classes"]), ORDERS if self.bonds == "predicted" else 0
@@ -101,7 +117,7 @@ class SDF(_Molecules):
         return Training(Jointly(model.process, model.denoiser, weight, model.codec), data, model)
 
 
-class Conformers(_Molecules):
+class Conformers(_Demo, _Molecules):
     """Shapes of molecules whose atoms and bonds are known.
 
     Their places alone are noised; atoms and bonds are told to the network (as in Xu et al. 2022,
@@ -110,10 +126,7 @@ class Conformers(_Molecules):
 
     def model(self, about: Mapping[str, Any]) -> Model:
         process = ConformerProcess(about["largest"])
-        net = EquivariantNetwork(
-            len(about["classes"]), 0, pairs=ORDERS, width=self.width, depth=self.depth,
-            radius=self.radius, chiral=self.chiral,
-        )  # fmt: skip
+        net = self.network(len(about["classes"]), ORDERS)
         return Model(
             process=process,
             denoiser=MoleculeDenoiser(net, process),
@@ -134,14 +147,8 @@ class Conformers(_Molecules):
         return Training(Jointly(model.process, model.denoiser, weight, model.codec), data, model)
 
 
-class CCD3D(SDF):
+class CCD3D(_Demo, SDF):
     """The demo: the molecules of the wwPDB's Chemical Component Dictionary of few heavy atoms."""
-
-    heavy: int = Field(9, ge=1, le=100, description="heavy atoms of the largest molecule")
-
-    def reading(self) -> Mapping[str, Any]:
-        own = {"heavy": self.heavy, "fewest": FEWEST, "elements": ORGANIC}
-        return {**super().reading(), **own}
 
 
 def _bonded(x: Fields) -> Fields:
