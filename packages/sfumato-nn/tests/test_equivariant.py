@@ -45,9 +45,9 @@ def turns(count, proper=False):
 
 @torch.no_grad()
 def gap(found, wanted) -> float:
-    """Largest difference, over the root mean square of what is wanted."""
+    """Root mean square of the difference, over that of what is wanted."""
     return max(
-        float((a - b).abs().max() / b.square().mean().sqrt())
+        float((a - b).square().mean().sqrt() / b.square().mean().sqrt())
         for a, b in zip(found, wanted, strict=True)
     )
 
