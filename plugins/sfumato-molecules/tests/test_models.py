@@ -94,9 +94,7 @@ def test_a_molecule_does_not_depend_on_its_neighbours(run):
     whole = draw(run, 4, condition=condition, seed=5).x
     parts = draw(run, 4, condition=condition, seed=5, batch=1).x
     assert whole["atoms"].counts.tolist() == [7, 9, 7, 9]
-    torch.testing.assert_close(
-        whole["positions"].data, parts["positions"].data, rtol=0, atol=1e-4
-    )
+    torch.testing.assert_close(whole["positions"].data, parts["positions"].data, rtol=0, atol=1e-4)
     for name in ("atoms", "bonds"):
         assert torch.equal(whole[name].data, parts[name].data)
 
@@ -226,9 +224,9 @@ def test_known_places_follow_the_forward_law_around_the_sample(run, core):
     noise = random.normal(x["positions"], random.derive(0, "x"))
     after = Fields({**x, "positions": model.process.part("positions").space.project(noise)})
     s = torch.tensor(0.4).double()
-    made = Scaffold(known)(
-        model.process, Frame(s, s, x, None, after), random.derive(1, "held")
-    )["positions"]
+    made = Scaffold(known)(model.process, Frame(s, s, x, None, after), random.derive(1, "held"))[
+        "positions"
+    ]
     part = model.process.part("positions")
     gap = made.data.view(items, size, 3)[:, 0] - made.data.view(items, size, 3)[:, 1]
     wanted = float(part.alpha(s)) * (known["positions"].data[0] - known["positions"].data[1])
@@ -309,8 +307,10 @@ def test_conformers_refuse_what_was_not_trained_on(run, shapes):
 def test_bonds_may_be_told_by_distances_alone(folder):
     run = open_run(
         start(
-            "molecules/sdf", [*SMALL, "bonds=inferred"],
-            data_path=folder / "some.sdf", out=folder / "inferred",
+            "molecules/sdf",
+            [*SMALL, "bonds=inferred"],
+            data_path=folder / "some.sdf",
+            out=folder / "inferred",
         )  # fmt: skip
     )
     made = draw(run, 3, seed=1)

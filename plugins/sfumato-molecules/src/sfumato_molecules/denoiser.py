@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MoleculeDenoiser"]
+__all__ = ["MoleculeDenoiser", "Weighted"]
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -85,7 +85,7 @@ class MoleculeDenoiser(NetworkDenoiser):
         mean = places * expand(places, alpha * square) + shift * expand(
             places, sigma * square.sqrt()
         )
-        laws: dict[str, Posterior] = {"positions": _Placed(mean, 1 / (sigma.square() * square))}
+        laws: dict[str, Posterior] = {"positions": Weighted(mean, 1 / (sigma.square() * square))}
         for name, logits in (("atoms", out.nodes), ("bonds", out.pairs)):
             if name in self.process.parts:
                 own = self.process.part(name)
@@ -113,8 +113,13 @@ def _column(value: Any, mean: float, mad: float) -> Tensor:
     return torch.stack((scaled, there.double()), 1)
 
 
-class _Placed(Dirac):
-    """A point estimate whose loss is that of what the network predicts."""
+class Weighted(Dirac):
+    """A point estimate whose loss is weighted: as that of what the network predicts.
+
+    Args:
+        mean: state.
+        weight: (B,) or () of the squared error.
+    """
 
     __slots__ = ("weight",)
 

@@ -67,3 +67,10 @@ def sfumato_register(add: Add) -> None:
         summary="shapes of molecules whose bonds are known",
         source="Xu et al. 2022, arXiv:2203.02923",
     )
+    add(
+        "system",
+        "molecules/e3diffusion",
+        "sfumato_molecules.systems.e3diffusion:system",
+        summary="E(3)-equivariant diffusion of molecules, ours against the public recipe",
+        source="Hoogeboom et al. 2022, arXiv:2203.17003",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CCD3D", "SDF", "Conformers"]
+__all__ = ["CCD3D", "SDF", "Conformers", "blank_of"]
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
@@ -100,7 +100,7 @@ class SDF(_Molecules):
             sampler=Ancestral(),
             grid=grids.uniform,
             steps=self.sampling_steps,
-            blank=_blank(process.sizes),
+            blank=blank_of(process.sizes),
             codec=Placed(),
             sizing=("atoms",),
         )
@@ -162,7 +162,7 @@ def _bonded(x: Fields) -> Fields:
     return x
 
 
-def _blank(sizes: Sizes) -> Callable[..., Fields]:
+def blank_of(sizes: Sizes) -> Callable[..., Fields]:
     """Molecules to be filled, of sizes that are drawn or asked for."""
 
     def made(n: int, generator: Generator, atoms: Tensor | None = None) -> Fields:
