@@ -42,7 +42,9 @@ def main() -> None:
         if len(values) >= FEWEST:
             quantiles = np.quantile(values, [0.5, 0.9995]).round(4)
             table[pair][str(order)] = quantiles.tolist()
-    source = f"wwPDB Chemical Component Dictionary of biotite {version('biotite')}, ideal geometries"
+    source = (
+        f"wwPDB Chemical Component Dictionary of biotite {version('biotite')}, ideal geometries"
+    )
     text = json.dumps({"source": source, "lengths": table}, indent=1)
     TARGET.write_text(text + "\n", encoding="utf-8")
 

@@ -7,7 +7,7 @@ __all__ = [
 ]  # fmt: skip
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -131,7 +131,7 @@ def from_rdkit(
     with quiet():
         try:
             mol = chem.Mol(mol)
-            if hydrogens == "as-is" and _partly(mol):
+            if hydrogens == "as-is" and _partly(list(mol.GetAtoms())):
                 if placed:
                     raise InputError(
                         "some hydrogens have no places; take hydrogens=add or hydrogens=drop"
@@ -143,29 +143,31 @@ def from_rdkit(
             elif hydrogens == "drop":
                 chem.SanitizeMol(mol)
                 mol = chem.RemoveAllHs(mol)
-            if any(bond.GetIsAromatic() for bond in mol.GetBonds()):
-                chem.Kekulize(mol, clearAromaticFlags=True)
+            chem.Kekulize(mol, clearAromaticFlags=True)
         except (ValueError, RuntimeError) as error:
             raise InputError(_sentence(error)) from None
     atoms = list(mol.GetAtoms())
-    explicit = any(atom.GetAtomicNum() == 1 for atom in atoms)
-    for atom in atoms:
-        if not 1 <= atom.GetAtomicNum() < len(SYMBOLS):
-            raise InputError(f"atom {atom.GetIdx() + 1} ({atom.GetSymbol()}) is no element")
-        if not explicit and atom.GetNumRadicalElectrons() and mol.GetNumConformers() == 0:
-            raise InputError(
-                f"atom {atom.GetIdx() + 1} ({atom.GetSymbol()}) is a radical, which is not kept "
-                "where hydrogens are left to the valences"
-            )
+    numbers = [atom.GetAtomicNum() for atom in atoms]
+    if 0 in numbers:
+        odd = atoms[numbers.index(0)]
+        raise InputError(f"atom {odd.GetIdx() + 1} ({odd.GetSymbol()}) is no element")
+    if 1 not in numbers and mol.GetNumConformers() == 0:
+        for atom in atoms:
+            if atom.GetNumRadicalElectrons():
+                raise InputError(
+                    f"atom {atom.GetIdx() + 1} ({atom.GetSymbol()}) is a radical, which is not "
+                    "kept where hydrogens are left to the valences"
+                )
     orders = {chem.BondType.SINGLE: 1, chem.BondType.DOUBLE: 2, chem.BondType.TRIPLE: 3}
     bonds = []
-    for bond in mol.GetBonds():
-        if bond.GetBondType() not in orders:
-            raise InputError(f"a bond of type {bond.GetBondType()}; accepted are 1, 2, 3, aromatic")
-        bonds.append((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), orders[bond.GetBondType()]))
+    for bond in list(mol.GetBonds()):
+        kind = bond.GetBondType()
+        if kind not in orders:
+            raise InputError(f"a bond of type {kind}; accepted are 1, 2, 3, aromatic")
+        bonds.append((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), orders[kind]))
     conformer = next((c for c in mol.GetConformers() if flat or c.Is3D()), None)
     return checked(
-        [atom.GetAtomicNum() for atom in atoms],
+        numbers,
         None if conformer is None else conformer.GetPositions(),
         [atom.GetFormalCharge() for atom in atoms],
         bonds,
@@ -175,9 +177,8 @@ def from_rdkit(
     )
 
 
-def _partly(mol: Any) -> bool:
+def _partly(atoms: Sequence[Any]) -> bool:
     """Whether some hydrogens are atoms and others are left to the valences."""
-    atoms = list(mol.GetAtoms())
     return any(atom.GetAtomicNum() == 1 for atom in atoms) and any(
         atom.GetTotalNumHs() for atom in atoms
     )

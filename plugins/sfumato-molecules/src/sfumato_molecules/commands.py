@@ -17,7 +17,9 @@ def statistics(
     data: Source,
     out: Annotated[Path | None, typer.Option(help="Also write all numbers here, as JSON.")] = None,
     column: Annotated[str | None, typer.Option(help="Of a table, the column with SMILES.")] = None,
-    most: Annotated[int | None, typer.Option(help="Records taken of a file, spread evenly.")] = None,
+    most: Annotated[
+        int | None, typer.Option(help="Records taken of a file, spread evenly.")
+    ] = None,
     strict: Strict = False,
 ) -> None:
     """Tell what molecules are in files: elements, charges, sizes, lengths of bonds, properties."""
@@ -30,7 +32,8 @@ def statistics(
     facts = schema.statistics(found.molecules)
     typer.echo(schema.tables(facts))
     if found.rejected:
-        typer.echo(f"\n{len(found.rejected):,} records were left out:")
+        many = "record was" if len(found.rejected) == 1 else "records were"
+        typer.echo(f"\n{len(found.rejected):,} {many} left out:")
         for record in found.rejected:
             typer.echo(f"  {record.where}: {record.reason}")
     if out is not None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sfumato import InputError
 
-from .molecule import LARGEST, NUMBERS, Molecule, checked, symbols
+from .molecule import LARGEST, NUMBERS, SYMBOLS, Molecule, checked, symbols
 
 Array = NDArray[Any]
 
@@ -50,7 +50,7 @@ def read_cif(
         if "chem_comp_atom" in block and "atom_site" not in block:
             yield from _components(block, elements, heavy)
         elif "atom_site" in block:
-            yield from _models(pdbx, file, name)
+            yield from _models(pdbx, file, name, "pdbx_formal_charge" in block["atom_site"])
         else:
             raise InputError("it holds neither _chem_comp_atom nor _atom_site")
 
@@ -59,33 +59,33 @@ def _components(
     block: Any, elements: Collection[str] | None, heavy: int | None
 ) -> Iterator[Molecule | tuple[str, str]]:
     atoms = block["chem_comp_atom"]
-    kinds, which = np.unique(_text(atoms, "type_symbol"), return_inverse=True)
-    numbers = np.array([NUMBERS.get(kind.capitalize(), 0) for kind in kinds.tolist()])[which]
+    numbers = _numbers(_text(atoms, "type_symbol"))
     owner = _text(atoms, "comp_id")
-    start = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
-    count = np.diff(np.append(start, len(owner)))
+    start, count = _runs(owner)
     asked = count <= LARGEST
     if elements is not None:
-        taken = np.isin(numbers, [NUMBERS[e] for e in elements])
+        taken = np.isin(np.arange(len(SYMBOLS)), [NUMBERS[e] for e in elements])[numbers]
         asked &= np.minimum.reduceat(taken, start).astype(bool)
     if heavy is not None:
         asked &= np.add.reduceat(numbers != 1, start) <= heavy
-    ideal = _places(atoms, "pdbx_model_Cartn_{}_ideal", len(owner))
-    model = _places(atoms, "model_Cartn_{}", len(owner))
-    charges = atoms["charge"].as_array(np.int64, masked_value=0) if "charge" in atoms else 0 * which
-    ids = _text(atoms, "atom_id")
+    rows_of = np.repeat(asked, count)
+    numbers, ids = numbers[rows_of], _text(atoms, "atom_id")[rows_of].tolist()
+    ideal = _places(atoms, "pdbx_model_Cartn_{}_ideal", rows_of)
+    model = _places(atoms, "model_Cartn_{}", rows_of)
+    finite = np.isfinite(ideal).all(1)
+    charges = np.zeros(len(numbers), np.int64)
+    if "charge" in atoms:
+        charges = atoms["charge"].as_array(np.int64, masked_value=0)[rows_of]
     bonds = _bonds(block, owner[start[asked]])
     names = _names(block)
-    for first, n, wanted in zip(start.tolist(), count.tolist(), asked.tolist(), strict=True):
-        if not wanted:
-            continue
-        own, component = slice(first, first + n), str(owner[first])
-        places = ideal[own] if np.isfinite(ideal[own]).all() else model[own]
-        index = {str(atom): i for i, atom in enumerate(ids[own].tolist())}
+    first = 0
+    for component, n in zip(owner[start[asked]].tolist(), count[asked].tolist(), strict=True):
+        own = slice(first, first + n)
+        first += n
+        places = ideal[own] if finite[own].all() else model[own]
+        index = {atom: i for i, atom in enumerate(ids[own])}
         try:
-            rows = [
-                (index[a], index[b], ORDERS[order]) for a, b, order in bonds.get(component, ())
-            ]
+            rows = [(index[a], index[b], ORDERS[order]) for a, b, order in bonds.get(component, ())]
             yield checked(
                 numbers[own], places, charges[own], rows,
                 {"id": component, "name": names.get(component, "")}, f"component {component}",
@@ -97,6 +97,22 @@ def _components(
             yield f"component {component}", f"a bond has {error}, which is no atom or order"
 
 
+def _runs(owner: Array) -> tuple[Array, Array]:
+    """(starts, lengths) of the runs of equal entries."""
+    start = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
+    return start, np.diff(np.append(start, len(owner)))
+
+
+def _numbers(symbol: Array) -> Array:
+    """Atomic numbers of symbols in capitals or not; 0 of what is no element."""
+    letters = symbol.astype("<U2").view(np.uint32).reshape(-1, 2)
+    table = np.zeros((128, 128), np.int64)
+    for name, number in NUMBERS.items():
+        pair = (ord(name[0]), ord(name[1:] or "\0"))
+        table[pair] = table[pair[0], ord(name[1:].upper() or "\0")] = number
+    return table[letters[:, 0] % 128, letters[:, 1] % 128]
+
+
 def _text(category: Any, name: str) -> Array:
     if name not in category:
         raise InputError(f"_chem_comp lacks the column {name}")
@@ -104,11 +120,12 @@ def _text(category: Any, name: str) -> Array:
     return found if found.dtype.kind == "U" else found.astype(str)
 
 
-def _places(atoms: Any, name: str, count: int) -> Array:
+def _places(atoms: Any, name: str, rows: Array) -> Array:
+    """(n, 3) the places in some rows, not a number where there are none."""
     columns = [
-        atoms[name.format(axis)].as_array(np.float64, masked_value=np.nan)
+        atoms[name.format(axis)].as_array(np.float64, masked_value=np.nan)[rows]
         if name.format(axis) in atoms
-        else np.full(count, np.nan)
+        else np.full(int(rows.sum()), np.nan)
         for axis in "xyz"
     ]
     return np.stack(columns, -1)
@@ -120,7 +137,9 @@ def _bonds(block: Any, asked: Array) -> dict[str, list[tuple[str, str, str]]]:
     if "chem_comp_bond" not in block:
         return found
     rows = block["chem_comp_bond"]
-    wanted = np.isin(_text(rows, "comp_id"), asked)
+    owner = _text(rows, "comp_id")
+    start, count = _runs(owner)
+    wanted = np.repeat(np.isin(owner[start], asked), count)
     names = ("comp_id", "atom_id_1", "atom_id_2", "value_order")
     columns = [_text(rows, name)[wanted].tolist() for name in names]
     for owner, a, b, order in zip(*columns, strict=True):
@@ -135,9 +154,10 @@ def _names(block: Any) -> dict[str, str]:
     return dict(zip(_text(rows, "id").tolist(), _text(rows, "name").tolist(), strict=True))
 
 
-def _models(pdbx: Any, file: Any, name: str) -> Iterator[Molecule | tuple[str, str]]:
+def _models(pdbx: Any, file: Any, name: str, charged: bool) -> Iterator[Molecule | tuple[str, str]]:
     """Each model of a structure, with the bonds that the file and the residues tell."""
-    stack = pdbx.get_structure(file, data_block=name, extra_fields=["charge"], include_bonds=True)
+    extra = ["charge"] if charged else []
+    stack = pdbx.get_structure(file, data_block=name, extra_fields=extra, include_bonds=True)
     numbers = [NUMBERS.get(str(e).capitalize(), 0) for e in stack.element.tolist()]
     rows = [
         (i, j, {1: 1, 2: 2, 3: 3, 5: 1, 6: 2, 7: 3}.get(order, 0))
@@ -146,9 +166,9 @@ def _models(pdbx: Any, file: Any, name: str) -> Iterator[Molecule | tuple[str, s
     for number, places in enumerate(stack.coord, start=1):
         where = f"{name}, model {number}"
         try:
-            yield checked(
-                numbers, places, stack.charge, rows, {"name": name}, where, "file" if rows else ""
-            )
+            charges = stack.charge if charged else None
+            told = "file" if rows else ""
+            yield checked(numbers, places, charges, rows, {"name": name}, where, told)
         except InputError as error:
             yield where, str(error)
 
@@ -164,7 +184,9 @@ def dump_components(molecules: Sequence[Molecule]) -> str:
         own = f"M{number}"
         ids = [f"{symbol}{i}" for i, symbol in enumerate(symbols(molecule), start=1)]
         columns = {
-            f"pdbx_model_Cartn_{axis}_ideal": [f"{v:.4f}" for v in molecule.positions[:, i].tolist()]
+            f"pdbx_model_Cartn_{axis}_ideal": [
+                f"{v:.4f}" for v in molecule.positions[:, i].tolist()
+            ]
             for i, axis in enumerate("xyz")
         }
         atoms = {

@@ -80,7 +80,9 @@ class MoleculeDomain:
         missing = [name for name in known if name not in values]
         if missing and len(missing) < len(known):
             raise InputError(f"{', '.join(missing)} is missing: give all properties or none")
-        found = {name: _cycled(_numbers(name, values[name], about), n) for name in known if not missing}
+        found = {
+            name: _cycled(_numbers(name, values[name], about), n) for name in known if not missing
+        }
         if "atoms" in values:
             sizes = _sizes(values["atoms"], about["sizes"])
             found["atoms"] = torch.tensor([sizes[i % len(sizes)] for i in range(n)])
@@ -108,7 +110,9 @@ def _sizes(text: str, seen: Mapping[str, int]) -> list[int]:
         low, dots, high = word.strip().partition("..")
         if not low.isdecimal() or (dots and not high.isdecimal()) or len(low + high) > 8:
             raise InputError(f"atoms={text}: {word.strip()!r} is no number of atoms, such as 9..20")
-        found += [n for n in range(int(low), int(high if dots else low) + 1) if str(n) in seen or not dots]
+        found += [
+            n for n in range(int(low), int(high if dots else low) + 1) if str(n) in seen or not dots
+        ]
     unseen = [n for n in found if str(n) not in seen]
     if unseen or not found:
         sizes = [int(size) for size in seen]

@@ -190,7 +190,7 @@ def _text(path: Path, suffix: str, how: Reading) -> Iterator[Molecule | Rejected
         try:
             if record.wrong:
                 raise InputError(record.wrong)
-            yield _finished(form.parse(record, where, how.hydrogens), how)
+            yield _finished(form.parse(record, where, how.hydrogens), how, sound=form.sound)
         except InputError as error:
             yield Rejected(where, str(error))
 
@@ -231,21 +231,21 @@ def content(path: Path) -> str:
     return held.getvalue().decode("utf-8", errors="replace")
 
 
-def _finished(molecule: Molecule, how: Reading) -> Molecule:
-    """The molecule with its bonds told, as one piece, and checked."""
+def _finished(molecule: Molecule, how: Reading, *, sound: bool = False) -> Molecule:
+    """The molecule with its bonds told, as one piece, and checked where it is not sound anyway."""
     told = len(molecule.bonds) > 0
     if not told and molecule.positions is not None and how.infer != "none":
         molecule = bonds.inferred(molecule, how.infer, charged=bool(molecule.charges.any()))
         told = True
     parts = bonds.fragments(molecule)
-    if parts.max() > 0 and how.fragments != "keep" and told:
+    if how.fragments != "keep" and told and parts.max() > 0:
         if how.fragments == "reject":
             raise InputError(
                 f"it is {int(parts.max()) + 1} molecules; fragments=largest takes the largest, "
                 "fragments=keep all"
             )
         molecule = bonds.part(molecule, int(np.bincount(parts).argmax()))
-    if how.valences and len(molecule.bonds) and not is_possible(molecule):
+    if how.valences and not sound and len(molecule.bonds) and not is_possible(molecule):
         raise InputError("its valences are impossible; valences=false takes it all the same")
     return molecule
 

@@ -7,11 +7,11 @@ __all__ = ["FORMATS", "Format", "Record"]
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from sfumato import InputError
 
@@ -20,21 +20,20 @@ from .molecule import LARGEST, NUMBERS, Molecule, checked
 from .points import parse_xyz
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """The text of one molecule.
 
     Attributes:
         line: where it starts, from 1.
         text: what it is.
-        properties: what stands beside it.
+        beside: what stands beside it, by name, as text.
         kind: of the text where the format has several: smiles, selfies, inchi.
         wrong: why it cannot be read, where that is seen at once.
     """
 
     line: int
     text: str
-    properties: Mapping[str, float | str] = field(default_factory=dict)
+    beside: Iterable[tuple[str, str]] = ()
     kind: str = ""
     wrong: str = ""
 
@@ -47,11 +46,13 @@ class Format:
         records: cuts text into records; takes the column of the molecules, where there are some.
         parse: makes a molecule of a record; raises `InputError` with the reason alone.
         what: the format in a few words.
+        sound: whether what is parsed has possible valences.
     """
 
     records: Callable[[str, str | None], Iterator[Record]]
     parse: Callable[[Record, str, Hydrogens], Molecule]
     what: str
+    sound: bool = False
 
 
 @cache
@@ -76,7 +77,7 @@ def _lines(kind: str) -> Callable[[str, str | None], Iterator[Record]]:
             word, _, name = line.strip().partition("\t" if "\t" in line.strip() else " ")
             if not word or word.startswith("#") or (number == 1 and word.lower() in COLUMNS):
                 continue
-            yield Record(number, word, {"name": name.strip()} if name.strip() else {}, kind)
+            yield Record(number, word, [("name", name.strip())] if name.strip() else (), kind)
 
     return records
 
@@ -89,19 +90,14 @@ def _table(delimiter: str) -> Callable[[str, str | None], Iterator[Record]]:
         try:
             head = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
             place, kind = _column(head, column)
+            others = head[:place] + head[place + 1 :]
             for row in rows:
-                if not row:
-                    continue
-                if len(row) != len(head):
+                if len(row) == len(head):
+                    word = row.pop(place).strip()
+                    yield Record(rows.line_num, word, zip(others, row, strict=True), kind)
+                elif row:
                     wrong = f"{len(row)} columns in place of {len(head)}"
                     yield Record(rows.line_num, "", wrong=wrong)
-                    continue
-                beside = {
-                    name: _value(cell)
-                    for i, (name, cell) in enumerate(zip(head, row, strict=True))
-                    if i != place and cell.strip()
-                }
-                yield Record(rows.line_num, row[place].strip(), beside, kind)
         except csv.Error as error:
             raise InputError(f"line {rows.line_num}: {error}") from None
 
@@ -111,15 +107,21 @@ def _table(delimiter: str) -> Callable[[str, str | None], Iterator[Record]]:
 def _column(head: list[str], column: str | None) -> tuple[int, str]:
     if column is not None:
         if column not in head:
-            raise InputError(f"there is no column {column!r}; there are {', '.join(head)}")
+            raise InputError(f"there is no column {column!r}; there are {_listed(head)}")
         return head.index(column), COLUMNS.get(column.lower(), "smiles")
     for i, name in enumerate(head):
         if name.lower() in COLUMNS:
             return i, COLUMNS[name.lower()]
     raise InputError(
-        f"no column is called SMILES, SELFIES or InChI; there are {', '.join(head) or 'none'}: "
-        "name one with column="
+        f"no column is called SMILES, SELFIES or InChI; there are {_listed(head)}: name one with "
+        "column="
     )
+
+
+def _listed(names: list[str]) -> str:
+    """Some names of a file, which may be anything, in one line."""
+    some = ", ".join(_short(name) if not name.isprintable() else name[:40] for name in names[:12])
+    return f"{some}, ..." if len(names) > 12 else some or "none"
 
 
 def _value(text: str) -> float | str:
@@ -138,7 +140,8 @@ def _word(record: Record, source: str, hydrogens: Hydrogens) -> Molecule:
         raise InputError(f"{len(text):,} characters; accepted are at most {20 * LARGEST:,}")
     with quiet():
         mol = _READERS[record.kind](chem, text)
-    return from_rdkit(mol, properties=record.properties, source=source, hydrogens=hydrogens)
+    properties = {name: _value(cell) for name, cell in record.beside if cell.strip()}
+    return from_rdkit(mol, properties=properties, source=source, hydrogens=hydrogens)
 
 
 def _of_smiles(chem: Any, text: str) -> Any:
@@ -163,7 +166,9 @@ def _of_selfies(chem: Any, text: str) -> Any:
     try:
         found = selfies.decoder(text)
     except (selfies.DecoderError, ValueError) as error:
-        raise InputError(f"{_short(text)} is no SELFIES: {' '.join(str(error).split())[:80]}") from None
+        raise InputError(
+            f"{_short(text)} is no SELFIES: {' '.join(str(error).split())[:80]}"
+        ) from None
     return _of_smiles(chem, found)
 
 
@@ -283,9 +288,7 @@ def _of_block(
     """Of a molecule as a file has it; the hydrogens that it lacks are told by the valences."""
     with quiet():
         mol.UpdatePropertyCache(strict=False)
-    return from_rdkit(
-        mol, properties=properties, source=source, hydrogens=hydrogens, flat=flat
-    )
+    return from_rdkit(mol, properties=properties, source=source, hydrogens=hydrogens, flat=flat)
 
 
 def _pdb_records(text: str, column: str | None) -> Iterator[Record]:
@@ -348,7 +351,7 @@ def _xyz(record: Record, source: str, hydrogens: Hydrogens) -> Molecule:
     return parse_xyz(record.text, source, drop_hydrogens=hydrogens == "drop")
 
 
-_SMILES = Format(_lines("smiles"), _word, "a SMILES in each line, then its name")
+_SMILES = Format(_lines("smiles"), _word, "a SMILES in each line, then its name", sound=True)
 _SD = Format(_sd_records, _sd, "SD files, V2000 and V3000")
 _XYZ = Format(_frames, _xyz, "XYZ and extended XYZ, any number of frames")
 
@@ -356,10 +359,12 @@ FORMATS: Mapping[str, Format] = {
     ".smi": _SMILES,
     ".smiles": _SMILES,
     ".txt": _SMILES,
-    ".csv": Format(_table(","), _word, "a table with a column SMILES, SELFIES or InChI"),
-    ".tsv": Format(_table("\t"), _word, "the same, with tabs"),
-    ".selfies": Format(_lines("selfies"), _word, "a SELFIES in each line"),
-    ".inchi": Format(_lines("inchi"), _word, "an InChI in each line"),
+    ".csv": Format(
+        _table(","), _word, "a table with a column SMILES, SELFIES or InChI", sound=True
+    ),
+    ".tsv": Format(_table("\t"), _word, "the same, with tabs", sound=True),
+    ".selfies": Format(_lines("selfies"), _word, "a SELFIES in each line", sound=True),
+    ".inchi": Format(_lines("inchi"), _word, "an InChI in each line", sound=True),
     ".sdf": _SD,
     ".sd": _SD,
     ".mol": _SD,

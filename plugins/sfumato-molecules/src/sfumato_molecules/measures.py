@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COMPUTED", "CHECKS", "computed", "geometry", "sane", "symmetric_rmsd"]
+__all__ = ["CHECKS", "COMPUTED", "computed", "described", "geometry", "sane", "symmetric_rmsd"]
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -98,8 +98,14 @@ def computed(molecule: Molecule, names: Sequence[str]) -> dict[str, float]:
     made = sanitised(molecule)
     if made is None:
         raise InputError(f"{molecule.source} has impossible valences, so nothing can be computed")
+    return described(made, names)
+
+
+def described(made: Any, names: Sequence[str]) -> dict[str, float]:
+    """Some of `COMPUTED` of a sanitised RDKit molecule."""
     bare = without_hydrogens(made)
-    return {name: COMPUTED[name](bare) for name in names}
+    with quiet():
+        return {name: COMPUTED[name](bare) for name in names}
 
 
 def without_hydrogens(made: Any) -> Any:

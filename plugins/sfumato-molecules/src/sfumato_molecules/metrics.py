@@ -280,7 +280,7 @@ class Descriptor:
         return _rows(rows, 2)
 
     def _value(self, made: Any) -> float:
-        return measures.COMPUTED[self.of](measures.without_hydrogens(made))
+        return measures.described(made, [self.of])[self.of]
 
     def between(self, a: Vectors, b: Vectors) -> Score:
         """W1; the parts are the means of the valid ones."""

@@ -32,14 +32,15 @@ def parse_xyz(text: str, source: str, *, drop_hydrogens: bool = False) -> Molecu
         there = sum(bool(row.strip()) for row in rows)
         raise InputError(f"{count} atoms are announced, but {there} lines follow")
     beside = {key: value.strip("\"'") for key, value in _PAIR.findall(comment)}
-    name, place = _columns(beside.pop("Properties", "species:S:1:pos:R:3"))
-    elements, positions = [], []
+    name, place, charge = _columns(beside.pop("Properties", "species:S:1:pos:R:3"))
+    elements, positions, charges = [], [], []
     for number, row in enumerate(rows, start=1):
         words = row.split()
-        if len(words) < max(name + 1, place + 3):
+        if len(words) < max(name + 1, place + 3, (charge or 0) + 1):
             raise InputError(f"atom {number} has no coordinates: {row.strip()[:40]!r}")
         elements.append(_element(words[name], number))
         positions.append([_number(word, number) for word in words[place : place + 3]])
+        charges.append(0 if charge is None else round(_number(words[charge], number)))
     kept = [i for i, e in enumerate(elements) if e != 1 or not drop_hydrogens]
     properties = {key: _guessed(value) for key, value in beside.items() if key != "Lattice"}
     if not beside and comment.strip():
@@ -47,13 +48,14 @@ def parse_xyz(text: str, source: str, *, drop_hydrogens: bool = False) -> Molecu
     return checked(
         [elements[i] for i in kept],
         np.array(positions, dtype=np.float64).reshape(-1, 3)[kept],
+        [charges[i] for i in kept],
         properties=properties,
         source=source,
     )
 
 
-def _columns(layout: str) -> tuple[int, int]:
-    """Places of the element and of x among the columns that `Properties=` lists."""
+def _columns(layout: str) -> tuple[int, int, int | None]:
+    """Places of the element, of x and of `formal_charge` among the columns of `Properties=`."""
     words = layout.split(":")
     found: dict[str, int] = {}
     at = 0
@@ -64,7 +66,7 @@ def _columns(layout: str) -> tuple[int, int]:
     name = next((found[n] for n in ("species", "element", "Z") if n in found), None)
     if name is None or "pos" not in found:
         raise InputError(f"Properties={layout} names no species and pos")
-    return name, found["pos"]
+    return name, found["pos"], found.get("formal_charge")
 
 
 def _element(word: str, number: int) -> int:
@@ -103,7 +105,9 @@ def dump_xyz(molecule: Molecule, *, extended: bool) -> Iterator[str]:
         yield " ".join(["Properties=species:S:1:pos:R:3:formal_charge:I:1", *pairs])
     else:
         yield " ".join(str(molecule.properties.get("name", molecule.source)).split())
-    rows = zip(symbols(molecule), molecule.positions.tolist(), molecule.charges.tolist(), strict=True)
+    rows = zip(
+        symbols(molecule), molecule.positions.tolist(), molecule.charges.tolist(), strict=True
+    )
     for symbol, (x, y, z), charge in rows:
         yield f"{symbol:2s} {x:14.6f} {y:14.6f} {z:14.6f}" + (f" {charge:3d}" if extended else "")
 

@@ -111,7 +111,9 @@ def statistics(molecules: Sequence[Molecule]) -> dict[str, Any]:
         "bonds from": dict(Counter(m.bonds_from or "none" for m in molecules)),
         "elements": dict(Counter(s for m in molecules for s in symbols(m)).most_common()),
         "charged": dict(
-            Counter(named(SYMBOLS[e], c) for m in molecules for e, c in _pairs(m) if c).most_common()
+            Counter(
+                named(SYMBOLS[e], c) for m in molecules for e, c in _pairs(m) if c
+            ).most_common()
         ),
         "atoms": {str(k): sizes[k] for k in sorted(sizes)},
         "heavy atoms": {str(k): heavy[k] for k in sorted(heavy)},

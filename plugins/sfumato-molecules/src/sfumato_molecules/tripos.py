@@ -45,7 +45,7 @@ def _type(atom: Any) -> str:
     if symbol == "S" and (oxygens := _double_oxygens(atom)):
         return "S.o2" if oxygens > 1 else "S.o"
     if symbol in ("C", "N", "O", "S", "P"):
-        return f"{symbol}.{ {'SP': 1, 'SP2': 2}.get(bonds, 3) if symbol != 'P' else 3}"
+        return f"{symbol}.{ {'SP': 1, 'SP2': 2}.get(bonds, 3) if symbol != 'P' else 3 }"
     return symbol
 
 
