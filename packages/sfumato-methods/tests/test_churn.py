@@ -11,7 +11,15 @@ from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeSchedul
 from sfumato import Dirac, Fields, InputError, Streams, expand, random, run, sample
 from sfumato_methods import grids
 from sfumato_methods.gaussian import EDM, VE, VP, Cosine, Gaussian, Linear
-from sfumato_methods.solvers import DDIM, ChurnHeun, Heun, PredictorCorrector, RestartHeun
+from sfumato_methods.solvers import (
+    DDIM,
+    S4,
+    ChurnHeun,
+    Heun,
+    PredictorCorrector,
+    RestartHeun,
+    langevin,
+)
 from sfumato_methods.solvers.churn import Interval
 from sfumato_methods.solvers.linear import inner
 
@@ -117,6 +125,7 @@ CALLS = [
     (ChurnHeun(0.0), lambda n: 2 * n - 1),
     (PredictorCorrector(), lambda n: 2 * n - 1),
     (PredictorCorrector(DDIM(), corrections=3), lambda n: 4 * n - 3),
+    (S4(), lambda n: n),
     (RestartHeun((Interval(0.1, 1.0, 2, 3),)), lambda n: 2 * n - 1 + 2 * 3 * 2),
 ]
 
@@ -159,8 +168,8 @@ def test_a_langevin_step_has_the_length_that_snr_asks_for():
     grid = torch.tensor([0.6, 0.5], dtype=FLOAT)
     x = random.normal(torch.zeros(3, 4, dtype=FLOAT), random.derive(0, "x"))
     q = exact(process)(x, grid[1])
-    (level,) = sampler._levels(process, grid)
-    found = sampler._correct(level, process, q, x, random.derive(1, "n"))
+    (level,) = langevin._levels(process, grid[1:], grid[:-1])
+    found = langevin._corrected(level, sampler.snr, process, q, x, random.derive(1, "n"))
     n, score = random.normal(x, random.derive(1, "n")), process.score(q, x, grid[1])
     e = 2 * 0.04 * (inner(n, n) / inner(score, score))[:, None]
     assert torch.allclose(found, x + e * score + (2 * e).sqrt() * n, rtol=1e-12)
@@ -194,8 +203,10 @@ def test_what_makes_no_sense_is_refused():
             RestartHeun((Interval(*interval),))
     with pytest.raises(InputError, match="snr > 0"):
         PredictorCorrector(snr=0.0)
+    with pytest.raises(InputError, match="S4 takes snr > 0"):
+        S4(snr=0.0)
     up, process = torch.linspace(0.1, 0.9, 4, dtype=FLOAT), Gaussian(VP())
-    for sampler in (ChurnHeun(), RestartHeun(), PredictorCorrector(DDIM())):
+    for sampler in (ChurnHeun(), RestartHeun(), PredictorCorrector(DDIM()), S4()):
         with pytest.raises(InputError, match="ascends"):
             last(sampler, process, torch.ones(1, 1, dtype=FLOAT), up, None)
 

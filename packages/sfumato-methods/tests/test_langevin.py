@@ -10,7 +10,7 @@ import torch
 from sfumato import Dirac, InputError, random, run, sample
 from sfumato_methods.gaussian import VE, VP, Gaussian, linear
 from sfumato_methods.grids import logsnr, uniform
-from sfumato_methods.solvers import AnnealedLangevin
+from sfumato_methods.solvers import S4, AnnealedLangevin
 
 
 @pytest.mark.parametrize("schedule", [VE(0.1, 3.0), VP()], ids=["ve", "vp"])
@@ -61,3 +61,37 @@ def test_parameters_that_make_no_sense_are_told():
     for wrong in ({"moves": 0}, {"step": 0.0}, {"step": 4.0}):
         with pytest.raises(InputError, match="begins to diverge"):
             AnnealedLangevin(**wrong)
+
+
+@pytest.mark.parametrize(
+    "process", [Gaussian(VE(0.1, 3.0)), Gaussian(VP()), linear()], ids=["ve", "vp", "linear"]
+)
+def test_without_its_langevin_step_s4_is_the_transition_of_the_process(process):
+    """All of the first and the last step included: where noise is all, and where it ends."""
+    grid = uniform(process, 4)
+    x = random.normal(torch.zeros(3, 2).double(), random.derive(0, "x"))
+    mean = 0.3 * x + 0.1
+    for row, t, s in zip(S4().plan(process, grid), grid, grid[1:], strict=False):
+        *_, keep, gain, std = row
+        law = process.transition(Dirac(mean), x, t, s)
+        assert torch.allclose(keep * x + gain * mean, law.mean, rtol=1e-12, atol=1e-14)
+        draws = law.sample(random.derive(1, "n")) - law.mean
+        noise = random.normal(x, random.derive(1, "n"))
+        assert torch.allclose(draws, std * noise, rtol=1e-10, atol=1e-12)
+
+
+def test_s4_draws_the_law_of_the_data_to_first_order_in_the_step():
+    """Normal data of deviation 0.3, 200,000 numbers: 4.5 standard errors are 0.7 % (1e-5)."""
+    process, errors = Gaussian(VP()), []
+
+    def denoise(x, t):
+        a, s = process.alpha(t), process.sigma(t)
+        return Dirac(x * (a * 0.09 / (a * a * 0.09 + s * s)))
+
+    for steps in (50, 100, 200):
+        found = sample(
+            process, denoise, torch.zeros(2000, 100).double(), sampler=S4(snr=0.05),
+            grid=logsnr(process, steps), generator=random.derive(3, "s4"),
+        )  # fmt: skip
+        errors.append(abs(float(found.std()) / 0.3 - 1))
+    assert errors[1] < 0.6 * errors[0] and errors[2] < 0.6 * errors[1] and errors[2] < 0.03

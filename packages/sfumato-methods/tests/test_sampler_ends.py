@@ -13,6 +13,7 @@ from sfumato_methods.solvers import (
     DDIM,
     ERSDE,
     LML,
+    S4,
     SEEDS,
     ChurnHeun,
     EulerMaruyama,
@@ -41,6 +42,7 @@ DRAWING = [
     RestartHeun((Interval(0.1, 1.0, 2, 3),)),
     PredictorCorrector(),
     PredictorCorrector(DDIM(), corrections=3),
+    S4(),
     RexSDE(),
     RexSDE(SHARK),
 ]

@@ -10,6 +10,7 @@ from sfumato_methods.gaussian import VP, Centred, Gaussian, Linear, edm, linear,
 from sfumato_methods.solvers import (
     ERSDE,
     LML,
+    S4,
     SEEDS,
     ChurnHeun,
     EVODiff,
@@ -106,7 +107,7 @@ def test_states(case, check):
     Case(
         vp(),
         NUMBERS,
-        samplers=(PredictorCorrector(snr=0.02),),
+        samplers=(PredictorCorrector(snr=0.02), S4(snr=0.02)),
         name="corrected",
     ),
     Case(

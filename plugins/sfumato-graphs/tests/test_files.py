@@ -11,6 +11,7 @@ from scipy import sparse
 
 from sfumato import InputError
 from sfumato_graphs import data, files, writing
+from sfumato_graphs.domain import domain
 
 
 def _same(a, b):
@@ -184,3 +185,108 @@ def test_nothing_half_written(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         writing.write(PLAIN, target)
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+TU = {
+    "A": "1, 2\n2, 1\n3, 4\n4, 3\n",
+    "graph_indicator": "1\n1\n2\n2\n",
+    "edge_labels": "1\n1\n0\n0\n",
+    "graph_labels": "1\n0\n",
+    "graph_attributes": "0.5, 2\n1.5, 3\n",
+}
+TU_BROKEN = {
+    "three columns": ({"A": "1, 2, 3\n"}, r"TU_A\.txt, line 1: '1, 2, 3' is not 2 whole numbers"),
+    "owner of two": ({"graph_indicator": "1, 1\n"}, "'1, 1' is not 1 whole number"),
+    "owner far away": ({"graph_indicator": "1\n1\n2\n99999999999\n"}, "4 nodes cannot belong to 9"),
+    "owner 0": ({"graph_indicator": "0\n1\n2\n2\n"}, "node 1 belongs to graph 0, counted from 1"),
+    "labels missing": ({"graph_labels": "1\n"}, "TU_graph_labels.txt has 1 lines"),
+    "label of text": ({"graph_labels": "1\nx\n"}, "line 2: 'x' is no whole number"),
+    "edge both ways": (
+        {"edge_labels": "1\n2\n0\n0\n"},
+        "line 2: the edge 2 to 1 has another label",
+    ),
+    "edge outside": ({"A": "1, 9\n" * 4}, "line 1: no edge joins 1 and 9"),
+    "no numbers": ({"graph_attributes": "0.5\nx\n"}, "line 2: these are no numbers"),
+}
+
+
+def _tu(folder, **changed):
+    for name, text in (TU | changed).items():
+        (folder / f"TU_{name}.txt").write_text(text)
+    return folder
+
+
+def test_graphs_of_a_tu_folder_have_their_labels_and_numbers(tmp_path):
+    first, second = files.read(_tu(tmp_path))
+    assert first.graph == {"name": "TU 0", "label": 1, "value0": 0.5, "value1": 2.0}
+    assert second.edges[3, 4] == {"label": 0} and second.graph["value1"] == 3
+    graphs = data.graphs_of([first, second], label="label", properties=("value0",))
+    assert graphs.batch([0, 1]).condition["label"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", TU_BROKEN)
+def test_a_tu_folder_that_is_broken_is_told(tmp_path, name):
+    changed, said = TU_BROKEN[name]
+    with pytest.raises(InputError, match=said):
+        files.read(_tu(tmp_path, **changed))
+
+
+def test_a_tu_folder_without_owners_is_told(tmp_path):
+    (tmp_path / "TU_A.txt").write_text(TU["A"])
+    with pytest.raises(InputError, match=r"lacks TU_graph_indicator\.txt"):
+        files.read(tmp_path)
+
+
+def test_wrong_records_are_counted_and_listed_or_the_first_is_an_error(tmp_path):
+    """Of a folder: a line, a graph of a list, a whole file, graphs with loops and directed ones."""
+    (tmp_path / "a.g6").write_bytes(b"Cr\n\x01\x02\nCF\n")
+    good = nx.node_link_data(nx.path_graph(3), edges="edges")
+    (tmp_path / "b.json").write_text(json.dumps([good, {"nodes": []}]))
+    (tmp_path / "c.gml").write_text("graph [")
+    nx.write_graphml(nx.Graph([(0, 0), (0, 1)]), tmp_path / "d.graphml")
+    nx.write_graphml(nx.DiGraph([(0, 1)]), tmp_path / "e.graphml")
+    with pytest.raises(InputError, match="line 2"):
+        domain.read(tmp_path)
+    found = domain.read(tmp_path, strict=False)
+    assert len(found) == 3 and found.about["skipped"]["rejected"] == 5
+    for sentence, part in zip(
+        found.about["skipped"]["first"],
+        ("a.g6, line 2: ", "b.json, graph 1: ", "c.gml cannot be read", "d.graphml has 1 edge(s)",
+         "e.graphml is directed"),
+        strict=True,
+    ):  # fmt: skip
+        assert part in sentence
+    assert "skipped" not in data.graphs_of([nx.path_graph(3)], rejects=[]).about
+    (tmp_path / "f").mkdir()
+    nx.write_graphml(nx.DiGraph([(0, 1)]), tmp_path / "f" / "e.graphml")
+    with pytest.raises(InputError, match="there are no graphs: e.graphml is directed"):
+        domain.read(tmp_path / "f", strict=False)
+
+
+def test_a_graph_larger_than_the_schema_is_told():
+    about = data.graphs_of([nx.path_graph(3)]).about
+    with pytest.raises(InputError, match="has 4 nodes; accepted are 1 to 3"):
+        data.graphs_of([nx.path_graph(4)], schema=about)
+
+
+def test_small_files_that_ask_for_much_memory_are_refused(tmp_path):
+    """Headers that promise 68 thousand million nodes, matrices of 10^9 rows, a zip bomb."""
+    (tmp_path / "a.g6").write_bytes(b"~~" + b"~" * 6 + b"\n")
+    (tmp_path / "b.s6").write_bytes(b":~" + b"~" * 3 + b"\n")
+    (tmp_path / "c.mtx").write_text(
+        "%%MatrixMarket matrix array real general\n1000000000 1000000000\n"
+    )
+    sparse.save_npz(tmp_path / "d.npz", sparse.coo_array((10**9, 10**9)))
+    np.savez_compressed(tmp_path / "e.npz", adjacency=np.zeros((17000, 17000), dtype=np.int8))
+    for name, said in (
+        ("a.g6", "more than 1,000 nodes"), ("b.s6", "more than 1,000 nodes"),
+        ("c.mtx", "1000000000 nodes"), ("d.npz", "1000000000 nodes"), ("e.npz", "unpacks to 276"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            files.read(tmp_path / name)
+
+
+def test_numbers_that_are_not_finite_are_told(tmp_path):
+    np.savez(tmp_path / "a.npz", adjacency=np.array([[0, np.inf], [np.inf, 0]]))
+    with pytest.raises(InputError, match=r"cannot be read|not finite|not symmetric"):
+        files.read(tmp_path / "a.npz")

@@ -124,3 +124,20 @@ def test_the_batch_is_not_changed():
     before = batch.x["edges"].data.clone()
     metrics.GraphMMD("orbit").summary(Batch(batch.x))
     assert torch.equal(before, batch.x["edges"].data)
+
+
+@pytest.mark.parametrize(
+    ("networks", "kind"),
+    [
+        ([nx.star_graph(3), nx.path_graph(4)], "valid lobster"),
+        ([nx.balanced_tree(2, 3), nx.balanced_tree(3, 3)], "valid tree"),
+        ([nx.grid_2d_graph(2, 3)], "valid grid"),
+        ([nx.cycle_graph(5), nx.balanced_tree(3, 3)], "valid planar"),
+        ([nx.complete_graph(5)], None),
+    ],
+    ids=str,
+)
+def test_what_is_valid_is_what_all_training_graphs_are(networks, kind):
+    train = data.graphs_of([nx.convert_node_labels_to_integers(g) for g in networks])
+    names = [metric.name for metric in metrics.metrics(train)]
+    assert [name for name in names if name.startswith("valid")] == ([] if kind is None else [kind])

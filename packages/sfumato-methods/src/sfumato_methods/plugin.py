@@ -178,6 +178,11 @@ _STOCHASTIC = {
         "Langevin steps after each step of another sampler",
         "Song et al. 2021, arXiv:2011.13456",
     ),
+    "s4": (
+        "langevin:S4",
+        "a Langevin step and the step to the next level in one call",
+        "Jo et al. 2022, arXiv:2202.02514",
+    ),
     "annealed-langevin": (
         "langevin:AnnealedLangevin",
         "Langevin steps at each noise level in turn",

@@ -1,11 +1,12 @@
-"""The verbs `generate` and `complete`."""
+"""The verbs `generate`, `complete` and `embed`."""
 
 from __future__ import annotations
 
-__all__ = ["complete", "generate"]
+__all__ = ["complete", "embed", "generate"]
 
+import io
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -50,7 +51,8 @@ def complete(
     from . import completing, data, files
 
     opened = open_run(run)
-    found = data.graphs_of(files.read(graph), name=graph.stem, schema=opened.about)
+    schema = {key: opened.about[key] for key in ("nodes", "edges", "largest")}
+    found = data.graphs_of(files.read(graph), name=graph.stem, schema=schema)
     if len(found) != 1:
         raise InputError(f"{graph} holds {len(found)} graphs; give one")
     options = {"sampler": sampler, "steps": steps, "seed": seed, "weights": weights}
@@ -61,3 +63,41 @@ def complete(
     facts = {"run": str(run), "graph": str(graph), "nodes": nodes, "n": n, **options}
     picture = write(opened.domain, made, opened.about, out, facts)
     typer.echo(f"wrote {n} graphs to {out}, and {picture}")
+
+
+def embed(
+    run: RunFolder,
+    data: Annotated[Path, typer.Option(help="A file or a folder of graphs.")],
+    out: Annotated[Path, typer.Option(help="An .npz file.")],
+    part: Annotated[
+        Literal["z", "both"],
+        typer.Option(help="The code, or with the middle of the denoiser at the clean graph."),
+    ] = "z",
+    device: Device = None,
+    weights: Weights = "ema",
+) -> None:
+    """Write what a run of graphs/autoencoder makes of graphs: `z` (N, D), with names and labels."""
+    import numpy as np
+
+    from sfumato import InputError
+    from sfumato_train import open_run
+    from sfumato_train.files import write_bytes
+
+    from . import autoencoder
+    from . import data as reading
+    from .files import read
+
+    if out.suffix.lower() != ".npz":
+        raise InputError(f"{out}: codes are written to an .npz file")
+    opened = open_run(run)
+    networks = read(data)
+    graphs = reading.graphs_of(networks, name=data.stem, schema=opened.about)
+    z = autoencoder.embed(opened, graphs, part=part, weights=weights, device=device)
+    columns = {"z": z.numpy(), "names": np.array([g.name for g in graphs.graphs])}
+    labels = [network.graph.get("label") for network in networks]
+    if None not in labels:
+        columns["labels"] = np.array(labels)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **columns)
+    write_bytes(out, packed.getvalue())
+    typer.echo(f"wrote {z.shape[1]} numbers for each of {len(z)} graphs to {out}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["NONE", "Graph", "Graphs", "demo", "graph_of", "graphs_of", "networks"]
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,10 @@ from torch import Tensor
 from sfumato import Batch, Fields, InputError
 from sfumato_nn.graphs.state import pair_count, pairs, state_of, take
 
+from . import conditions
+from .conditions import Labelled, described, tensors
 from .identity import fingerprint
+from .rejects import reject, skipped
 
 NONE = "none"
 """Class 0 of pairs: no edge."""
@@ -38,11 +41,13 @@ class Graph:
         edges: (n (n - 1) / 2,) class of each pair, 0 where there is no edge; see
             `sfumato_nn.graphs.state` for the order.
         name: where it comes from.
+        known: its label and properties.
     """
 
     nodes: Ids
     edges: Ids
     name: str = ""
+    known: Labelled = Labelled()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +55,8 @@ class Graphs:
     """A data set of graphs, and the schema that they share.
 
     The facts `about`: `nodes` and `edges`, each with the `attribute` that the classes are values
-    of (None: there is one kind) and the `classes`; `largest`, the nodes of the largest graph.
+    of (None: there is one kind) and the `classes`; `largest`, the nodes of the largest graph; and
+    `label` and `properties` where graphs have them, see `conditions.described`.
     """
 
     graphs: Sequence[Graph]
@@ -61,11 +67,15 @@ class Graphs:
         return len(self.graphs)
 
     def batch(self, index: Sequence[int]) -> Batch:
-        """The graphs at `index`, padded to the largest of them."""
+        """The graphs at `index`, padded to the largest of them.
+
+        Where they have labels or properties, these are the conditions, with the size as `nodes`:
+        whoever asks for graphs like these asks for both.
+        """
         chosen = [self.graphs[i] for i in index]
-        return Batch(
-            state_of([(torch.from_numpy(g.nodes), torch.from_numpy(g.edges)) for g in chosen])
-        )
+        x = state_of([(torch.from_numpy(g.nodes), torch.from_numpy(g.edges)) for g in chosen])
+        condition = tensors([g.known for g in chosen], self.about)
+        return Batch(x, {**condition, "nodes": x["nodes"].mask.sum(1)} if condition else {})
 
     def keys(self) -> Sequence[str]:
         """One key for graphs that are the same up to the order of their nodes, as a hash tells.
@@ -85,8 +95,11 @@ def graphs_of(
     *,
     node: str | None = None,
     edge: str | None = None,
+    label: str | None = None,
+    properties: Sequence[str] = (),
     name: str = "graph",
     schema: Mapping[str, Any] | None = None,
+    rejects: list[str] | None = None,
 ) -> Graphs:
     """Networkx graphs as a data set.
 
@@ -95,36 +108,66 @@ def graphs_of(
         node: attribute whose values become the classes of nodes; None: the only one that the nodes
             of all graphs have, if there is one and its values are text or whole numbers.
         edge: the same for edges.
+        label: attribute of the graphs whose values are classes to be asked for.
+        properties: attributes of the graphs that are numbers to be asked for, or names of
+            `conditions.COMPUTED`.
         name: of the data, for the names of the graphs.
         schema: facts of other data that these have to fit; None: made from these.
+        rejects: takes a sentence for each graph that is wrong in itself, which is then left out;
+            the facts tell of them. None: the first one is an error.
 
     Raises:
         InputError: for no graphs, a graph that is directed, has no nodes, loops, multiple edges or
-            more than 1,000 nodes, an attribute that is missing or has too many values, classes
-            that the schema does not have. The graph is named.
+            more nodes than 1,000 or than the schema has, an attribute that is missing or has too
+            many values, classes or labels that the schema does not have. The graph is named.
     """
-    found = list(sources)
-    if not found:
-        raise InputError(f"{name}: there are no graphs")
-    named = [str(g.graph.get("name") or f"{name} {i}") for i, g in enumerate(found)]
-    for title, network in zip(named, found, strict=True):
-        _check(title, network)
+    several = [(str(g.graph.get("name") or f"{name} {i}"), g) for i, g in enumerate(sources)]
+    most = LARGEST if schema is None else int(schema["largest"])
+    sound = _sound(several, lambda title, g: _check(title, g, most), rejects)
     if schema is None:
-        node = node or _only(g.nodes(data=True) for g in found)
-        edge = edge or _only([(e, d) for *e, d in g.edges(data=True)] for g in found)
+        node = node or _only(g.nodes(data=True) for _, g in sound)
+        edge = edge or _only([(e, d) for *e, d in g.edges(data=True)] for _, g in sound)
     else:
         node, edge = schema["nodes"]["attribute"], schema["edges"]["attribute"]
-    columns = [
-        (_column(title, "node", node, g.nodes(data=True)), _edges(title, edge, g))
-        for title, g in zip(named, found, strict=True)
-    ]
-    about = schema or _schema(node, edge, columns)
+    columns: list[tuple[list[Value], dict[tuple[int, int], Value]]] = []
+    sound = _sound(
+        sound,
+        lambda title, g: columns.append(
+            (_column(title, "node", node, g.nodes(data=True)), _edges(title, edge, g))
+        ),
+        rejects,
+    )
+    if not sound:
+        raise InputError(f"{name}: there are no graphs{f': {rejects[0]}' if rejects else ''}")
+    if schema is None:
+        about = _schema(node, edge, columns) | described(sound, label, properties)
+        about |= skipped(rejects) if rejects else {}
+    else:
+        about = dict(schema)
     places = [{c: i for i, c in enumerate(about[side]["classes"])} for side in ("nodes", "edges")]
+    known = conditions.columns(sound, about)
     graphs = [
-        _packed(title, nodes, edges, places)
-        for title, (nodes, edges) in zip(named, columns, strict=True)
+        _packed(title, *own, places, labelled)
+        for (title, _), own, labelled in zip(sound, columns, known, strict=True)
     ]
     return Graphs(graphs, about)
+
+
+def _sound(
+    several: Iterable[tuple[str, nx.Graph]],
+    look: Callable[[str, nx.Graph], None],
+    rejects: list[str] | None,
+) -> list[tuple[str, nx.Graph]]:
+    """The graphs that are looked at without an error."""
+    found = []
+    for title, network in several:
+        try:
+            look(title, network)
+        except InputError as error:
+            reject(str(error), rejects)
+        else:
+            found.append((title, network))
+    return found
 
 
 def _schema(
@@ -146,7 +189,7 @@ def _schema(
     }
 
 
-def _check(title: str, network: nx.Graph) -> None:
+def _check(title: str, network: nx.Graph, most: int) -> None:
     if network.is_directed():
         raise InputError(
             f"{title} is directed; these models are of undirected graphs: convert it first, for "
@@ -156,8 +199,8 @@ def _check(title: str, network: nx.Graph) -> None:
         raise InputError(f"{title} has several edges between two nodes; merge them first")
     if (loops := nx.number_of_selfloops(network)) > 0:
         raise InputError(f"{title} has {loops} edge(s) from a node to itself; remove them first")
-    if not 1 <= len(network) <= LARGEST:
-        raise InputError(f"{title} has {len(network)} nodes; accepted are 1 to {LARGEST:,}")
+    if not 1 <= len(network) <= most:
+        raise InputError(f"{title} has {len(network)} nodes; accepted are 1 to {most:,}")
 
 
 def _multiplicities(network: nx.MultiGraph) -> Iterable[int]:
@@ -225,6 +268,7 @@ def _packed(
     nodes: Sequence[Value],
     edges: Mapping[tuple[int, int], Value],
     places: Sequence[Mapping[Value, int]],
+    labelled: Labelled,
 ) -> Graph:
     def known(side: int, value: Value) -> int:
         if value not in places[side]:
@@ -236,7 +280,7 @@ def _packed(
     own = np.zeros(pair_count(len(nodes)), dtype=np.int64)
     for (i, j), value in edges.items():
         own[j * (j - 1) // 2 + i] = known(1, value)
-    return Graph(ids, own, title)
+    return Graph(ids, own, title, labelled)
 
 
 def graph_of(nodes: Tensor, edges: Tensor, name: str = "") -> Graph:

@@ -6,6 +6,7 @@ __all__ = ["SUFFIXES", "Network", "read"]
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,15 +16,18 @@ import numpy as np
 
 from sfumato import InputError
 
+from . import tu
 from .data import LARGEST
+from .rejects import reject
 
 BIGGEST = 256 * 2**20
 """Bytes of the largest file that is read."""
 
 Network: TypeAlias = nx.Graph
+Reader: TypeAlias = Callable[[Path, list[str] | None], list[Network]]
 
 
-def read(path: Path) -> list[Network]:
+def read(path: Path, rejects: list[str] | None = None) -> list[Network]:
     """The graphs in a file, in all files of a folder that are of a known kind, or in a TU folder.
 
     A folder is taken in the order of its paths, at any depth, hidden files and other kinds passed
@@ -33,14 +37,19 @@ def read(path: Path) -> list[Network]:
     an adjacency matrix, `.csv`, `.tsv`, `.txt` and `.edges` an edge in each line: two names and,
     in columns that a first line names, attributes.
 
+    Args:
+        path: a file or a folder.
+        rejects: takes a sentence for each record that cannot be read, which is then left out: a
+            file of a folder, a line of graph6, a graph of a list. None: the first one is an error.
+
     Raises:
         InputError: for a path that is not there, no graphs, a file that is larger than 256 MiB or
             cannot be read: the file is named, and the line where there is one.
     """
     if path.is_dir():
-        tables = sorted(path.glob("*_A.txt"))
-        if len(tables) == 1:
-            return _tu(path, tables[0].name.removesuffix("_A.txt"))
+        name = tu.name_of(path)
+        if name is not None:
+            return tu.read(path, name)
         files = [
             f
             for f in sorted(path.rglob("*"))
@@ -51,11 +60,17 @@ def read(path: Path) -> list[Network]:
             raise InputError(
                 f"{path} holds no graphs; accepted are {', '.join(SUFFIXES)} and TU folders"
             )
-        return [network for file in files for network in _file(file)]
-    return _file(path)
+        found = []
+        for file in files:
+            try:
+                found += _file(file, rejects)
+            except InputError as error:
+                reject(str(error), rejects)
+        return found
+    return _file(path, rejects)
 
 
-def _file(path: Path) -> list[Network]:
+def _file(path: Path, rejects: list[str] | None) -> list[Network]:
     reader = SUFFIXES.get(path.suffix.lower())
     if reader is None:
         raise InputError(
@@ -65,7 +80,7 @@ def _file(path: Path) -> list[Network]:
         size = path.stat().st_size
         if size > BIGGEST:
             raise InputError(f"{path} has {size / 2**20:.0f} MiB; accepted are at most 256")
-        found = reader(path)
+        found = reader(path, rejects)
     except InputError:
         raise
     except OSError as error:
@@ -82,17 +97,17 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _graphml(path: Path) -> list[Network]:
+def _graphml(path: Path, rejects: list[str] | None = None) -> list[Network]:
     from networkx.readwrite.graphml import GraphMLReader
 
     return list(GraphMLReader()(path=str(path)))
 
 
-def _gml(path: Path) -> list[Network]:
+def _gml(path: Path, rejects: list[str] | None = None) -> list[Network]:
     return [nx.read_gml(path, label="id")]
 
 
-def _gexf(path: Path) -> list[Network]:
+def _gexf(path: Path, rejects: list[str] | None = None) -> list[Network]:
     network = nx.read_gexf(path)
     for _, attributes in network.nodes(data=True):
         attributes.pop("label", None)  # the name that every node of the format has
@@ -101,27 +116,42 @@ def _gexf(path: Path) -> list[Network]:
     return [network]
 
 
-def _sparse(parse: Callable[[bytes], Network]) -> Callable[[Path], list[Network]]:
-    def read_lines(path: Path) -> list[Network]:
+def _sparse(parse: Callable[[bytes], Network], mark: bytes) -> Reader:
+    def read_lines(path: Path, rejects: list[str] | None) -> list[Network]:
         found = []
         for number, line in enumerate(path.read_bytes().splitlines(), start=1):
             line = line.strip().removeprefix(b">>graph6<<").removeprefix(b">>sparse6<<")
             if not line:
                 continue
             try:
-                found.append(parse(line))
+                found.append(_small(parse, line, mark))
             except Exception as error:
-                raise InputError(f"{path}, line {number}: {_sentence(error)}") from None
+                reject(f"{path}, line {number}: {_sentence(error)}", rejects)
         return found
 
     return read_lines
 
 
-def _json(path: Path) -> list[Network]:
+def _small(parse: Callable[[bytes], Network], line: bytes, mark: bytes) -> Network:
+    """A graph in graph6 or sparse6, whose first bytes say how many nodes will be made."""
+    head = line.removeprefix(mark)
+    if head.startswith(b"~"):
+        digits = [byte - 63 for byte in head[1:4]]
+        if head.startswith(b"~~") or (digits[0] << 12) + (digits[1] << 6) + digits[2] > LARGEST:
+            raise InputError(f"the graph has more than {LARGEST:,} nodes")
+    return parse(line)
+
+
+def _json(path: Path, rejects: list[str] | None) -> list[Network]:
     value = json.loads(path.read_text(encoding="utf-8"))
-    return [
-        _linked(path, i, v) for i, v in enumerate(value if isinstance(value, list) else [value])
-    ]
+    found = []
+    for number, one in enumerate(value if isinstance(value, list) else [value]):
+        try:
+            found.append(_linked(path, number, one))
+        except Exception as error:
+            known = isinstance(error, InputError)
+            reject(str(error) if known else f"{path}, graph {number}: {_sentence(error)}", rejects)
+    return found
 
 
 def _linked(path: Path, number: int, value: Any) -> Network:
@@ -134,9 +164,12 @@ def _linked(path: Path, number: int, value: Any) -> Network:
     return network
 
 
-def _npz(path: Path) -> list[Network]:
+def _npz(path: Path, rejects: list[str] | None = None) -> list[Network]:
     from scipy import sparse
 
+    with zipfile.ZipFile(path) as archive:
+        if (size := sum(entry.file_size for entry in archive.infolist())) > BIGGEST:
+            raise InputError(f"{path} unpacks to {size / 2**20:.0f} MiB; accepted are at most 256")
     with np.load(path, allow_pickle=False) as arrays:
         names = set(arrays.files)
         if "format" in names:
@@ -153,9 +186,12 @@ def _npz(path: Path) -> list[Network]:
     return [_adjacent(path, matrix) for matrix in matrices]
 
 
-def _mtx(path: Path) -> list[Network]:
-    from scipy.io import mmread
+def _mtx(path: Path, rejects: list[str] | None = None) -> list[Network]:
+    from scipy.io import mminfo, mmread
 
+    rows, columns, *_ = mminfo(path)
+    if max(rows, columns) > LARGEST:
+        raise InputError(f"{path}: {max(rows, columns)} nodes; accepted are at most {LARGEST:,}")
     return [_adjacent(path, mmread(path))]
 
 
@@ -163,16 +199,18 @@ def _adjacent(path: Path, matrix: Any) -> Network:
     """A graph from a matrix; values other than 0 and 1 are the attribute `weight`."""
     from scipy import sparse
 
+    if len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise InputError(f"{path}: an adjacency matrix is square, but this one is {matrix.shape}")
+    if matrix.shape[0] > LARGEST:
+        raise InputError(f"{path}: {matrix.shape[0]} nodes; accepted are at most {LARGEST:,}")
     table = sparse.csr_array(matrix)
-    if table.ndim != 2 or table.shape[0] != table.shape[1]:
-        raise InputError(f"{path}: an adjacency matrix is square, but this one is {table.shape}")
-    if table.shape[0] > LARGEST:
-        raise InputError(f"{path}: {table.shape[0]} nodes; accepted are at most {LARGEST:,}")
     if abs(table - table.T).max() != 0:
         raise InputError(f"{path}: the matrix is not symmetric, so the graph is directed")
     network = nx.Graph()
     network.add_nodes_from(range(table.shape[0]))
     entries = table.tocoo()
+    if not np.isfinite(entries.data).all():
+        raise InputError(f"{path}: the matrix holds numbers that are not finite")
     values = entries.data.tolist()
     plain = set(values) <= {0, 1}
     for i, j, value in zip(entries.row.tolist(), entries.col.tolist(), values, strict=True):
@@ -182,7 +220,7 @@ def _adjacent(path: Path, matrix: Any) -> Network:
     return network
 
 
-def _edge_list(path: Path) -> list[Network]:
+def _edge_list(path: Path, rejects: list[str] | None = None) -> list[Network]:
     """Edges in lines, separated by comma, tab or blanks; a first line may name attributes."""
     text = path.read_text(encoding="utf-8-sig")
     lines = [
@@ -219,60 +257,12 @@ def _value(text: str) -> str | int:
     return int(text) if text.lstrip("-").isdecimal() else text
 
 
-def _tu(folder: Path, name: str) -> list[Network]:
-    """A folder of TUDataset: edges, the graph of each node, and labels where there are files."""
-
-    def column(what: str, needed: bool = False) -> list[list[int]] | None:
-        file = folder / f"{name}_{what}.txt"
-        if not file.exists():
-            if needed:
-                raise InputError(f"{folder} lacks {file.name}, which a TU folder has")
-            return None
-        rows = []
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                rows.append([int(cell) for cell in line.split(",")])
-            except ValueError:
-                raise InputError(
-                    f"{file}, line {number}: {line[:40]!r} is not whole numbers"
-                ) from None
-        return rows
-
-    edges, owners = column("A", True) or [], column("graph_indicator", True) or []
-    node_labels, edge_labels = column("node_labels"), column("edge_labels")
-    labels = column("graph_labels")
-    for what, table, count in (
-        ("node_labels", node_labels, len(owners)),
-        ("edge_labels", edge_labels, len(edges)),
-    ):
-        if table is not None and len(table) != count:
-            raise InputError(
-                f"{folder}: {name}_{what}.txt has {len(table)} lines in place of {count}"
-            )
-    networks = [nx.Graph(name=f"{name} {i}") for i in range(max((o[0] for o in owners), default=0))]
-    for node, (owner,) in enumerate(owners, start=1):
-        if not 1 <= owner <= len(networks):
-            raise InputError(f"{folder}: node {node} belongs to graph {owner}, counted from 1")
-        own = {} if node_labels is None else {"label": node_labels[node - 1][0]}
-        networks[owner - 1].add_node(node, **own)
-    for number, (a, b) in enumerate(edges):
-        if not (1 <= a <= len(owners) and 1 <= b <= len(owners)) or owners[a - 1] != owners[b - 1]:
-            raise InputError(
-                f"{folder}: {name}_A.txt, line {number + 1}: no edge joins {a} and {b}"
-            )
-        own = {} if edge_labels is None else {"label": edge_labels[number][0]}
-        networks[owners[a - 1][0] - 1].add_edge(a, b, **own)
-    for network, label in zip(networks, labels or (), strict=False):
-        network.graph["label"] = label[0]
-    return networks
-
-
-SUFFIXES: Mapping[str, Callable[[Path], list[Network]]] = {
+SUFFIXES: Mapping[str, Reader] = {
     ".graphml": _graphml,
     ".gml": _gml,
     ".gexf": _gexf,
-    ".g6": _sparse(nx.from_graph6_bytes),
-    ".s6": _sparse(nx.from_sparse6_bytes),
+    ".g6": _sparse(nx.from_graph6_bytes, b""),
+    ".s6": _sparse(nx.from_sparse6_bytes, b":"),
     ".json": _json,
     ".npz": _npz,
     ".mtx": _mtx,

@@ -17,7 +17,8 @@ from sfumato.components import close_matches
 def community(source: Generator) -> nx.Graph:
     """Two communities of 6 to 10 nodes, joined with probability 0.7, and 0.05 n edges between.
 
-    "Community-small": You et al. 2018 (GraphRNN, arXiv:1802.08773), section 4.1.
+    "Community-small": You et al. 2018 (GraphRNN, arXiv:1802.08773), section 4.1, with the 0.7 of
+    their code and of what followed it, where the text has 0.3.
     """
     half = _between(source, 6, 10)
     both = nx.disjoint_union(*(_connected(source, half, 0.7) for _ in "ab"))
@@ -137,10 +138,10 @@ def _grid(network: nx.Graph) -> bool:
 VALID: Mapping[str, Callable[[nx.Graph], bool]] = {
     "grid": _grid,
     "lobster": _lobster,
-    "planar": _planar,
     "tree": _tree,
+    "planar": _planar,
 }
-"""What makes a graph one of a kind, where that can be told."""
+"""What makes a graph one of a kind, where that can be told; trees come before planar graphs."""
 
 
 def generate(kind: str, n: int, seed: int) -> list[nx.Graph]:

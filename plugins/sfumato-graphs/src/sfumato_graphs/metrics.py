@@ -35,14 +35,20 @@ MOST = 1000
 
 
 def metrics(train: Dataset) -> Sequence[Metric[Any]]:
-    """The four MMDs in the family of total variation, and what share is unique and novel."""
+    """The four MMDs in the family of total variation, and what share is unique and novel.
+
+    Where all training graphs are of one kind of `generators.VALID`, such as trees, the share that
+    is valid as well comes with them.
+    """
     about = train.about
     found: list[Metric[Any]] = [
         GraphMMD(statistic, "tv", int(about["largest"]))
         for statistic in ("degree", "clustering", "orbit", "spectral")
     ]
     seen = networks(gather(train).x, about)
-    return [*found, Distinct(frozenset(map(fingerprint, seen)))]
+    prints = frozenset(map(fingerprint, seen))
+    kind = next((kind for kind, valid in VALID.items() if all(map(valid, seen))), None)
+    return [*found, Distinct(prints), *([] if kind is None else [Valid(kind, prints)])]
 
 
 @dataclass(frozen=True)

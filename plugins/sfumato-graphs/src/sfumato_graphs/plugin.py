@@ -8,6 +8,7 @@ from sfumato import hook
 from sfumato.plugins import Add
 
 DIGRESS = "Vignac et al. 2022, arXiv:2209.14734"
+DDAE = "Wesego 2025, arXiv:2501.13133"
 
 
 @hook
@@ -41,6 +42,20 @@ def sfumato_register(add: Add) -> None:
         source="Jo et al. 2022, arXiv:2202.02514; Niu et al. 2020, arXiv:2003.00638",
     )
     add(
+        "recipe",
+        "graphs/autoencoder",
+        "sfumato_graphs.recipes:AutoEncoder",
+        summary="your own graphs, with a code of each for other tasks: `sfumato embed`",
+        source=DDAE,
+    )
+    add(
+        "command",
+        "graphs/embed",
+        "sfumato_graphs.commands:embed",
+        summary="write the codes that a run of graphs/autoencoder makes of graphs",
+        source=DDAE,
+    )
+    add(
         "command",
         "graphs/generate",
         "sfumato_graphs.commands:generate",
@@ -52,6 +67,13 @@ def sfumato_register(add: Add) -> None:
         "sfumato_graphs.commands:complete",
         summary="draw what is missing in a graph of which a part is known",
         source=DIGRESS,
+    )
+    add(
+        "system",
+        "graphs/graphddae",
+        "sfumato_graphs.systems.graphddae:system",
+        summary="codes of graphs learned by discrete diffusion, against untrained ones and VGAE's",
+        source=DDAE,
     )
     add(
         "system",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 __all__ = ["Numbers", "RealDenoiser"]
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +67,10 @@ class Numbers(nn.Module):
 
 class RealDenoiser(Preconditioned):
     """A preconditioned `GraphTransformer`, with one number in and out for each pair."""
+
+    def given(self, **condition: Any) -> Self:
+        """A view told a condition; `nodes`, the size, is left out: the network sees it."""
+        return super().given(**{k: v for k, v in condition.items() if k != "nodes"})
 
     def forward(self, x: Any, t: Time) -> Dirac:
         process: Any = self.process

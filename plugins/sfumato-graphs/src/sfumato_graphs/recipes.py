@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Atlas", "Files", "Scores"]
+__all__ = ["Atlas", "AutoEncoder", "Files", "Scores"]
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
@@ -11,16 +11,18 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
-from sfumato import Ancestral, Dataset, Fields, Model, Process, registry
+from sfumato import Ancestral, Dataset, Fields, InputError, Model, Process, registry
 from sfumato_data import gather
 from sfumato_methods import grids
 from sfumato_methods.discrete import graphs as noise
 from sfumato_methods.discrete.graphs import GraphProcess
 from sfumato_methods.discrete.sizes import Sizes
+from sfumato_nn.graphs.encoder import GraphEncoder
 from sfumato_nn.graphs.state import blank
 from sfumato_nn.graphs.transformer import GraphDenoiser, GraphTransformer
 from sfumato_train import Denoising, Jointly, Recipe, Training
 
+from .autoencoder import AutoDenoiser, Autoencoding
 from .real import Numbers, RealDenoiser
 
 LAWS = {"marginal": noise.marginal, "uniform": noise.uniform, "absorbing": noise.absorbing}
@@ -35,6 +37,11 @@ def _blank(sizes: Sizes) -> Callable[..., Fields]:
     return made
 
 
+def _classes(about: Mapping[str, Any]) -> tuple[int, int]:
+    """Of nodes and of pairs."""
+    return len(about["nodes"]["classes"]), len(about["edges"]["classes"])
+
+
 class _Graphs(Recipe):
     """What all models of graphs have: classes, and the network."""
 
@@ -42,6 +49,18 @@ class _Graphs(Recipe):
 
     node: str | None = Field(None, description="attribute whose values are the classes of nodes")
     edge: str | None = Field(None, description="attribute whose values are the classes of edges")
+    strict: bool = Field(
+        True, description="stop at a graph that is wrong; false: list it in recipe.json, go on"
+    )
+    label: str | None = Field(
+        None, description="attribute of graphs whose values can be asked for, such as label=3"
+    )
+    properties: tuple[str, ...] = Field(
+        (),
+        description="numbers that can be asked for, all at once: attributes of graphs, density,"
+        " clustering",
+    )
+    dropout: float = Field(0.1, ge=0, le=1, description="share trained without label and numbers")
     structural: bool = Field(True, description="tell the network cycles, walks and spectra")
     width: int = Field(96, ge=8, multiple_of=8, description="channels of a node")
     pair_width: int = Field(32, ge=4, description="channels of a pair")
@@ -55,13 +74,21 @@ class _Graphs(Recipe):
     held: float | None = Field(0.2, ge=0, lt=1, description="share of the graphs never trained on")
 
     def reading(self) -> Mapping[str, Any]:
-        return {"node": self.node, "edge": self.edge}
+        return {
+            "node": self.node, "edge": self.edge, "label": self.label,
+            "properties": self.properties, "strict": self.strict,
+        }  # fmt: skip
 
-    def network(self, nodes: int, pairs: int) -> GraphTransformer:
-        """The network for so many numbers of a node and of a pair."""
+    def network(
+        self, nodes: int, pairs: int, about: Mapping[str, Any], vector: int = 0
+    ) -> GraphTransformer:
+        """The network for so many numbers of a node and of a pair, and what it can be told."""
+        label, properties = about.get("label"), about.get("properties")
         return GraphTransformer(
             nodes, pairs, width=self.width, pair_width=self.pair_width, depth=self.depth,
             heads=self.heads, structural=self.structural,
+            classes=len(label["classes"]) if label else 0,
+            vector=vector or (len(properties["names"]) if properties else 0),
         )  # fmt: skip
 
 
@@ -79,12 +106,12 @@ class Files(_Graphs):
     pair_weight: float = Field(5.0, gt=0, description="of the pairs in the loss; nodes have 1")
 
     def model(self, about: Mapping[str, Any]) -> Model:
-        nodes, edges = (len(about[side]["classes"]) for side in ("nodes", "edges"))
+        nodes, edges = _classes(about)
         node_law, edge_law = (torch.full((k,), 1 / k) for k in (nodes, edges))
         process = GraphProcess(node_law, edge_law, about["largest"])
         return Model(
             process=process,
-            denoiser=GraphDenoiser(self.network(nodes, edges), process, (nodes, edges)),
+            denoiser=self.denoiser(process, about),
             sampler=Ancestral(),
             grid=grids.uniform,
             steps=self.sampling_steps,
@@ -92,12 +119,25 @@ class Files(_Graphs):
             sizing=("nodes",),
         )
 
+    def denoiser(self, process: GraphProcess, about: Mapping[str, Any]) -> GraphDenoiser:
+        """The denoiser for the classes of the data."""
+        classes = _classes(about)
+        return GraphDenoiser(self.network(*classes, about), process, classes)
+
+    def objective(self, model: Model) -> Jointly:
+        """What is trained."""
+        return Jointly(model.process, model.denoiser, self.weight, dropout=self.dropout)
+
+    @property
+    def weight(self) -> Mapping[str, float]:
+        """Of nodes and of pairs in the loss."""
+        return {"nodes": 1.0, "edges": self.pair_weight}
+
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
         assert isinstance(model.process, GraphProcess)
         noise.fill(model.process, gather(data).x, LAWS[self.noise])
-        weight = {"nodes": 1.0, "edges": self.pair_weight}
-        return Training(Jointly(model.process, model.denoiser, weight), data, model)
+        return Training(self.objective(model), data, model)
 
 
 class Scores(_Graphs):
@@ -121,10 +161,10 @@ class Scores(_Graphs):
         return process
 
     def model(self, about: Mapping[str, Any]) -> Model:
-        nodes, edges = (len(about[side]["classes"]) for side in ("nodes", "edges"))
+        nodes, edges = _classes(about)
         process = self.noising()
         codec = Numbers(nodes, edges, about["largest"])
-        net = self.network(nodes, 1)
+        net = self.network(nodes, 1, about)
         return Model(
             process=process,
             denoiser=RealDenoiser(net, process, "edm", sigma_data=self.scale),
@@ -140,7 +180,8 @@ class Scores(_Graphs):
         model = self.model(data.about)
         assert isinstance(model.codec, Numbers)
         model.codec.sizes.fill(gather(data).x["nodes"].mask.sum(1))
-        return Training(Denoising(model.process, model.denoiser, model.codec), data, model)
+        objective = Denoising(model.process, model.denoiser, model.codec, dropout=self.dropout)
+        return Training(objective, data, model)
 
 
 class Atlas(Files):
@@ -148,3 +189,31 @@ class Atlas(Files):
 
     steps: int = Field(2000, ge=1, description="optimiser steps")
     batch: int = Field(128, ge=1, description="graphs in each step")
+
+
+class AutoEncoder(Files):
+    """Your own graphs, by a diffusion model that learns a code of each: `sfumato embed` gives them.
+
+    The code is made of the clean graph by an encoder, and is all that the denoiser is told of it
+    besides the noisy one (Wesego 2025, arXiv:2501.13133). One graph in ten is trained without, so
+    that samples can be drawn as from any other run.
+    """
+
+    code: int = Field(64, ge=1, description="numbers of the code")
+    encoder_width: int = Field(64, ge=1, description="channels of a node in the encoder")
+    encoder_depth: int = Field(2, ge=1, description="layers of the encoder")
+    counting: bool = Field(False, description="tell the encoder cycles and walks as well")
+
+    def denoiser(self, process: GraphProcess, about: Mapping[str, Any]) -> AutoDenoiser:
+        if "properties" in about:
+            raise InputError("graphs/autoencoder tells a code where others are told properties")
+        classes = _classes(about)
+        encoder = GraphEncoder(
+            *classes, width=self.encoder_width, depth=self.encoder_depth, length=self.code,
+            structural=self.counting,
+        )  # fmt: skip
+        net = self.network(*classes, about, vector=self.code)
+        return AutoDenoiser(net, process, classes, encoder)
+
+    def objective(self, model: Model) -> Jointly:
+        return Autoencoding(model.process, model.denoiser, self.weight, dropout=self.dropout)

@@ -14,7 +14,7 @@ from .euler_maruyama import EulerMaruyama
 from .evodiff import EVODiff, EVODiffRelease
 from .exponential import ExponentialAB
 from .flow import Euler, Heun
-from .langevin import AnnealedLangevin, PredictorCorrector
+from .langevin import S4, AnnealedLangevin, PredictorCorrector
 from .lml import LML
 from .phase import PhaseAB
 from .rex import Rex, RexSDE
@@ -24,7 +24,7 @@ from .thresholding import Thresholded
 from .unipc import UniPC
 
 __all__ = [
-    "DBIM", "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "SEEDS", "AnnealedLangevin", "BridgeHeun",
+    "DBIM", "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "S4", "SEEDS", "AnnealedLangevin", "BridgeHeun",
     "ChurnHeun", "DPMSolver", "DPMSolverAdaptive", "DPMSolverPP", "Dopri5", "EVODiff",
     "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB", "Heun", "LangevinGibbs", "PhaseAB",
     "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB", "RhoRK", "SDEDPMSolverPP",

@@ -1,4 +1,4 @@
-"""Langevin steps at each noise level: annealed, or as the corrector of another sampler."""
+"""Langevin steps at each noise level: annealed, as corrector of another sampler, or with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sfumato.state import axpy, expand, scale, where
 
 from .linear import absent, inner, noise
 
-__all__ = ["AnnealedLangevin", "PredictorCorrector"]
+__all__ = ["S4", "AnnealedLangevin", "PredictorCorrector"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PredictorCorrector:
         past: list[Point] = []
         clocks = times(grid)
         plan = self.predictor.plan(process, grid)
-        levels = self._levels(process, grid)
+        levels = _levels(process, grid[1:], grid[:-1])
         for i, (row, level) in enumerate(zip(plan, levels, strict=True)):
             t, s = clocks[i], clocks[i + 1]
             q = denoiser(x, t)
@@ -64,27 +64,85 @@ class PredictorCorrector:
             after = self.predictor.advance(row, process, past, s, generator)
             if not absent(level[0]):
                 for _ in range(self.corrections):
-                    after = self._correct(level, process, denoiser(after, s), after, generator)
+                    q_after = denoiser(after, s)
+                    after = _corrected(level, self.snr, process, q_after, after, generator)
             x = yield Frame(t, s, x, q, after)
 
-    def _correct(self, level: Any, process: Any, q: Any, x: Any, generator: random.Source) -> Any:
-        size, pull, push = level
-        n = noise(process, x, generator)
-        score = axpy(pull, q.mean, scale(push, x))  # sigma times the score
-        ratio = self.snr * (inner(n, n) / inner(score, score).clamp_min(1e-300)).sqrt()
-        if isinstance(size, Tensor) and size.ndim > 1:  # a level for each frame
-            ratio = ratio[:, None]
-        step = 2 * ratio * size  # (2 e)^(1/2)
-        return x + scale(step * ratio, score) + scale(step, n)
 
-    @staticmethod
-    def _levels(process: Any, grid: Any) -> list[Any]:
-        """(sigma, alpha/sigma, -1/sigma) where each step ends; sigma 0 where nothing may move."""
-        alpha, sigma = process.alpha(grid[1:]), process.sigma(grid[1:])
-        moves = (sigma > 0) & (grid[1:] != grid[:-1])
-        some = torch.where(moves, sigma, 1.0)
-        size = torch.where(moves, sigma, 0.0)
-        return rows(grid, size, torch.where(moves, alpha / some, 0.0), -1 / some)
+@dataclass(frozen=True)
+class S4(Multistep):
+    """A Langevin step at each level and the step to the next, with the one call that both share.
+
+    The symmetric splitting of Jo et al. 2022 (GDSS, arXiv:2202.02514, section 3.3 and algorithm 1):
+    the score at (x_t, t) first moves the state as the corrector of `PredictorCorrector` does, then
+    takes it to s. There the score is held, so that a step from where noise is all diverges; here it
+    is the posterior mean, under which the linear half steps and the drift between them are one
+    Gaussian law, that of DDPM. The two agree to first order in the step.
+
+    Args:
+        snr: r, the signal-to-noise ratio of a Langevin step.
+    """
+
+    snr: float = 0.16
+    needs: ClassVar[Can] = Can.AFFINE | Can.GAUSSIAN
+
+    def __post_init__(self) -> None:
+        if self.snr <= 0:
+            raise InputError(f"S4 takes snr > 0, not snr={self.snr}")
+
+    @property
+    def deterministic(self) -> bool:
+        return False
+
+    def plan(self, process: Process, grid: Any) -> list[Any]:
+        """(size, pull, push) of the Langevin step, then (of x, of the mean, of the noise)."""
+        affine: Any = process
+        alpha, sigma = affine.alpha(grid), affine.sigma(grid)
+        rests = grid[1:] == grid[:-1]
+        fall = sigma[1:] / torch.where(sigma > 0, sigma, 1.0)[:-1]
+        rise = alpha[:-1] / torch.where(alpha > 0, alpha, 1.0)[1:]
+        ratio = torch.where(rests, 1.0, fall * rise)
+        new = torch.where(rests, 0.0, 1 - (fall * rise).square())
+        some = torch.where(new > 0, new, 1.0)
+        columns = (
+            torch.where(rests, 1.0, fall * ratio), alpha[1:] * new,
+            torch.where(new > 0, sigma[1:] * some.sqrt(), 0.0),
+        )  # fmt: skip
+        levels = _levels(process, grid[:-1], grid[1:])
+        return [(*level, *row) for level, row in zip(levels, rows(grid, *columns), strict=True)]
+
+    def advance(
+        self, row: Any, process: Process, past: Any, s: Any, generator: random.Source
+    ) -> Any:
+        *level, keep, gain, std = row
+        _, x, q = past[-1]
+        if not absent(level[0]):
+            x = _corrected(level, self.snr, process, q, x, generator)
+        x = axpy(gain, q.mean, scale(keep, x))
+        return x if absent(std) else axpy(std, noise(process, x, generator), x)
+
+
+def _corrected(
+    level: Any, snr: float, process: Any, q: Any, x: Any, generator: random.Source
+) -> Any:
+    """A state after a Langevin step at a level, along the score of a posterior there."""
+    size, pull, push = level
+    n = noise(process, x, generator)
+    score = axpy(pull, q.mean, scale(push, x))  # sigma times the score
+    ratio = snr * (inner(n, n) / inner(score, score).clamp_min(1e-300)).sqrt()
+    if isinstance(size, Tensor) and size.ndim > 1:  # a level for each frame
+        ratio = ratio[:, None]
+    step = 2 * ratio * size  # (2 e)^(1/2)
+    return x + scale(step * ratio, score) + scale(step, n)
+
+
+def _levels(process: Any, grid: Any, before: Any) -> list[Any]:
+    """(sigma, alpha/sigma, -1/sigma) at the times of a grid; sigma 0 where nothing may move."""
+    alpha, sigma = process.alpha(grid), process.sigma(grid)
+    moves = (sigma > 0) & (grid != before)
+    some = torch.where(moves, sigma, 1.0)
+    size = torch.where(moves, sigma, 0.0)
+    return rows(grid, size, torch.where(moves, alpha / some, 0.0), -1 / some)
 
 
 @dataclass(frozen=True)

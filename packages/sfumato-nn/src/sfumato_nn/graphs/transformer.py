@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["GraphDenoiser", "GraphTransformer"]
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -96,21 +96,49 @@ class GraphTransformer(nn.Module):
         Returns:
             (B, N, nodes) and (B, P, pairs).
         """
+        h, e, signal, keys = self._begun(node, pair, joined, mask, clock, context)
+        for block in self.blocks:
+            h, e = block(h, e, signal, keys)
+        return self.node_out(h), self.pair_out(e)
+
+    def middle(
+        self,
+        node: Tensor,
+        pair: Tensor,
+        joined: Tensor,
+        mask: Tensor,
+        clock: Tensor,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """(B, N, width) nodes after half of the blocks, of what `forward` takes."""
+        h, e, signal, keys = self._begun(node, pair, joined, mask, clock, context)
+        for block in self.blocks[: (len(self.blocks) + 1) // 2]:
+            h, e = block(h, e, signal, keys)
+        return h
+
+    def _begun(
+        self,
+        node: Tensor,
+        pair: Tensor,
+        joined: Tensor,
+        mask: Tensor,
+        clock: Tensor,
+        context: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Nodes, pairs and the signal for the blocks, and -inf at padding."""
         weight, count = self.node_in.weight, mask.shape[1]
-        node, pair = node.to(weight.dtype), dense(pair.to(weight.dtype), count)
+        node, pair = node.to(weight.dtype), pair.to(weight.dtype)
         if self.structural:
+            smaller, larger = pairs(count, mask.device)
             there = dense(joined, count) & mask[:, :, None] & mask[:, None]
             own = [f.to(weight.dtype) for f in features.features(there, mask)]
-            node, pair, graph = torch.cat((node, own[0]), -1), torch.cat((pair, own[1]), -1), own[2]
+            node, graph = torch.cat((node, own[0]), -1), own[2]
+            pair = torch.cat((pair, own[1][:, smaller, larger]), -1)
         else:
             graph = mask.sum(1, keepdim=True).to(weight.dtype).log()
-        h, e = self.node_in(node), self.pair_in(pair)
         signal = F.silu(self.conditioner(self.clock(clock) + self.graph_in(graph), context))
         keys = torch.zeros_like(mask, dtype=weight.dtype).masked_fill(~mask, -torch.inf)
-        for block in self.blocks:
-            h, e = block(h, e, signal, keys[:, None, None])
-        smaller, larger = pairs(count, mask.device)
-        return self.node_out(h), self.pair_out(e[:, smaller, larger])
+        return self.node_in(node), self.pair_in(pair), signal, keys[:, None, None]
 
 
 class Block(nn.Module):
@@ -130,25 +158,26 @@ class Block(nn.Module):
         self.node_mlp, self.pair_mlp = SwiGLU(width), SwiGLU(pair_width)
 
     def forward(self, h: Tensor, e: Tensor, signal: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Nodes h (B, N, W), pairs e (B, N, N, V), the graph (B, W); `keys` is -inf at padding."""
+        """Nodes h (B, N, W), pairs e (B, P, V), the graph (B, W); `keys` is -inf at padding."""
         width = h.shape[-1]
         told = self.told(signal)[:, None]
         s1, b1, g1, s2, b2, g2 = told[..., : 6 * width].chunk(6, -1)
         gain, shift = told[..., 6 * width :].chunk(2, -1)
-        pair = self.pair_norms[0](e) * (1 + gain[:, None]) + shift[:, None]
+        pair = self.pair_norms[0](e) * (1 + gain) + shift
         q, k, v = (
             self.inward(self.node_norms[0](h) * (1 + s1) + b1)
             .unflatten(-1, (3, self.heads, -1))
             .permute(2, 0, 3, 1, 4)
         )
         mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=self.bias(pair).permute(0, 3, 1, 2) + keys
+            q, k, v, attn_mask=dense(self.bias(pair), h.shape[1]).permute(0, 3, 1, 2) + keys
         )
         h = h + (1 + g1) * self.outward(mixed.transpose(1, 2).flatten(2))
         h = h + (1 + g2) * self.node_mlp(self.node_norms[1](h) * (1 + s2) + b2)
         sums, factors = self.ends(h).chunk(2, -1)
-        both = sums[:, :, None] + sums[:, None]
-        product = factors[:, :, None] * factors[:, None]
+        smaller, larger = pairs(h.shape[1], h.device)
+        both = sums[:, smaller] + sums[:, larger]
+        product = factors[:, smaller] * factors[:, larger]
         e = e + self.pair_mix(torch.cat((pair * both, product), -1))
         return h, e + self.pair_mlp(self.pair_norms[1](e))
 
@@ -166,15 +195,23 @@ class GraphDenoiser(NetworkDenoiser):
         super().__init__(net, process)
         self.classes = classes
 
-    def output(self, x: Any, t: Time) -> tuple[Tensor, Tensor]:
-        """Logits of the clean classes."""
+    def given(self, **condition: Any) -> Self:
+        """A view told a condition; `nodes`, the size, is left out: the network sees it."""
+        return super().given(**{k: v for k, v in condition.items() if k != "nodes"})
+
+    def shown(self, x: Any, t: Time) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What the network is called with: one-hot classes, edges, the mask, the clock."""
         nodes, edges = x["nodes"].data, x["edges"].data
         clock = self.process.clock(t)["edges"].to(nodes.device, torch.float32)
-        shown = (F.one_hot(nodes, self.classes[0]), F.one_hot(edges, self.classes[1]))
-        with torch.autocast(clock.device.type, self.autocast, enabled=self.autocast is not None):
-            node, pair = self.net(
-                *shown, edges > 0, x["nodes"].mask, clock.expand(len(nodes)), **self._context
-            )
+        classes = (F.one_hot(nodes, self.classes[0]), F.one_hot(edges, self.classes[1]))
+        return (*classes, edges > 0, x["nodes"].mask, clock.expand(len(nodes)))
+
+    def output(self, x: Any, t: Time) -> tuple[Tensor, Tensor]:
+        """Logits of the clean classes."""
+        shown = self.shown(x, t)
+        device = x["nodes"].data.device.type
+        with torch.autocast(device, self.autocast, enabled=self.autocast is not None):
+            node, pair = self.net(*shown, **self._context)
         return node, pair
 
     def forward(self, x: Any, t: Time) -> Joint:

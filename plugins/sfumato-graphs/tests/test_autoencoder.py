@@ -1,0 +1,141 @@
+"""Codes of graphs follow the graph and not the order of its nodes; a machine reads them."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+
+from sfumato import Batch, InputError, random
+from sfumato_graphs import autoencoder, commands, data, writing
+from sfumato_graphs.probing import accuracy
+from sfumato_graphs.recipes import AutoEncoder, Files
+from sfumato_graphs.systems.graphddae import KINDS, four_kinds
+from sfumato_nn.graphs.encoder import GraphEncoder
+from sfumato_train import open_run, start
+
+SMALL = ["width=16", "pair_width=8", "depth=2", "heads=2", "sampling_steps=3", "code=5"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    networks = []
+    for i in range(24):
+        network = nx.path_graph(3 + i % 4) if i % 2 else nx.star_graph(3 + i % 3)
+        network.graph["label"] = i % 2
+        networks.append(network)
+    writing.write(networks, folder / "graphs.json")
+    words = [*SMALL, "batch=8", "steps=4"]
+    out = start("graphs/autoencoder", words, data_path=folder / "graphs.json", out=folder / "r")
+    return open_run(out), folder / "graphs.json"
+
+
+def _moved(network, order):
+    moved = nx.Graph()
+    moved.add_nodes_from(range(len(network)))
+    moved.add_edges_from((order[a], order[b]) for a, b in network.edges)
+    return moved
+
+
+@pytest.mark.parametrize("structural", [True, False])
+def test_a_code_is_that_of_the_graph_whatever_its_order_and_neighbours(structural):
+    torch.manual_seed(0)
+    encoder = GraphEncoder(1, 2, width=8, length=3, structural=structural).double()
+    network = nx.gnp_random_graph(7, 0.5, seed=1)
+    order = [3, 0, 6, 1, 5, 2, 4]
+    both = data.graphs_of([network, _moved(network, order), nx.path_graph(9)]).batch(range(3)).x
+    z = encoder(both)
+    assert torch.allclose(z[0], z[1], atol=1e-12) and not torch.allclose(z[0], z[2], atol=1e-3)
+    alone = data.graphs_of([network]).batch([0]).x
+    assert torch.allclose(encoder(alone)[0], z[0], atol=1e-12)
+    spoiled = both["edges"].data + (~both["edges"].mask).long()
+    both["edges"].data.copy_(spoiled)
+    assert torch.allclose(encoder(both)[:2], z[:2], atol=1e-12)
+
+
+def test_classes_of_edges_are_told_apart():
+    torch.manual_seed(0)
+    encoder = GraphEncoder(1, 3, width=8, length=3)
+    networks = [nx.path_graph(3), nx.path_graph(3)]
+    for network, order in zip(networks, (1, 2), strict=True):
+        nx.set_edge_attributes(network, order, "order")
+    z = encoder(data.graphs_of(networks).batch([0, 1]).x)
+    assert not torch.allclose(z[0], z[1], atol=1e-4)
+
+
+def test_the_denoiser_is_told_the_code_of_the_very_graph_and_the_encoder_learns_from_it():
+    graphs = data.graphs_of([nx.path_graph(4), nx.star_graph(4), nx.cycle_graph(5)])
+    torch.manual_seed(0)
+    recipe = AutoEncoder(width=16, pair_width=8, depth=2, heads=2, code=5)
+    training = recipe.build(graphs)
+    for parameter in training.model.denoiser.net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    loss = training.objective.loss("denoiser", graphs.batch([0, 1, 2]), random.derive(0, "g"))
+    loss.each.mean().backward()
+    for parameter in training.model.denoiser.encoder.parameters():
+        assert bool(parameter.grad.isfinite().all()) and float(parameter.grad.abs().max()) > 0
+    plain = Files(width=16, pair_width=8, depth=2, heads=2).build(graphs).objective
+    assert not isinstance(plain, autoencoder.Autoencoding)
+
+
+def test_embeddings_have_length_one_and_do_not_depend_on_the_batch(run):
+    opened, path = run
+    graphs = opened.domain.read(path)
+    for part, width in (("z", 5), ("both", 21)):
+        z = autoencoder.embed(opened, graphs, part=part)
+        assert z.shape == (24, width)
+        assert torch.allclose(z.norm(dim=1), torch.ones(24), atol=1e-5)
+        model = opened.model(device="cpu")
+        alone = model.denoiser.embed(graphs.batch([3]).x, part)
+        assert torch.allclose(alone[0], z[3], atol=1e-5)
+
+
+def test_the_verb_writes_codes_names_and_labels(run, tmp_path):
+    opened, path = run
+    commands.embed(opened.path, path, tmp_path / "z.npz")
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as found:
+        assert found["z"].shape == (24, 5) and found["labels"].tolist() == [0, 1] * 12
+        assert len(found["names"]) == 24
+    with pytest.raises(InputError, match=r"written to an \.npz file"):
+        commands.embed(opened.path, path, tmp_path / "z.csv")
+
+
+def test_a_run_without_an_encoder_is_told(run, tmp_path):
+    opened, path = run
+    words = [word for word in SMALL if not word.startswith("code")]
+    words = [*words, "batch=8", "steps=1"]
+    out = start("graphs/files", words, data_path=path, out=tmp_path / "r")
+    with pytest.raises(InputError, match="makes no representations; train graphs/autoencoder"):
+        autoencoder.embed(open_run(out), opened.domain.read(path))
+
+
+def test_four_kinds_have_the_same_sizes_and_numbers_of_edges():
+    networks, labels = four_kinds(8, 3)
+    assert labels == sorted(labels) and len(set(labels)) == len(KINDS) == 4
+    for network in networks:
+        n = len(network)
+        assert 16 <= n <= 24 and network.number_of_edges() == 2 * (n - 2)
+        assert nx.number_of_selfloops(network) == 0
+
+
+def test_a_machine_reads_what_is_there_and_nothing_where_there_is_nothing():
+    """40 items of 4 labels: chance is 1/4, with a deviation of 0.07."""
+    labels = [i % 4 for i in range(40)]
+    z = torch.nn.functional.one_hot(torch.tensor(labels), 4).double()
+    assert accuracy(z, labels) == (1.0, 0.0)
+    noise = random.normal(torch.zeros(40, 4), random.derive(0, "z"))
+    assert accuracy(noise, labels)[0] < 0.25 + 4.5 * 0.07
+    with pytest.raises(InputError, match="the rarest of the 2 has 3"):
+        accuracy(z[:23], [0] * 20 + [1] * 3)
+    with pytest.raises(InputError, match="3 labels for 40 items"):
+        accuracy(z, [0, 1, 2])
+
+
+def test_the_encoder_batch_is_not_changed(run):
+    opened, path = run
+    batch = opened.domain.read(path).batch([0, 1])
+    before = batch.x["edges"].data.clone()
+    opened.model(device="cpu").denoiser.embed(Batch(batch.x).x)
+    assert torch.equal(before, batch.x["edges"].data)
