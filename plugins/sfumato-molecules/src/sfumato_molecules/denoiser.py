@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MoleculeDenoiser", "Weighted"]
+__all__ = ["MoleculeDenoiser", "Weighted", "vector_of"]
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -55,19 +55,7 @@ class MoleculeDenoiser(NetworkDenoiser):
         Raises:
             InputError: for a property that the model was not trained with.
         """
-        if unknown := condition.keys() - self.told.keys():
-            raise InputError(
-                f"this model was not trained with {', '.join(sorted(unknown))}; it may be told "
-                f"{', '.join(self.told) or 'nothing'}"
-            )
-        if not condition:
-            return super().given()
-        columns = {name: _column(value, *self.told[name]) for name, value in condition.items()}
-        like = next(iter(columns.values()))
-        absent = torch.zeros_like(like)
-        vector = torch.cat([columns.get(name, absent) for name in self.told], 1)
-        there = vector[:, 1::2].any(1)
-        return super().given(vector=Maybe(vector, there))
+        return super().given(**vector_of(condition, self.told))
 
     def forward(self, x: Any, t: Time) -> Joint:
         part = self.process.part("positions")
@@ -102,6 +90,31 @@ def _classes(part: Discrete, logits: Tensor, seen: Ragged, t: Tensor) -> Categor
     likely = kernel.columns(seen, torch.zeros_like(t), t).data * kernel.limit()
     known = likely.clamp_min(TINY).log().to(logits)
     return Categorical(logits=Ragged(logits + known, seen.owner, seen.items))
+
+
+def vector_of(
+    condition: Mapping[str, Any], told: Mapping[str, tuple[float, float]]
+) -> dict[str, Maybe]:
+    """Properties as the one condition `vector` of networks: value and presence of each.
+
+    Args:
+        condition: (B,) each, or a `Maybe`, in their own units.
+        told: mean and mean absolute deviation of each property that a model knows.
+
+    Raises:
+        InputError: for another property.
+    """
+    if unknown := condition.keys() - told.keys():
+        raise InputError(
+            f"this model was not trained with {', '.join(sorted(unknown))}; it may be told "
+            f"{', '.join(told) or 'nothing'}"
+        )
+    if not condition:
+        return {}
+    columns = {name: _column(value, *told[name]) for name, value in condition.items()}
+    absent = torch.zeros_like(next(iter(columns.values())))
+    vector = torch.cat([columns.get(name, absent) for name in told], 1)
+    return {"vector": Maybe(vector, vector[:, 1::2].any(1))}
 
 
 def _column(value: Any, mean: float, mad: float) -> Tensor:
