@@ -4,9 +4,9 @@ The molecules are those of wwPDB's Chemical Component Dictionary with at most `-
 (`ccd3d`), in their true sizes, hydrogens included. Both networks have the same width, depth and
 input (places, kinds of atoms, a time) and learn to take noise away by one step of Adam a batch.
 
-- padded: as in the public code of Hoogeboom et al. 2022, arXiv:2203.17003, written anew. A batch
-  is padded to its largest molecule, and messages are computed for all n_max^2 pairs and masked,
-  with an MLP of messages and another one of displacements in every layer.
+- padded: as in the public code of Hoogeboom et al. 2022, arXiv:2203.17003, written anew (`edm`). A
+  batch is padded to its largest molecule, and messages are computed for all n_max^2 pairs and
+  masked, with an MLP of messages and another one of displacements in every layer.
 - ragged: `sfumato_nn.equivariant`, on the pairs that exist.
 
 Rounds alternate on the same batches; printed are the medians of molecules a second, their ratio
@@ -27,6 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from sfumato import Ragged, random
+from sfumato_molecules.domain import domain
+from sfumato_molecules.files import ORGANIC
+from sfumato_molecules.systems.edm import PaddedNetwork
 from sfumato_nn.equivariant import EquivariantNetwork
 from sfumato_nn.sizes import count_parameters
 
@@ -34,84 +37,11 @@ LIMIT = 1.5
 KINDS = 9
 
 
-class Padded(nn.Module):
-    """An EGNN on (B, n) points with a mask, each pair in both orders and with itself."""
-
-    def __init__(self, kinds: int, width: int, depth: int) -> None:
-        super().__init__()
-        self.inward = nn.Linear(kinds + 1, width)
-        self.layers = nn.ModuleList(PaddedLayer(width) for _ in range(depth))
-        self.outward = nn.Linear(width, kinds)
-
-    def forward(self, x: Tensor, h: Tensor, t: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, n, 3), (B, n, kinds), (B,), (B, n) to displacements and numbers."""
-        items, count = mask.shape
-        both = (mask[:, :, None] & mask[:, None]) & ~torch.eye(count, dtype=torch.bool)
-        place = torch.arange(items * count).view(items, count)
-        row = place[:, :, None].expand(-1, -1, count).reshape(-1)
-        column = place[:, None].expand(-1, count, -1).reshape(-1)
-        edges, points = both.reshape(-1, 1).float(), mask.reshape(-1, 1).float()
-        x, start = x.reshape(-1, 3), x.reshape(-1, 3)
-        time = t[:, None, None].expand(items, count, 1)
-        h = self.inward(torch.cat((h, time), -1).reshape(items * count, -1))
-        first = squared(x, row, column)
-        for layer in self.layers:
-            h, x = layer(h, x, row, column, first, edges, points)
-        shift = ((x - start) * points).view(items, count, 3)
-        mean = shift.sum(1, keepdim=True) / mask.sum(1)[:, None, None]
-        out = (self.outward(h) * points).view(items, count, -1)
-        return (shift - mean) * mask[..., None], out
-
-
-def squared(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Squared distances of pairs."""
-    return (x[row] - x[column]).square().sum(1, keepdim=True)
-
-
-class PaddedLayer(nn.Module):
-    """Messages, then displacements."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        wide = 2 * width + 2
-        self.message = nn.Sequential(
-            nn.Linear(wide, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
-        )
-        self.attention = nn.Sequential(nn.Linear(width, 1), nn.Sigmoid())
-        self.node = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
-        self.move = nn.Sequential(
-            nn.Linear(wide, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
-            nn.Linear(width, 1, bias=False),
-        )  # fmt: skip
-        nn.init.xavier_uniform_(self.move[-1].weight, gain=0.001)
-
-    def forward(
-        self,
-        h: Tensor,
-        x: Tensor,
-        row: Tensor,
-        column: Tensor,
-        first: Tensor,
-        edges: Tensor,
-        points: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Points h (B n, W) at x (B n, 3)."""
-        d2 = squared(x, row, column)
-        m = self.message(torch.cat((h[row], h[column], d2, first), 1))
-        m = m * self.attention(m) * edges
-        total = torch.zeros_like(h).scatter_add_(0, row[:, None].expand_as(m), m) / 100
-        h = (h + self.node(torch.cat((h, total), 1))) * points
-        gap = (x[row] - x[column]) / ((d2 + 1e-8).sqrt() + 1)
-        step = gap * self.move(torch.cat((h[row], h[column], d2, first), 1)) * edges
-        moved = torch.zeros_like(x).scatter_add_(0, row[:, None].expand_as(step), step) / 100
-        return h, (x + moved) * points
-
-
 def sizes(heavy: int) -> list[int]:
     """Atoms of the molecules of `ccd3d`."""
-    from sfumato_molecules.ccd import ccd3d
-
-    return [len(molecule) for molecule in ccd3d(heavy).molecules]
+    path = domain.demo_path()
+    data = domain.read(path, heavy=heavy, elements=ORGANIC, fewest=3, dimensions=3)
+    return [int(size) for size, count in data.about["sizes"].items() for _ in range(count)]
 
 
 def steps(width: int, depth: int) -> dict[str, Callable[[Sequence[int], int], None]]:
@@ -119,7 +49,7 @@ def steps(width: int, depth: int) -> dict[str, Callable[[Sequence[int], int], No
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
         ragged = EquivariantNetwork(KINDS, KINDS, width=width, depth=depth)
-        padded = Padded(KINDS, width, depth)
+        padded = PaddedNetwork(KINDS, width, depth)
     optimisers = {net: torch.optim.Adam(net.parameters(), fused=True) for net in (ragged, padded)}
     print(f"parameters: ragged {count_parameters(ragged):,}, padded {count_parameters(padded):,}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MoleculeDenoiser"]
+__all__ = ["MoleculeDenoiser", "Weighted", "vector_of"]
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -55,19 +55,7 @@ class MoleculeDenoiser(NetworkDenoiser):
         Raises:
             InputError: for a property that the model was not trained with.
         """
-        if unknown := condition.keys() - self.told.keys():
-            raise InputError(
-                f"this model was not trained with {', '.join(sorted(unknown))}; it may be told "
-                f"{', '.join(self.told) or 'nothing'}"
-            )
-        if not condition:
-            return super().given()
-        columns = {name: _column(value, *self.told[name]) for name, value in condition.items()}
-        like = next(iter(columns.values()))
-        absent = torch.zeros_like(like)
-        vector = torch.cat([columns.get(name, absent) for name in self.told], 1)
-        there = vector[:, 1::2].any(1)
-        return super().given(vector=Maybe(vector, there))
+        return super().given(**vector_of(condition, self.told))
 
     def forward(self, x: Any, t: Time) -> Joint:
         part = self.process.part("positions")
@@ -85,7 +73,7 @@ class MoleculeDenoiser(NetworkDenoiser):
         mean = places * expand(places, alpha * square) + shift * expand(
             places, sigma * square.sqrt()
         )
-        laws: dict[str, Posterior] = {"positions": _Placed(mean, 1 / (sigma.square() * square))}
+        laws: dict[str, Posterior] = {"positions": Weighted(mean, 1 / (sigma.square() * square))}
         for name, logits in (("atoms", out.nodes), ("bonds", out.pairs)):
             if name in self.process.parts:
                 own = self.process.part(name)
@@ -104,6 +92,31 @@ def _classes(part: Discrete, logits: Tensor, seen: Ragged, t: Tensor) -> Categor
     return Categorical(logits=Ragged(logits + known, seen.owner, seen.items))
 
 
+def vector_of(
+    condition: Mapping[str, Any], told: Mapping[str, tuple[float, float]]
+) -> dict[str, Maybe]:
+    """Properties as the one condition `vector` of networks: value and presence of each.
+
+    Args:
+        condition: (B,) each, or a `Maybe`, in their own units.
+        told: mean and mean absolute deviation of each property that a model knows.
+
+    Raises:
+        InputError: for another property.
+    """
+    if unknown := condition.keys() - told.keys():
+        raise InputError(
+            f"this model was not trained with {', '.join(sorted(unknown))}; it may be told "
+            f"{', '.join(told) or 'nothing'}"
+        )
+    if not condition:
+        return {}
+    columns = {name: _column(value, *told[name]) for name, value in condition.items()}
+    absent = torch.zeros_like(next(iter(columns.values())))
+    vector = torch.cat([columns.get(name, absent) for name in told], 1)
+    return {"vector": Maybe(vector, vector[:, 1::2].any(1))}
+
+
 def _column(value: Any, mean: float, mad: float) -> Tensor:
     """(B, 2) a property without unit, and whether it is there; zeros where it is not."""
     there = value.present if isinstance(value, Maybe) else None
@@ -113,8 +126,13 @@ def _column(value: Any, mean: float, mad: float) -> Tensor:
     return torch.stack((scaled, there.double()), 1)
 
 
-class _Placed(Dirac):
-    """A point estimate whose loss is that of what the network predicts."""
+class Weighted(Dirac):
+    """A point estimate whose loss is weighted: as that of what the network predicts.
+
+    Args:
+        mean: state.
+        weight: (B,) or () of the squared error.
+    """
 
     __slots__ = ("weight",)
 

@@ -68,6 +68,20 @@ def sfumato_register(add: Add) -> None:
         source="Xu et al. 2022, arXiv:2203.02923",
     )
     add(
+        "recipe",
+        "molecules/moses",
+        "sfumato_molecules.recipes:Moses",
+        summary="molecules as graphs of bonds: the benchmark MOSES, or your SMILES",
+        source="Vignac et al. 2022, arXiv:2209.14734",
+    )
+    add(
+        "system",
+        "molecules/e3diffusion",
+        "sfumato_molecules.systems.e3diffusion:system",
+        summary="E(3)-equivariant diffusion of molecules, ours against the public recipe",
+        source="Hoogeboom et al. 2022, arXiv:2203.17003",
+    )
+    add(
         "domain",
         "molecules/trajectories",
         "sfumato_molecules.trajectories.domain:domain",

@@ -24,7 +24,7 @@ from .examples import Examples
 class Late:
     """Another schedule at t^power: with a power above 1 noise comes late, detail takes more time.
 
-    Vignac et al. 2023, arXiv:2302.09048, eq. 6, where places have power 2.5.
+    Vignac et al. 2023, arXiv:2302.09048, eq. 6, where places have 2.5.
     """
 
     schedule: Schedule
@@ -49,7 +49,7 @@ class Late:
 
 
 def _places() -> Gaussian:
-    return Gaussian(Late(Cosine(), 2.5), Centred())
+    return Gaussian(Late(Cosine(), 1.5), Centred())
 
 
 class MoleculeProcess(Product):

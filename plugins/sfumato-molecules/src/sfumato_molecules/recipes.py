@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-__all__ = ["CCD3D", "SDF", "Conformers"]
+__all__ = ["CCD3D", "SDF", "Conformers", "Moses", "blank_of"]
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
 from sfumato import Ancestral, Dataset, Fields, InputError, Model
 from sfumato_data import gather
 from sfumato_methods import grids
+from sfumato_methods.discrete import graphs as noise
+from sfumato_methods.discrete.graphs import GraphProcess
 from sfumato_methods.discrete.sizes import Sizes
 from sfumato_nn.equivariant import EquivariantNetwork
+from sfumato_nn.graphs import state as graphs
+from sfumato_nn.graphs.transformer import GraphTransformer
 from sfumato_train import Jointly, Recipe, Training
 
+from .chem import Hydrogens
 from .denoiser import MoleculeDenoiser
-from .files import ORGANIC
+from .files import ORGANIC, Fragments, Infer
+from .graphs import TOLD, BondDenoiser, valences
 from .process import ConformerProcess, MoleculeProcess
 from .space import ORDERS, Placed, blank
 
@@ -28,11 +35,42 @@ WEIGHTS = {"positions": 1.0, "atoms": 0.5, "bonds": 2.0}
 FEWEST = 3
 """Atoms of the smallest molecule of the demo."""
 
+LAWS_OF = 100_000
+"""Molecules, evenly from large data, that laws and sizes are taken of."""
 
-class _Molecules(Recipe):
-    """What all models of molecules in space have: the network and its training."""
+_LAWS = {"marginal": noise.marginal, "uniform": noise.uniform}
+
+
+class _Reading(Recipe):
+    """How molecules are read, see `files.Reading`, and what samples may be asked for with."""
 
     domain: ClassVar[str] = "molecules"
+    dimensions: ClassVar[int] = 3
+
+    conditions: tuple[str, ...] = Field(
+        (), description="properties that samples may be asked for with, such as logp"
+    )
+    hydrogens: Hydrogens = Field("as-is", description="those of the records: keep, add or drop")
+    infer: Infer = Field("distances", description="what tells bonds where a file has places only")
+    fragments: Fragments = Field("reject", description="what becomes of several molecules in one")
+    elements: tuple[str, ...] | None = Field(
+        None, description="molecules of others are passed over; none: all are taken"
+    )
+    heavy: int | None = Field(None, ge=1, description="heavy atoms of the largest molecule taken")
+    fewest: int = Field(1, ge=1, description="atoms of the smallest molecule taken")
+    most: int | None = Field(None, ge=1, description="records taken of each file, evenly")
+    strict: bool = Field(False, description="a record that cannot be read is an error")
+
+    def reading(self) -> Mapping[str, Any]:
+        names = (
+            "conditions", "hydrogens", "infer", "fragments", "elements", "heavy", "fewest", "most",
+            "strict",
+        )  # fmt: skip
+        return {"dimensions": self.dimensions, **{name: getattr(self, name) for name in names}}
+
+
+class _Molecules(_Reading):
+    """What all models of molecules in space have: the network and its training."""
 
     width: int = Field(96, ge=8, description="channels of the network")
     depth: int = Field(5, ge=1, description="layers of the network")
@@ -66,17 +104,11 @@ class SDF(_Molecules):
     bonds: Literal["predicted", "inferred"] = Field(
         "predicted", description="made by the model, or told by the distances afterwards"
     )
-    conditions: tuple[str, ...] = Field(
-        (), description="properties that samples may be asked for with, such as logp"
-    )
-
-    def reading(self) -> Mapping[str, Any]:
-        return {"dimensions": 3, "conditions": self.conditions}
 
     def model(self, about: Mapping[str, Any]) -> Model:
         classes, orders = len(about["classes"]), ORDERS if self.bonds == "predicted" else 0
         process = MoleculeProcess(classes, orders, about["largest"])
-        told = {k: (v["mean"], v["mad"]) for k, v in about["conditions"].items()}
+        told = _ranges(about)
         net = self.network(classes, orders, vector=2 * len(told))
         return Model(
             process=process,
@@ -84,7 +116,7 @@ class SDF(_Molecules):
             sampler=Ancestral(),
             grid=grids.uniform,
             steps=self.sampling_steps,
-            blank=_blank(process.sizes),
+            blank=blank_of(process.sizes),
             codec=Placed(),
             sizing=("atoms",),
         )
@@ -108,12 +140,13 @@ class Conformers(_Molecules):
     GeoDiff, arXiv:2203.02923). Stereo centres are not told: both of their sides are made.
     """
 
+    elements: tuple[str, ...] | None = Field(ORGANIC, description="others are passed over")
+    heavy: int | None = Field(9, ge=1, description="heavy atoms of the largest molecule taken")
+    fewest: int = Field(FEWEST, ge=1, description="atoms of the smallest molecule taken")
+
     def model(self, about: Mapping[str, Any]) -> Model:
         process = ConformerProcess(about["largest"])
-        net = EquivariantNetwork(
-            len(about["classes"]), 0, pairs=ORDERS, width=self.width, depth=self.depth,
-            radius=self.radius, chiral=self.chiral,
-        )  # fmt: skip
+        net = self.network(len(about["classes"]), ORDERS)
         return Model(
             process=process,
             denoiser=MoleculeDenoiser(net, process),
@@ -137,11 +170,78 @@ class Conformers(_Molecules):
 class CCD3D(SDF):
     """The demo: the molecules of the wwPDB's Chemical Component Dictionary of few heavy atoms."""
 
-    heavy: int = Field(9, ge=1, le=100, description="heavy atoms of the largest molecule")
+    elements: tuple[str, ...] | None = Field(ORGANIC, description="others are passed over")
+    heavy: int | None = Field(9, ge=1, description="heavy atoms of the largest molecule taken")
+    fewest: int = Field(FEWEST, ge=1, description="atoms of the smallest molecule taken")
 
-    def reading(self) -> Mapping[str, Any]:
-        own = {"heavy": self.heavy, "fewest": FEWEST, "elements": ORGANIC}
-        return {**super().reading(), **own}
+
+class Moses(_Reading):
+    """Molecules as graphs of bonds, hydrogens left to the valences.
+
+    DiGress (Vignac et al. 2022, arXiv:2209.14734): atoms and bonds are resampled from the law of
+    the data, and a graph transformer sees cycles, spectra and valences of the noisy molecule. The
+    data is the benchmark MOSES (Polykovskiy et al. 2020, arXiv:1811.12823), or your SMILES.
+    """
+
+    dimensions: ClassVar[int] = 2
+    known: ClassVar[str | None] = "moses"
+
+    hydrogens: Hydrogens = Field("drop", description="those of the records: keep, add or drop")
+    structural: bool = Field(True, description="tell the network cycles, walks, spectra, valences")
+    noise: Literal["marginal", "uniform"] = Field(
+        "marginal", description="law that noise draws from: of the data, of all classes alike"
+    )
+    pair_weight: float = Field(5.0, gt=0, description="of the pairs in the loss; atoms have 1")
+    width: int = Field(128, ge=8, multiple_of=8, description="channels of an atom")
+    pair_width: int = Field(48, ge=4, description="channels of a pair")
+    depth: int = Field(6, ge=1, description="blocks of the network")
+    heads: int = Field(4, ge=1, description="heads of the attention; they divide the width")
+    sampling_steps: int = Field(100, ge=1, description="steps of the sampler")
+    steps: int = Field(50_000, ge=1, description="optimiser steps")
+    held: float | None = Field(None, ge=0, lt=1, description="share held out; none: the test part")
+
+    def model(self, about: Mapping[str, Any]) -> Model:
+        most = valences(about)
+        laws = (torch.full((k,), 1 / k) for k in (len(most), ORDERS))
+        process = GraphProcess(*laws, about["largest"])
+        told = TOLD if self.structural else 0
+        net = GraphTransformer(
+            len(most), ORDERS, width=self.width, pair_width=self.pair_width, depth=self.depth,
+            heads=self.heads, structural=self.structural, told=told,
+            vector=2 * len(about["conditions"]),
+        )  # fmt: skip
+        denoiser = BondDenoiser(net, process, most, ORDERS, _ranges(about))
+        return Model(
+            process=process,
+            denoiser=denoiser,
+            sampler=Ancestral(),
+            grid=grids.uniform,
+            steps=self.sampling_steps,
+            blank=_unbonded(process.sizes),
+            sizing=("atoms",),
+        )
+
+    def build(self, data: Dataset) -> Training:
+        model = self.model(data.about)
+        assert isinstance(model.process, GraphProcess)
+        some = range(0, len(data), max(1, len(data) // LAWS_OF))
+        noise.fill(model.process, gather(data, some).x, _LAWS[self.noise])
+        weight = {"nodes": 1.0, "edges": self.pair_weight}
+        return Training(Jointly(model.process, model.denoiser, weight), data, model)
+
+
+def _ranges(about: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Mean and mean absolute deviation of each property that a model is told."""
+    return {name: (own["mean"], own["mad"]) for name, own in about["conditions"].items()}
+
+
+def _unbonded(sizes: Sizes) -> Callable[..., Fields]:
+    """Graphs of atoms to be filled, of sizes that are drawn or asked for."""
+
+    def made(n: int, generator: Generator, atoms: Tensor | None = None) -> Fields:
+        return graphs.blank(sizes.draw(n, generator, atoms))
+
+    return made
 
 
 def _bonded(x: Fields) -> Fields:
@@ -155,7 +255,7 @@ def _bonded(x: Fields) -> Fields:
     return x
 
 
-def _blank(sizes: Sizes) -> Callable[..., Fields]:
+def blank_of(sizes: Sizes) -> Callable[..., Fields]:
     """Molecules to be filled, of sizes that are drawn or asked for."""
 
     def made(n: int, generator: Generator, atoms: Tensor | None = None) -> Fields:

@@ -1,1 +1,5 @@
-"""Published systems of molecules and trajectories, each with its claim."""
+"""Published methods on molecules, each with its claims."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
