@@ -44,6 +44,7 @@ from sfumato_methods.solvers import (
     DDIM,
     IPNDM,
     RK4,
+    Angular,
     Dopri5,
     DPMSolver,
     DPMSolverAdaptive,
@@ -82,6 +83,7 @@ LINEAR = (
     IPNDM(3),
     UniPC(3),
     UniPC(2, "noise", "h"),
+    Angular(3),
 )
 
 # Two items of three numbers; one item of each other kind, to be the layout of a target.
@@ -329,6 +331,7 @@ CORRELATED = FullMixture(
             *((RhoAB(k), k + 1) for k in (1, 2, 3)),
             *((UniPC(k, p), k + 1) for k in (1, 2, 3) for p in ("data", "noise")),
             (UniPC(2, "data", "h"), 3),
+            *((Angular(k), k) for k in (2, 3, 4)),
             (UniPC(2, "data", "exact"), 3),
         )
         for process in (vp(), linear())
