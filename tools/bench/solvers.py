@@ -6,9 +6,10 @@ Run: `.venv/bin/python tools/bench/solvers.py [--seeds 5] [--digits] [--azula FO
 1. Mixtures in 64 dimensions (10 components of standard deviation 0.05 about standard normal means,
    linear betas of DDPM, float64): the error of 2,000 samples against a fine solution from the same
    noise, as RMS over all numbers, median over samples, and share that ends nearest another mean.
-   One sampler and grid of ours (`Angular()` on `focused`, chosen on seeds 100 to 119) against each scheduler of theirs on each of its grids. At 5 calls also
-   `UniPC(3)` on a grid that is learned for each mixture, from noises of its own
-   (`grids.learn` with shifts, settings chosen on seeds from 100 on).
+   One sampler and grid of ours (`Angular()` on `focused`, chosen on seeds 100 to 119) against each
+   scheduler of theirs on each of its grids. At 5 calls also `UniPC(3)` on a grid that is learned
+   for each mixture, from noises of its own (`grids.learn` with shifts, settings chosen on seeds
+   from 100 on).
 2. Mixtures in two dimensions, of two widths: the same, and the sliced 2-Wasserstein distance to
    fresh data, beside that of data to data.
    With `--azula FOLDER` the samplers of azula take part (see `solvers_azula.py`).
@@ -47,7 +48,7 @@ BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
 PROCESS = Gaussian(VP.from_betas(BETAS))
 SAMPLES = 2000
 CALLS = (5, 10, 20)
-DEFAULT = "sfumato: Angular(3) on focused"
+DEFAULT = "sfumato: Angular() on focused"
 TUNED = "sfumato: UniPC-3 on a learned grid"
 TUNED_CALLS = 5
 TUNING, ROUNDS = 8000, 100

@@ -20,9 +20,9 @@ _HALVINGS = 60  # of the interval that holds a level
 def focused(
     process: Any,
     steps: int,
-    scale: float = 3.0,
-    width: float = 0.4,
-    spread: float = 0.12,
+    scale: float = 3.2,
+    width: float = 0.33,
+    spread: float = 0.16,
     sigma_min: float | None = None,
     sigma_max: float = 160.0,
 ) -> Tensor:
@@ -32,7 +32,7 @@ def focused(
     They are the shortest about the level `scale`, where the modes of unit-variance data in many
     dimensions are decided; far from it they are equal in log-SNR, which favours no scale of detail.
     With width = 1 and spread = 0 these are equal steps in shifted flow time (Esser et al. 2024,
-    arXiv:2403.03206, section 5.3.2, with shift 3). Scale, width and spread were chosen for
+    arXiv:2403.03206, section 5.3.2, `scale` the shift). Scale, width and spread were chosen for
     `Angular(3)` on mixtures in 64 dimensions, at 8 to 20 steps; see tools/bench/solvers.py.
 
     Args:
@@ -41,10 +41,10 @@ def focused(
         scale: noise level about which the steps are shortest, as sigma/alpha.
         width: of the range of short steps, in log(sigma/alpha).
         spread: how much of log-SNR is added; the greater, the more even the steps.
-        sigma_min: last noise level before 0; 0.3 / steps, at most 0.03, unless told.
+        sigma_min: last noise level before 0; 3 / steps^2, at most 0.03, unless told.
         sigma_max: first noise level, capped by the process; the first time is 1 all the same.
     """
-    wanted = min(0.03, 0.3 / counted(steps)) if sigma_min is None else sigma_min
+    wanted = min(0.03, 3 / counted(steps) ** 2) if sigma_min is None else sigma_min
     low, high = span(affine(process, "focused"), wanted, sigma_max)
     if not (scale > 0 and width > 0 and spread >= 0):
         raise InputError(

@@ -47,7 +47,7 @@ class Angular(Combination):
     """
 
     order: int = 3
-    scale: float = 3.0
+    scale: float = 3.2
 
     def __post_init__(self) -> None:
         if self.order not in (2, 3, 4):
