@@ -331,9 +331,13 @@ CORRELATED = FullMixture(
             *((RhoAB(k), k + 1) for k in (1, 2, 3)),
             *((UniPC(k, p), k + 1) for k in (1, 2, 3) for p in ("data", "noise")),
             (UniPC(2, "data", "h"), 3),
-            *((Angular(k), k) for k in (2, 3, 4)),
             (UniPC(2, "data", "exact"), 3),
         )
+        for process in (vp(), linear())
+    ),
+    *(
+        SolverCase(Angular(k), k, process, CORRELATED, (0.7, 0.3), steps=192, halvings=12)
+        for k in (2, 3, 4)
         for process in (vp(), linear())
     ),
     *(
