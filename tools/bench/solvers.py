@@ -6,10 +6,10 @@ Run: `.venv/bin/python tools/bench/solvers.py [--seeds 5] [--digits] [--azula FO
 1. Mixtures in 64 dimensions (10 components of standard deviation 0.05 about standard normal means,
    linear betas of DDPM, float64): the error of 2,000 samples against a fine solution from the same
    noise, as RMS over all numbers, median over samples, and share that ends nearest another mean.
-   One sampler and grid of ours (`UniPC(3, bound=5)` on `twofold`, chosen on other
-   seeds, from 100 on) against each scheduler of theirs on each of its grids. At 5 calls also
-   `UniPC(3)` on a grid that is learned for each mixture, from noises of its own
-   (`grids.learn` with shifts, settings chosen on seeds from 100 on).
+   One sampler and grid of ours (`Angular()` on `focused`, chosen on seeds 100 to 119) against each
+   scheduler of theirs on each of its grids. At 5 calls also `UniPC(3)` on a grid that is learned
+   for each mixture, from noises of its own (`grids.learn` with shifts, settings chosen on seeds
+   from 100 on).
 2. Mixtures in two dimensions, of two widths: the same, and the sliced 2-Wasserstein distance to
    fresh data, beside that of data to data.
    With `--azula FOLDER` the samplers of azula take part (see `solvers_azula.py`).
@@ -41,21 +41,21 @@ from sfumato.sampling import Denoise
 from sfumato_eval.sliced import SlicedWasserstein
 from sfumato_methods import grids
 from sfumato_methods.gaussian import VP, Gaussian
-from sfumato_methods.grids import Levels, twofold
-from sfumato_methods.solvers import RK4, DPMSolverPP, ExponentialAB, UniPC
+from sfumato_methods.grids import Levels, focused
+from sfumato_methods.solvers import RK4, Angular, DPMSolverPP, ExponentialAB, UniPC
 
 BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
 PROCESS = Gaussian(VP.from_betas(BETAS))
 SAMPLES = 2000
 CALLS = (5, 10, 20)
-DEFAULT = "sfumato: UniPC(3, bound=5) on twofold"
+DEFAULT = "sfumato: Angular() on focused"
 TUNED = "sfumato: UniPC-3 on a learned grid"
 TUNED_CALLS = 5
 TUNING, ROUNDS = 8000, 100
 """Noises that a grid is learned from, and passes over them."""
 
 OURS: dict[str, tuple[Any, Callable[[Any, int], Tensor]]] = {
-    DEFAULT: (UniPC(3, bound=5.0), twofold),
+    DEFAULT: (Angular(), focused),
     "sfumato: UniPC(3, bound=5) on logsnr": (UniPC(3, bound=5.0), grids.logsnr),
     "sfumato: exp-AB3, noise, on logsnr": (ExponentialAB(3, "noise"), grids.logsnr),
     "sfumato: DPM++2M on karras": (DPMSolverPP(2), grids.karras),

@@ -19,6 +19,7 @@ from sfumato_methods.solvers import (
     DDIM,
     IPNDM,
     RK4,
+    Angular,
     Dopri5,
     DPMSolver,
     DPMSolverAdaptive,
@@ -45,6 +46,7 @@ ONCE = (
     *(ExponentialAB(k, p) for k in (1, 2, 3, 4) for p in ("data", "noise")),
     *(method(k) for method in (TimeAB, RhoAB, IPNDM) for k in (0, 3)),
     *(UniPC(k, p) for k in (1, 2, 3) for p in ("data", "noise")),
+    *(Angular(k) for k in (2, 3, 4)),
     *(DPMSolver(k, p) for k in (1, 2, 3) for p in ("data", "noise")),
 )
 OFTEN = (Heun(), RK4(), RhoRK(2), RhoRK(3), RhoRK(4))
@@ -87,11 +89,12 @@ def test_phi_to_the_last_digits():
 
 
 def _polynomial(kind, degree):
-    """Values at any time of a polynomial of a degree in log(alpha/sigma), t or sigma/alpha."""
+    """Values at any time of a polynomial in log(alpha/sigma), t, sigma/alpha or an angle."""
 
     def values(process, t):
         alpha, sigma = process.alpha(t), process.sigma(t)
-        u = {"logsnr": (alpha / sigma).log(), "time": t, "rho": sigma / alpha}[kind]
+        rho = sigma / alpha
+        u = {"logsnr": -rho.log(), "time": t, "rho": rho, "angle": (rho / 1.5).atan()}[kind]
         return sum((0.3 + 0.2 * k) * (-u) ** k for k in range(degree + 1))
 
     return values
@@ -117,13 +120,16 @@ def _flow(process, values, predict, x, t, s):
         *((ExponentialAB(k, p), "logsnr", k - 1) for k in (1, 2, 3, 4) for p in ("data", "noise")),
         *((UniPC(k, p, "exact"), "logsnr", k - 1) for k in (1, 2, 3) for p in ("data", "noise")),
         (DPMSolverPP(3), "logsnr", 2),
+        *((Angular(k, 1.5), "angle", k - 1) for k in (2, 3, 4)),
         *((TimeAB(k), "time", k) for k in range(4)),
         *((RhoAB(k), "rho", k) for k in range(4)),
     ],
     ids=str,
 )
 def test_polynomials_are_integrated_exactly(process, sampler, kind, degree):
-    predict = getattr(sampler, "predict", "data" if isinstance(sampler, DPMSolverPP) else "noise")
+    data = isinstance(sampler, (DPMSolverPP, Angular))
+    predict = getattr(sampler, "predict", "data" if data else "noise")
+    corrects = isinstance(sampler, (UniPC, Angular))  # the step before, too
     values = _polynomial(kind, degree)
 
     def denoiser(x, t):
@@ -136,7 +142,7 @@ def test_polynomials_are_integrated_exactly(process, sampler, kind, degree):
     for times in (grid, grid.flip(0)):
         frames = run(sampler, process, denoiser, torch.ones(1, 2, dtype=FLOAT), times, None)
         for i, frame in enumerate(frames):
-            if i < degree + isinstance(sampler, UniPC):  # which corrects the step before, too
+            if i < degree + corrects:
                 continue
             want = _flow(process, values, predict, frame.before, frame.t, frame.s)
             assert torch.allclose(frame.after, want, rtol=1e-9, atol=1e-9), i
@@ -263,19 +269,20 @@ def test_a_step_can_be_traced(sampler):
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 10, 40])
-def test_twofold_has_two_parts(process, steps):
-    grid = grids.twofold(process, steps)
+def test_focused_steps_are_equal_in_a_sigmoid_plus_logsnr(process, steps):
+    grid = grids.focused(process, steps)
     assert grid.shape == (steps + 1,) and grid[0] == 1 and grid[-1] == 0
     assert bool((grid.diff() < 0).all())
-    if steps < 5:
+    if steps < 3:
         return
-    rho = process.sigma(grid[1:-1]) / process.alpha(grid[1:-1])
-    fine = max(1, int(0.3 * steps) - 1)
-    shifted, logs = rho[:-fine] / (rho[:-fine] + 2.5), rho[-fine - 1 :].log()
-    assert float(rho[-1]) == pytest.approx(min(0.03, 0.3 / steps), rel=1e-6)
-    assert float(rho[-fine - 1]) == pytest.approx(0.8, rel=1e-6)
-    for part in (shifted, logs):
-        assert torch.allclose(part.diff(), part.diff()[:1].expand(len(part) - 1), atol=1e-6)
+    log_level = -0.5 * process.logsnr(grid[1:-1])
+    top = min(160.0, float((-0.5 * process.logsnr(grid.new_ones(()))).exp()))
+    log_level = torch.cat([grid.new_tensor([top]).log(), log_level])
+    climbed = ((log_level - torch.tensor(3.2).double().log()) / 0.33).sigmoid() + 0.16 * log_level
+    assert torch.allclose(climbed.diff(), climbed.diff()[:1].expand(steps - 1), atol=1e-6)
+    shifted = grids.focused(process, steps, scale=2.0, width=1.0, spread=0.0)[1:-1]
+    share = process.sigma(shifted) / (process.sigma(shifted) + 2 * process.alpha(shifted))
+    assert torch.allclose(share.diff(), share.diff()[:1].expand(steps - 2), atol=1e-6)
 
 
 def test_a_bound_lowers_the_order_of_long_steps():
@@ -396,7 +403,14 @@ def test_an_adaptive_solver_stops_where_its_calls_end():
         (lambda: DPMSolver(4), "order must be 1 to 3"),
         (lambda: RhoAB(4), "degree must be 0 to 3"),
         (lambda: UniPC(3, bound=0.5), "bound must be at least 1"),
-        (lambda: grids.twofold(Gaussian(VP()), 5, knee=200.0), "0 < sigma_min < knee"),
+        (lambda: Angular(5), "order must be 2, 3 or 4"),
+        (lambda: Angular(3, 0.0), "scale must be positive and finite"),
+        (lambda: grids.focused(Gaussian(VP()), 0), "at least 1 step"),
+        (lambda: grids.focused(Gaussian(VP()), 5, sigma_min=200.0), "sigma_min must lie"),
+        (
+            lambda: grids.focused(Gaussian(VP()), 5, width=0.0),
+            "scale > 0, width > 0 and spread >= 0",
+        ),
         (lambda: UniPC(4), "order must be 1 to 3"),
         (lambda: UniPC(2, slope="bh3"), 'slope must be "exact", "expm1" or "h"'),
         (lambda: RhoRK(5), "order must be 2, 3 or 4"),

@@ -45,6 +45,7 @@ from sfumato_methods.solvers import (
     DDIM,
     IPNDM,
     RK4,
+    Angular,
     Dopri5,
     DPMSolver,
     DPMSolverAdaptive,
@@ -83,6 +84,7 @@ LINEAR = (
     IPNDM(3),
     UniPC(3),
     UniPC(2, "noise", "h"),
+    Angular(3),
 )
 
 # Two items of three numbers; one item of each other kind, to be the layout of a target.
@@ -337,6 +339,11 @@ CORRELATED = FullMixture(
             (UniPC(2, "data", "h"), 3),
             (UniPC(2, "data", "exact"), 3),
         )
+        for process in (vp(), linear())
+    ),
+    *(
+        SolverCase(Angular(k), k, process, CORRELATED, (0.7, 0.3), steps=192, halvings=12)
+        for k in (2, 3, 4)
         for process in (vp(), linear())
     ),
     *(

@@ -121,6 +121,7 @@ _SAMPLERS = {
     "deis-rhoab3": ("named:deis_rhoab3", "Adams-Bashforth of order 4 in sigma/alpha", _DEIS),
     "deis-rhork": ("named:deis_rhork", "Runge-Kutta of order 4 in sigma/alpha", _DEIS),
     "ipndm": ("named:ipndm", "DDIM with the weights of equal steps, noise", _DEIS),
+    "angular": ("angular:Angular", "predictor-corrector in the angle, one call a step", _UNIPC),
     "unipc-2": ("named:unipc_2", "predictor-corrector, one call a step, order 3", _UNIPC),
     "unipc-3": ("named:unipc_3", "predictor-corrector, one call a step, order 4", _UNIPC),
     "unipc-bounded": ("named:unipc_bounded", "unipc-3, lower order on long steps", _UNIPC),
@@ -294,8 +295,8 @@ _GRIDS = {
     "uniform": ("equal steps in time", ""),
     "logsnr": ("equal steps in log-SNR", "Lu et al. 2022, arXiv:2206.00927"),
     "karras": ("equal steps in sigma^(1/rho)", "Karras et al. 2022, arXiv:2206.00364"),
-    "twofold": (
-        "shifted flow time down to a knee, then log-SNR: for few calls",
+    "focused": (
+        "shortest about a noise level, else equal in log-SNR: for few calls",
         "after Esser et al. 2024, arXiv:2403.03206",
     ),
     "booted": (

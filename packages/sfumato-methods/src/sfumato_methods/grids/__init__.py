@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from .ays import align, klub
 from .fixed import booted, cosine, explicit, karras, logsnr, pyramid, quadratic, uniform
+from .focused import focused
 from .ld3 import learn, mean_square
 from .levels import Levels, Retimed, ays_sd, ays_sdxl, ays_svd
 from .shared import SharedClock, sensitivity
 from .start import LearnedStart, path_loss, start_loss
-from .twofold import twofold
 
 __all__ = [
     "LearnedStart", "Levels", "Retimed", "SharedClock", "align", "ays_sd", "ays_sdxl", "ays_svd",
-    "booted", "cosine", "explicit", "karras", "klub", "learn", "logsnr", "mean_square", "path_loss",
-    "pyramid", "quadratic", "sensitivity", "start_loss", "twofold", "uniform",
+    "booted", "cosine", "explicit", "focused", "karras", "klub", "learn", "logsnr", "mean_square",
+    "path_loss", "pyramid", "quadratic", "sensitivity", "start_loss", "uniform",
 ]  # fmt: skip

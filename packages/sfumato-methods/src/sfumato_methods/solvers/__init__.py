@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .angular import Angular
 from .churn import ChurnHeun, RestartHeun
 from .dbim import DBIM, BridgeHeun
 from .ddim import DDIM
@@ -24,8 +25,8 @@ from .thresholding import Thresholded
 from .unipc import UniPC
 
 __all__ = [
-    "DBIM", "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "S4", "SEEDS", "AnnealedLangevin", "BridgeHeun",
-    "ChurnHeun", "DPMSolver", "DPMSolverAdaptive", "DPMSolverPP", "Dopri5", "EVODiff",
+    "DBIM", "DDIM", "ERSDE", "IPNDM", "LML", "RK4", "S4", "SEEDS", "Angular", "AnnealedLangevin",
+    "BridgeHeun", "ChurnHeun", "DPMSolver", "DPMSolverAdaptive", "DPMSolverPP", "Dopri5", "EVODiff",
     "EVODiffRelease", "Euler", "EulerMaruyama", "ExponentialAB", "Heun", "LangevinGibbs", "PhaseAB",
     "PredictorCorrector", "RestartHeun", "Rex", "RexSDE", "RhoAB", "RhoRK", "SDEDPMSolverPP",
     "Thresholded", "TimeAB", "UniPC", "singlestep_grid", "singlestep_orders",
