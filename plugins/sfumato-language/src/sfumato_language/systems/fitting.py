@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PerItem", "scaled", "trained"]
+__all__ = ["PerItem", "fitted", "scaled", "trained"]
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from sfumato import Ancestral, Batch, Model, Trial
 from sfumato_data import Tensors
 from sfumato_methods.discrete import Discrete, TokenDenoiser
 from sfumato_methods.grids import uniform
-from sfumato_train import Loss, Objective, Settings, Training, fit
+from sfumato_train import Denoising, Loss, Objective, Settings, Training, fit
 from sfumato_train.ema import parts
 from sfumato_train.times import stratified
 
@@ -63,7 +63,25 @@ def trained(
         batch: items in each step.
         lr: peak learning rate.
     """
-    count, denoiser = scaled(steps, given), objective.denoiser
+    found: TokenDenoiser = fitted(
+        objective, Tensors(x), given, name=name, steps=steps, batch=batch, lr=lr
+    )
+    return found
+
+
+def fitted(
+    objective: PerItem | Denoising,
+    data: Tensors,
+    given: Trial,
+    *,
+    name: str,
+    steps: int,
+    batch: int,
+    lr: float,
+) -> Any:
+    """As `trained`, for any denoiser and for data with conditions."""
+    count = scaled(steps, given)
+    denoiser: Any = objective.denoiser
     settings = Settings(
         seed=given.seed, steps=count, batch=batch, lr=lr, warmup=min(50, count // 2), ema=0.99
     )
@@ -73,18 +91,17 @@ def trained(
         sampler=Ancestral(),
         grid=uniform,
         steps=16,
-        blank=lambda n, generator: torch.zeros_like(x[:1]).expand(n, -1),
+        blank=lambda n, generator: torch.zeros_like(data.x[:1]).expand(n, -1),
     )
     last: list[Any] = []
     fit(
-        Training(objective, Tensors(x), model),
+        Training(objective, data, model),
         settings,
         given.scratch / name,
         on_save=lambda step, averaged: last.append(averaged),
     )
     parts(last[-1]).eval()
-    found: TokenDenoiser = last[-1].denoiser
-    return found
+    return last[-1].denoiser
 
 
 def scaled(steps: int, given: Trial) -> int:

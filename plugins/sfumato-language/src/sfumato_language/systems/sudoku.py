@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["CELLS", "DIGITS", "SudokuNet", "boards", "solved"]
+__all__ = [
+    "CELLS",
+    "DIGITS",
+    "Block",
+    "SudokuNet",
+    "boards",
+    "groups",
+    "relations",
+    "small_boards",
+    "solved",
+]
 
+import itertools
+import math
 from typing import Any
 
 import torch
@@ -14,11 +26,18 @@ from sfumato import random
 from sfumato_nn.layers import SwiGLU
 
 DIGITS, CELLS = 6, 36
-_CELL = torch.arange(CELLS)
-_ROW, _COLUMN = _CELL // DIGITS, _CELL % DIGITS
-_BOX = _ROW // 2 * 2 + _COLUMN // 3
-GROUPS = torch.stack((_ROW, _COLUMN, _BOX))
-"""(3, 36) the row, the column and the box of each cell."""
+
+
+def groups(height: int, width: int) -> Tensor:
+    """(3, n^2) the row, the column and the box of each cell; boxes are height x width = n cells."""
+    n = height * width
+    cell = torch.arange(n * n)
+    row, column = cell // n, cell % n
+    return torch.stack((row, column, row // height * height + column // width))
+
+
+GROUPS = groups(2, 3)
+"""(3, 36) the row, the column and the box of each cell of 6 x 6."""
 
 
 def boards(n: int, generator: Generator) -> Tensor:
@@ -53,14 +72,38 @@ def _board(orders: list[list[int]], groups: list[list[int]]) -> list[int]:
     return found
 
 
-def solved(x: Tensor) -> Tensor:
-    """(n,) bool: whether each digit is once in every row, column and box of (n, 36)."""
-    once = F.one_hot(x, DIGITS).double()
+def small_boards() -> Tensor:
+    """(288, 16) all solved grids of 4 x 4 cells in boxes of 2 x 2, digits 0 to 3."""
+    rows = torch.tensor(list(itertools.permutations(range(4))))
+    bands = torch.cat([a[None].expand(24, 2, 4) for a in torch.stack((rows, rows), 1)])
+    bands[:, 1] = rows.repeat(24, 1)
+    boxes = bands.reshape(-1, 2, 2, 2).transpose(1, 2).flatten(2)  # (576, 2, 4)
+    bands = bands[(boxes.sort(-1).values == torch.arange(4)).all(-1).all(-1)].flatten(1)
+    count = len(bands)
+    both = torch.cat([bands.repeat_interleave(count, 0), bands.repeat(count, 1)], 1)
+    return both[solved(both, groups(2, 2))]
+
+
+def solved(x: Tensor, cells: Tensor = GROUPS) -> Tensor:
+    """(n,) bool: whether each digit is once in every row, column and box of (n, cells).
+
+    Args:
+        x: (n, cells) digits from 0.
+        cells: (3, cells) the groups of each cell.
+    """
+    digits = math.isqrt(cells.shape[1])
+    once = F.one_hot(x, digits).double()
     whole = [
-        torch.einsum("nck,cg->ngk", once, F.one_hot(group, DIGITS).double()) == 1
-        for group in GROUPS
+        torch.einsum("nck,cg->ngk", once, F.one_hot(group, digits).double()) == 1 for group in cells
     ]
     return torch.stack([each.flatten(1).all(1) for each in whole]).all(0)
+
+
+def relations(cells: Tensor = GROUPS) -> Tensor:
+    """(4, n, n) whether two of n cells share a row, a column, a box, or are the same; float32."""
+    shared = (cells[:, :, None] == cells[:, None]).double()
+    own = torch.eye(cells.shape[1], dtype=torch.float64)[None]
+    return torch.cat((shared * (1 - own), own)).float()
 
 
 class SudokuNet(nn.Module):
@@ -77,13 +120,10 @@ class SudokuNet(nn.Module):
     def __init__(self, width: int = 96, depth: int = 3, heads: int = 4) -> None:
         super().__init__()
         self.table = nn.Embedding(DIGITS + 1, width)
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, DIGITS + 1)
-        shared = (GROUPS[:, :, None] == GROUPS[:, None]).double()
-        own = torch.eye(CELLS, dtype=torch.float64)[None]
-        relation = torch.cat((shared * (1 - own), own)).float()
-        self.register_buffer("relation", relation, persistent=False)  # (4, 36, 36)
+        self.register_buffer("relation", relations(), persistent=False)
 
     def forward(self, x: Tensor, clock: Tensor) -> Any:
         """Logits (B, 36, 7) of ids (B, 36), 6 being the mask; the clock is not looked at."""
@@ -93,7 +133,7 @@ class SudokuNet(nn.Module):
         return self.head(self.norm(hidden))
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention with a bias for each relation and head, then an MLP."""
 
     def __init__(self, width: int, heads: int) -> None:
