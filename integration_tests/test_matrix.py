@@ -46,6 +46,7 @@ TOKENS = (
     "uniform",
     "mask-replace",
     "insertion",
+    "simplex",
 )  # these are told the number of classes
 PROCESSES = {
     component.name: (component.load()(4), torch.zeros(3, 5, dtype=torch.long))
@@ -102,6 +103,8 @@ def growing(x, t):
 def test_each_pair_runs_or_names_what_is_missing(name, sampler):
     process, like = PROCESSES[name]
     model = growing if name == "insertion" else denoiser
+    if name == "simplex":  # a posterior over the classes of points
+        model = lambda x, t: denoiser(process.project(x), t)  # noqa: E731
     model = padded if name in ("absorbing", "mask-replace", "molecules") else model
     pinned = "source" in process.context
     coupled = isinstance(process, Phase)
@@ -123,7 +126,8 @@ def test_each_pair_runs_or_names_what_is_missing(name, sampler):
     except Unsupported as error:
         solver = SAMPLERS[sampler]()
         liftable = isinstance(solver, Multistep)  # only these can serve the parts of a product
-        tokens = SAMPLERS[sampler].__module__.startswith("sfumato_methods.discrete")
+        homes = ("sfumato_methods.discrete", "sfumato_methods.simplex")
+        tokens = SAMPLERS[sampler].__module__.startswith(homes)
         expected = (
             *TOKENS, "ordinal", "band", "joint", "molecules", "ndm", "nfdm", "blurring", "pfgmpp",
         )  # fmt: skip

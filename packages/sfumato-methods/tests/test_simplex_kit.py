@@ -27,11 +27,10 @@ def data(n, generator):
     return random.categorical(PROBS.expand(n, 2, -1), generator)
 
 
-def case(process=None, samplers=(Ancestral(), Euler(), Dilated()), **kwargs):
-    process = process or Simplex(3)
-    return Case(process, IDS, exact=Exact(process), data=data, samplers=samplers, **kwargs)
+def case(process, *samplers):
+    return Case(process, IDS, exact=Exact(process), data=data, samplers=samplers)
 
 
-@checks(case())
+@checks(case(Simplex(3), Ancestral(), Euler(), Dilated(1.0)))
 def test_conformance(case, check):
     check(case)

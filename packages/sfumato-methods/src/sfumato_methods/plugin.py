@@ -234,6 +234,7 @@ _TOKENS = {
         "Kim et al. 2025, arXiv:2509.01025",
     ),
 }
+_SIMPLEX = "Avdeyev et al. 2023, arXiv:2305.10699"
 _KIM = "Kim et al. 2025, arXiv:2502.06768"
 _REMDM = "Wang et al. 2025, arXiv:2503.00307"
 _DISCRETE = {
@@ -319,6 +320,7 @@ def sfumato_register(add: Callable[..., None]) -> None:
         ("bridges", _BRIDGES),
         ("learned", _LEARNED),
         ("discrete.named", _TOKENS),
+        ("simplex", {"simplex": ("Simplex", "classes noised on the simplex", _SIMPLEX)}),
     ):
         for name, (attr, summary, source) in table.items():
             target = f"sfumato_methods.{home}:{attr}"
@@ -326,6 +328,13 @@ def sfumato_register(add: Callable[..., None]) -> None:
     for name, (where, summary, source) in _DISCRETE.items():
         target = f"sfumato_methods.discrete.{where}"
         add("sampler", name, target, summary=summary, source=source)
+    add(
+        "sampler",
+        "dilated",
+        "sfumato_methods.simplex:Dilated",
+        summary="points of the simplex: the reverse SDE with time dilation 4",
+        source=_SIMPLEX,
+    )
     for name, (where, summary, source) in (_SAMPLERS | _STOCHASTIC).items():
         target = where if where.startswith("sfumato.") else f"sfumato_methods.solvers.{where}"
         add("sampler", name, target, summary=summary, source=source)

@@ -15,10 +15,12 @@ of `lineages` for p(x_t | x_s) by Bayes' rule, and is integrated over x_s in clo
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 from scipy.special import gammaincinv, gammaln
 from torch import Tensor
+from torch.nn import functional as F
 
 from sfumato import InputError
 
@@ -36,14 +38,16 @@ def bridged(ids: Tensor, x: Tensor, late: Tensor, early: Tensor, u: Tensor, k: i
     Args:
         ids: (...) classes.
         x: (..., K) points at the later time.
-        late, early: times tau of t and s, that broadcast to the places.
+        late: times tau of t, that broadcast to the places.
+        early: times tau of s, likewise.
         u: (..., 2 K + 2) uniform numbers.
         k: K.
 
     Returns:
         (..., K); `x` where the times are equal, a vertex where the earlier is 0.
     """
-    pairs = torch.stack(torch.broadcast_tensors(late, early), -1).cpu()
+    shape = torch.broadcast_shapes(late.shape, early.shape)
+    pairs = torch.stack([late.expand(shape), early.expand(shape)], -1).cpu()
     distinct, which = torch.unique(pairs.reshape(-1, 2), dim=0, return_inverse=True)
     which = which.reshape(pairs.shape[:-1]).expand(ids.shape).flatten().to(ids.device)
     flat_ids, flat_x, flat_u = ids.flatten(), x.reshape(-1, k), u.reshape(-1, 2 * k + 2)
@@ -53,7 +57,7 @@ def bridged(ids: Tensor, x: Tensor, late: Tensor, early: Tensor, u: Tensor, k: i
         if end == begin or not len(places):
             continue
         if begin == 0:
-            vertex = torch.nn.functional.one_hot(flat_ids[places], k)
+            vertex = F.one_hot(flat_ids[places], k)
             out[places] = vertex.to(out)
             continue
         table = _table(k, end, begin)
@@ -65,53 +69,56 @@ def bridged(ids: Tensor, x: Tensor, late: Tensor, early: Tensor, u: Tensor, k: i
 
 @functools.lru_cache(maxsize=128)
 def _table(k: int, end: float, begin: float) -> tuple[Tensor, ...]:
-    """m, l (J,) of all pairs that count, log weights (J,), n (N,) and log weights (J, N) of n."""
+    """All (m, l_k) that count, J of them, and what is known of n for each.
+
+    Returns:
+        m and l_k (J,), log of their weights without x (J,), n (N,), and the distribution function
+        of n for each pair (J, N).
+    """
     gap = torch.tensor(end - begin, dtype=torch.float64)
     first, many = lines(k, gap)
     m = (first + torch.arange(len(many)))[many > 1e-14]
     many = many[many > 1e-14]
     if float(m.max()) > _MOST:
         raise InputError(
-            f"a step from t = {1 - _exp(end):.9g} to {1 - _exp(begin):.9g} is too short to be drawn "
-            "exactly; take fewer steps, or the sampler Dilated()"
+            f"a step from t = {-math.expm1(-end):.9g} to {-math.expm1(-begin):.9g} is too short to "
+            "be drawn exactly; take fewer steps, or the sampler Dilated()"
         )
     first, few = lines(k, torch.tensor(begin, dtype=torch.float64))
     n = (first + torch.arange(len(few)))[few > 1e-25]
     few = few[few > 1e-25]
     repeats = m.long() + 1
     row = torch.repeat_interleave(torch.arange(len(m)), repeats)
-    l = torch.arange(len(row)) - torch.repeat_interleave(repeats.cumsum(0) - repeats, repeats)
-    m, log_m = m[row], many.log()[row]
-    l = l.double()
+    own = torch.arange(len(row)) - torch.repeat_interleave(repeats.cumsum(0) - repeats, repeats)
+    m, log_m, own = m[row], many.log()[row], own.double()
     by_n = (
         few.log() + _gamma(n + k) - _gamma(n + 1)
-        + _gamma(n + l[:, None] + 1) - _gamma(n + m[:, None] + k)
+        + _gamma(n + own[:, None] + 1) - _gamma(n + m[:, None] + k)
     )  # fmt: skip
     weight = by_n.logsumexp(-1) + log_m + _gamma(m + 1) + _gamma(m + k)
-    weight = weight - _gamma(m - l + 1) - 2 * _gamma(l + 1)
+    weight = weight - _gamma(m - own + 1) - 2 * _gamma(own + 1)
     by_n = (by_n - by_n.amax(-1, keepdim=True)).exp().cumsum(-1)
-    return m, l, weight, n, by_n / by_n[:, -1:]
+    return m, own, weight, n, by_n / by_n[:, -1:]
 
 
 def _drawn(ids: Tensor, x: Tensor, u: Tensor, k: int, table: tuple[Tensor, ...]) -> Tensor:
-    m, l, weight, n, by_n = (v.to(x.device) for v in table)
-    own = torch.nn.functional.one_hot(ids, k).bool()
-    rest = x.masked_fill(own, 0.0)
+    """(R, K) points drawn from (R,) classes, (R, K) points and (R, 2 K + 2) uniform numbers."""
+    m, own, weight, n, by_n = (v.to(x.device) for v in table)
+    here = F.one_hot(ids, k).bool()
+    rest = x.masked_fill(here, 0.0)
     mass = rest.flip(-1).cumsum(-1).flip(-1)  # of this class and those behind it
     log_own = x.gather(1, ids[:, None]).clamp_min(1e-300).log()
     log_rest = mass[:, :1].clamp_min(1e-300).log()
-    score = torch.addcmul(weight, l, log_own).addcmul_(m - l, log_rest)
+    score = torch.addcmul(weight, own, log_own).addcmul_(m - own, log_rest)
     joint = score.sub_(score.amax(-1, keepdim=True)).exp_().cumsum(-1)
     pick = _first(joint, u[:, :1] * joint[:, -1:])
-    lines_n = n[_first(by_n[pick], u[:, 1:2])]
-    own_lines, left = l[pick], (m - l)[pick]
-    counts = []
+    left, counts = (m - own)[pick], []
     for j in range(k):
         share = torch.where(mass[:, j] > 0, rest[:, j] / mass[:, j].clamp_min(1e-300), 0.0)
-        found = _binomial(left, share, u[:, 2 + j])
-        counts.append(found)
-        left = left - found
-    shape = 1 + torch.stack(counts, -1) + torch.where(own, (lines_n + own_lines)[:, None], 0.0)
+        counts.append(_binomial(left, share, u[:, 2 + j]))
+        left = left - counts[-1]
+    to_class = n[_first(by_n[pick], u[:, 1:2])] + own[pick]
+    shape = 1 + torch.where(here, to_class[:, None], torch.stack(counts, -1))
     uniform = u[:, 2 + k :].clamp(1e-300, 1 - 2.0**-53)
     gamma = torch.from_numpy(gammaincinv(shape.cpu().numpy(), uniform.cpu().numpy())).to(x)
     gamma = gamma.clamp_min(1e-300)
@@ -142,7 +149,3 @@ def _first(cumulative: Tensor, level: Tensor) -> Tensor:
 
 def _gamma(v: Tensor) -> Tensor:
     return torch.from_numpy(gammaln(v.numpy()))
-
-
-def _exp(tau: float) -> float:
-    return float(torch.tensor(-tau).exp())

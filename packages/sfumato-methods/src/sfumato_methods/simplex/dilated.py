@@ -52,7 +52,7 @@ class Dilated(Multistep):
         InputError: for a dilation below 1.
     """
 
-    dilation: float = 1.0
+    dilation: float = 4.0
 
     needs: ClassVar[Can] = Can.SCORE
 
@@ -68,8 +68,10 @@ class Dilated(Multistep):
         self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
     ) -> Trajectory:
         """See `sfumato.Sampler`; the parts of a product are walked one by one."""
-        walker = PerPart(default=self).on(process) if isinstance(process, Product) else super()
-        return walker.trajectory(process, denoiser, x, grid, generator)
+        if isinstance(process, Product):
+            parts = PerPart(default=self).on(process)
+            return parts.trajectory(process, denoiser, x, grid, generator)
+        return super().trajectory(process, denoiser, x, grid, generator)
 
     def plan(self, process: Process, grid: Any) -> Sequence[Any]:
         if not isinstance(process, Simplex):
@@ -80,7 +82,7 @@ class Dilated(Multistep):
         return [(t, self.dilation * (t - s) / (1 - t)) for t, s in zip(u, u[1:], strict=False)]
 
     def advance(
-        self, row: Any, process: Any, past: Sequence[Point], s: Time, generator: Source
+        self, row: Any, process: Any, past: Sequence[Point], s: Any, generator: Source
     ) -> Any:
         (t, stretch), (_, x, q) = row, past[-1]
         score, length = process.score(q, x, t), expand(x, stretch)

@@ -7,7 +7,7 @@ to the flat Dirichlet law. It depends on one coordinate.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from scipy.special import gammaln
@@ -15,9 +15,7 @@ from torch import Tensor
 
 from .lineages import lines
 
-__all__ = ["Series", "log_factorials", "series"]
-
-_FACTORIALS = 4096
+__all__ = ["Series", "series"]
 
 
 class Series(NamedTuple):
@@ -33,14 +31,18 @@ class Series(NamedTuple):
     first: Tensor
     coefficients: Tensor
 
+    def _rows(self, x: Tensor) -> list[Any]:
+        """The coefficients, the highest power first: floats where all places have one time."""
+        c = self.coefficients
+        used = (c.reshape(-1, c.shape[-1]) > 1e-40).any(0).nonzero()[-1]
+        c = c[..., : int(used) + 1].flip(-1)
+        return c.tolist() if c.ndim == 1 else list(c[..., None].to(x.device).unbind(-2))
+
     def sums(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """sum_j c_j x^j and its derivative, at x (..., K), by Horner's rule."""
-        c = self.coefficients
-        c = c[..., : int((c.reshape(-1, c.shape[-1]) > 1e-40).any(0).nonzero()[-1]) + 1]
-        rows = c.tolist() if c.ndim == 1 else c[..., None].to(x.device).unbind(-2)
         total, slope = torch.zeros_like(x), torch.zeros_like(x)
-        for value in reversed(rows):
-            slope = slope * x + total
+        for value in self._rows(x):
+            slope = torch.addcmul(total, slope, x)
             total = total * x + value
         return total, slope
 
@@ -49,7 +51,10 @@ class Series(NamedTuple):
         x = x.double()
         first, scale = (v[..., None].to(x.device) for v in (self.first, self.scale))
         power = torch.where(first > 0, first * x.clamp_min(1e-300).log(), 0.0)
-        return scale + power + self.sums(x)[0].log()
+        total = torch.zeros_like(x)
+        for value in self._rows(x):
+            total = total * x + value
+        return scale + power + total.clamp_min(1e-300).log()
 
     def ratio(self, x: Tensor) -> Tensor:
         """h'(x)/h(x), the score of a place whose class is known; float64 (..., K)."""
@@ -58,22 +63,17 @@ class Series(NamedTuple):
         return self.first[..., None].to(x.device) / x.clamp_min(1e-300) + slope / total
 
     def expected(self, x: Tensor) -> Tensor:
-        """x h'(x)/h(x), the expected number of lines that lead to the class; float64 (..., K)."""
+        """The expected number of lines that lead to the class, x h'(x)/h(x); float64 (..., K)."""
         x = x.double()
         total, slope = self.sums(x)
         return self.first[..., None].to(x.device) + x * slope / total
 
 
 def series(classes: int, tau: Tensor) -> Series:
-    """h at times tau (...), see `Series`."""
+    """The likelihood h at times tau (...)."""
     first, q = lines(classes, tau)
     n = first[..., None] + torch.arange(q.shape[-1], dtype=torch.float64)
     binomial = torch.from_numpy(gammaln((n + classes).numpy()) - gammaln((n + 1).numpy()))
     log_c = q.log() + binomial - math.lgamma(classes)
     scale = log_c.amax(-1)
     return Series(scale, first, (log_c - scale[..., None]).exp())
-
-
-def log_factorials(count: int) -> Tensor:
-    """(count,) log n! for n = 0, 1, ..."""
-    return torch.from_numpy(gammaln(torch.arange(1, count + 1, dtype=torch.float64).numpy()))

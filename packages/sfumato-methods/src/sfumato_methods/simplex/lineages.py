@@ -48,7 +48,7 @@ def death_rates(classes: int, count: int = LINES) -> Tensor:
 
 
 def log_lines(classes: int, n: Any, tau: Any) -> Any:
-    """log q_n(tau), as a NumPy array of the shape that `n` and `tau` broadcast to.
+    """Log q_n(tau), as a NumPy array of the shape that `n` and `tau` broadcast to.
 
     Exact to about 1e-12 for numbers up to some standard deviations from their mean K/tau.
 
@@ -91,7 +91,7 @@ def _slope(k: float, a: Any, mu: Any) -> Any:
 
 @functools.lru_cache(maxsize=32)
 def _tables(classes: int) -> tuple[Tensor, Tensor]:
-    """log tau (T,), and (T, LINES, 3) of log q_n with two derivatives by log tau; -inf if 0.
+    """Log tau (T,), and (T, LINES, 3) of log q_n with two derivatives by log tau; -inf if 0.
 
     The derivatives are those of the death process, d q_n/d tau = lambda_{n+1} q_{n+1} - lambda_n
     q_n.

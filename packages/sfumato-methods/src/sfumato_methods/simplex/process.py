@@ -141,7 +141,7 @@ class Simplex(Process):
         return apply(x, field, q.mean)
 
     def evidence(self, x: Any, t: Time) -> Series:
-        """h of each place: `log(x)` is log p(x_t | x_0 = k) for each k, up to a constant."""
+        """Likelihoods of places: `log(x)` is log p(x_t | x_0 = k) for each k, up to a constant."""
         return series(self.classes, self._tau(x, t))
 
     def project(self, x: Any) -> Any:
@@ -166,19 +166,19 @@ class Simplex(Process):
 
 
 class SimplexDenoiser(NetworkDenoiser):
-    """A network over points (..., K) and clock, as a denoiser.
+    """A network over what each place says of itself, as a denoiser.
 
-    What it returns is added to log h of the place itself, so that it only has to say what the other
-    places tell: by Bayes' rule p(x_0 | x_t) is p(x_0 | other places) h(x_k), normalised.
+    By Bayes' rule p(x_0 | x_t) depends on x_t and t through the likelihoods h(x_k) alone. So the
+    network is shown softmax(log h), the posterior (..., K) of each place by itself, besides the
+    clock, and what it returns is added to log h: it only has to say what the other places tell.
     """
 
     process: Simplex
 
     def forward(self, x: Any, t: Time) -> Categorical:
-        h = self.process.evidence(x, t)
-        return Categorical(
-            logits=apply(self.output(x, t), lambda out, v: out.double() + h.log(v.detach()), x)
-        )
+        log_h = apply(x, self.process.evidence(x, t).log)
+        told = self.output(apply(log_h, lambda v: v.softmax(-1)), t)
+        return Categorical(logits=apply(told, lambda out, v: out.double() + v, log_h))
 
 
 def _clock(t: Time) -> Tensor:

@@ -147,9 +147,9 @@ def C10_rates(case: Case) -> None:
        difference with step 1e-5, to 1e-5 of the largest entry. Where a state has helper variables
        its draws may turn within the law, so there it is the equation of continuity that has to
        hold: d log p/dt + div velocity + velocity . grad log p = 0, to 1e-5 of its terms.
-    2. For data that is x0, -x0 or x0/2 (ids: x0 or what stands beside it), `score` with the posterior (the mixture of these points
-       where the process accepts one, else their mean) is the gradient of log p_t(x), by automatic
-       differentiation of the marginal density; to 1e-8.
+    2. For data that is x0, -x0 or x0/2 (of ids, x0 or what stands beside it), `score` with the
+       posterior (the mixture of these points where the process accepts one, else their mean) is the
+       gradient of log p_t(x), by automatic differentiation of the marginal density; to 1e-8.
 
     At three times. False alarms: none.
     """

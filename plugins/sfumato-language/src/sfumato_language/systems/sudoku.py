@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["CELLS", "DIGITS", "GROUPS", "NINE", "SIX", "Rules", "SudokuNet", "boards", "solved"]
+__all__ = [
+    "CELLS", "DIGITS", "FOUR", "GROUPS", "NINE", "SIX", "Block", "Rules", "SudokuNet", "boards",
+    "relations", "small_boards", "solved",
+]  # fmt: skip
 
+import itertools
 from typing import Any
 
 import torch
@@ -35,7 +39,7 @@ class Rules:
         self.groups = torch.stack((row, column, row // high * high + column // wide))
 
 
-SIX, NINE = Rules(2, 3), Rules(3, 3)
+FOUR, SIX, NINE = Rules(2, 2), Rules(2, 3), Rules(3, 3)
 DIGITS, CELLS, GROUPS = SIX.digits, SIX.cells, SIX.groups
 
 
@@ -72,6 +76,18 @@ def _board(orders: list[list[int]], groups: list[list[int]]) -> list[int]:
     return found
 
 
+def small_boards() -> Tensor:
+    """(288, 16) all solved grids of 4 x 4 cells in boxes of 2 x 2, digits 0 to 3."""
+    rows = torch.tensor(list(itertools.permutations(range(4))))
+    bands = torch.cat([a[None].expand(24, 2, 4) for a in torch.stack((rows, rows), 1)])
+    bands[:, 1] = rows.repeat(24, 1)
+    boxes = bands.reshape(-1, 2, 2, 2).transpose(1, 2).flatten(2)  # (576, 2, 4)
+    bands = bands[(boxes.sort(-1).values == torch.arange(4)).all(-1).all(-1)].flatten(1)
+    count = len(bands)
+    both = torch.cat([bands.repeat_interleave(count, 0), bands.repeat(count, 1)], 1)
+    return both[solved(both, FOUR)]
+
+
 def solved(x: Tensor, rules: Rules = SIX) -> Tensor:
     """(n,) bool: whether each digit is once in every row, column and box of (n, cells)."""
     once = F.one_hot(x, rules.digits).double()
@@ -80,6 +96,14 @@ def solved(x: Tensor, rules: Rules = SIX) -> Tensor:
         for group in rules.groups
     ]
     return torch.stack([each.flatten(1).all(1) for each in whole]).all(0)
+
+
+def relations(rules: Rules = SIX) -> Tensor:
+    """(4, C, C) whether two cells share a row, a column, a box, or are the same; float32."""
+    groups = rules.groups
+    shared = (groups[:, :, None] == groups[:, None]).double()
+    own = torch.eye(rules.cells, dtype=torch.float64)[None]
+    return torch.cat((shared * (1 - own), own)).float()
 
 
 class SudokuNet(nn.Module):
@@ -99,14 +123,10 @@ class SudokuNet(nn.Module):
     ) -> None:
         super().__init__()
         self.table = nn.Embedding(rules.digits + 1, width)
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, rules.digits + 1)
-        groups = rules.groups
-        shared = (groups[:, :, None] == groups[:, None]).double()
-        own = torch.eye(rules.cells, dtype=torch.float64)[None]
-        relation = torch.cat((shared * (1 - own), own)).float()
-        self.register_buffer("relation", relation, persistent=False)  # (4, C, C)
+        self.register_buffer("relation", relations(rules), persistent=False)
 
     def forward(self, x: Tensor, clock: Tensor) -> Any:
         """Logits (B, C, D + 1) of ids (B, C), D being the mask; the clock is not looked at."""
@@ -116,7 +136,7 @@ class SudokuNet(nn.Module):
         return self.head(self.norm(hidden))
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention with a bias for each relation and head, then an MLP."""
 
     def __init__(self, width: int, heads: int) -> None:
