@@ -21,8 +21,8 @@ def focused(
     process: Any,
     steps: int,
     scale: float = 3.2,
-    width: float = 0.33,
-    spread: float = 0.16,
+    width: float = 0.3,
+    spread: float = 0.18,
     sigma_min: float | None = None,
     sigma_max: float = 160.0,
 ) -> Tensor:
@@ -41,10 +41,10 @@ def focused(
         scale: noise level about which the steps are shortest, as sigma/alpha.
         width: of the range of short steps, in log(sigma/alpha).
         spread: how much of log-SNR is added; the greater, the more even the steps.
-        sigma_min: last noise level before 0; 3 / steps^2, at most 0.03, unless told.
+        sigma_min: last noise level before 0; 2.5 / steps^2, at most 0.03, unless told.
         sigma_max: first noise level, capped by the process; the first time is 1 all the same.
     """
-    wanted = min(0.03, 3 / counted(steps) ** 2) if sigma_min is None else sigma_min
+    wanted = min(0.03, 2.5 / counted(steps) ** 2) if sigma_min is None else sigma_min
     low, high = span(affine(process, "focused"), wanted, sigma_max)
     if not (scale > 0 and width > 0 and spread >= 0):
         raise InputError(
