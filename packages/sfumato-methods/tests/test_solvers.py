@@ -268,7 +268,7 @@ def test_a_step_can_be_traced(sampler):
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
-@pytest.mark.parametrize("steps", [1, 2, 3, 5, 10, 40])
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 10, 40, 300])
 def test_focused_steps_are_equal_in_a_sigmoid_plus_logsnr(process, steps):
     grid = grids.focused(process, steps)
     assert grid.shape == (steps + 1,) and grid[0] == 1 and grid[-1] == 0

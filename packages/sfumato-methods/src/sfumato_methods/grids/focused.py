@@ -32,8 +32,11 @@ def focused(
     They are the shortest about the level `scale`, where the modes of unit-variance data in many
     dimensions are decided; far from it they are equal in log-SNR, which favours no scale of detail.
     With width = 1 and spread = 0 these are equal steps in shifted flow time (Esser et al. 2024,
-    arXiv:2403.03206, section 5.3.2, `scale` the shift). Scale, width and spread were chosen for
-    `Angular(3)` on mixtures in 64 dimensions, at 8 to 20 steps; see tools/bench/solvers.py.
+    arXiv:2403.03206, section 5.3.2), shifted by `scale`. What is not told was chosen for `Angular()`
+    on mixtures in 64 dimensions, at 8 to 20 steps (tools/bench/solvers.py).
+
+    On a grid of 7 steps or fewer the steps below the modes become so long that `uniform` is better
+    for such data.
 
     Args:
         process: needs AFFINE.
@@ -41,11 +44,12 @@ def focused(
         scale: noise level about which the steps are shortest, as sigma/alpha.
         width: of the range of short steps, in log(sigma/alpha).
         spread: how much of log-SNR is added; the greater, the more even the steps.
-        sigma_min: last noise level before 0; 2.5 / steps^2, at most 0.03, unless told.
+        sigma_min: last noise level before 0; 2.5 / steps^2 within 0.002 and 0.03, unless told.
         sigma_max: first noise level, capped by the process; the first time is 1 all the same.
     """
-    wanted = min(0.03, 2.5 / counted(steps) ** 2) if sigma_min is None else sigma_min
-    low, high = span(affine(process, "focused"), wanted, sigma_max)
+    process = affine(process, "focused")
+    last = min(0.03, max(0.002, 2.5 / counted(steps) ** 2))
+    low, high = span(process, last if sigma_min is None else sigma_min, sigma_max)
     if not (scale > 0 and width > 0 and spread >= 0):
         raise InputError(
             "focused needs scale > 0, width > 0 and spread >= 0, but got "
@@ -63,4 +67,4 @@ def focused(
         middle = 0.5 * (below + above)
         short = climbed(middle) < wants
         below, above = torch.where(short, middle, below), torch.where(short, above, middle)
-    return at_levels(affine(process, "focused"), (0.5 * (below + above)).exp())
+    return at_levels(process, (0.5 * (below + above)).exp())
