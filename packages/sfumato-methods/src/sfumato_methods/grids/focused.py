@@ -32,11 +32,9 @@ def focused(
     They are the shortest about the level `scale`, where the modes of unit-variance data in many
     dimensions are decided; far from it they are equal in log-SNR, which favours no scale of detail.
     With width = 1 and spread = 0 these are equal steps in shifted flow time (Esser et al. 2024,
-    arXiv:2403.03206, section 5.3.2), shifted by `scale`. What is not told was chosen for `Angular()`
-    on mixtures in 64 dimensions, at 8 to 20 steps (tools/bench/solvers.py).
-
-    On a grid of 7 steps or fewer the steps below the modes become so long that `uniform` is better
-    for such data.
+    arXiv:2403.03206, section 5.3.2), shifted by `scale`. The defaults were chosen for `Angular()`
+    on mixtures in 64 dimensions, at 8 to 20 steps (tools/bench/solvers.py). In 7 steps or fewer
+    those below the modes are so long that `uniform` is better for such data.
 
     Args:
         process: needs AFFINE.
@@ -59,10 +57,10 @@ def focused(
     def climbed(log_level: Tensor) -> Tensor:
         return ((log_level - math.log(scale)) / width).sigmoid() + spread * log_level
 
-    ends = torch.tensor([math.log(low), math.log(high)], dtype=torch.float64)
+    below = torch.full((steps,), math.log(low), dtype=torch.float64)
+    above = torch.full((steps,), math.log(high), dtype=torch.float64)
     share = torch.linspace(1, 0, steps, dtype=torch.float64)
-    wants = torch.lerp(*climbed(ends), share)
-    below, above = ends[:1].expand(steps), ends[1:].expand(steps)
+    wants = torch.lerp(climbed(below), climbed(above), share)
     for _ in range(_HALVINGS):
         middle = 0.5 * (below + above)
         short = climbed(middle) < wants
