@@ -39,6 +39,7 @@ from sfumato_methods.solvers import (
     DDIM,
     ERSDE,
     IPNDM,
+    Angular,
     DPMSolver,
     DPMSolverPP,
     Euler,
@@ -79,6 +80,7 @@ PAIRS: dict[str, tuple[Any, Callable[[], Any] | None, float, float]] = {
     "iPNDM": (IPNDM(3), IPNDMScheduler, 40, 0.2),
     "UniPC-2": (UniPC(2), UniPCMultistepScheduler, 40, 0.2),
     "UniPC-3": (UniPC(3), lambda: UniPCMultistepScheduler(solver_order=3), 40, 0.2),
+    "Angular-3": (Angular(), None, 40, 0.2),
     "Heun (two calls)": (Heun(), None, float("inf"), 1.0),
 }  # fmt: skip
 

@@ -268,7 +268,7 @@ def test_a_step_can_be_traced(sampler):
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
-@pytest.mark.parametrize("steps", [1, 2, 3, 5, 10, 40])
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 10, 40, 300])
 def test_focused_steps_are_equal_in_a_sigmoid_plus_logsnr(process, steps):
     grid = grids.focused(process, steps)
     assert grid.shape == (steps + 1,) and grid[0] == 1 and grid[-1] == 0
@@ -278,7 +278,7 @@ def test_focused_steps_are_equal_in_a_sigmoid_plus_logsnr(process, steps):
     log_level = -0.5 * process.logsnr(grid[1:-1])
     top = min(160.0, float((-0.5 * process.logsnr(grid.new_ones(()))).exp()))
     log_level = torch.cat([grid.new_tensor([top]).log(), log_level])
-    climbed = ((log_level - torch.tensor(3.2).double().log()) / 0.33).sigmoid() + 0.16 * log_level
+    climbed = ((log_level - torch.tensor(3.2).double().log()) / 0.3).sigmoid() + 0.18 * log_level
     assert torch.allclose(climbed.diff(), climbed.diff()[:1].expand(steps - 1), atol=1e-6)
     shifted = grids.focused(process, steps, scale=2.0, width=1.0, spread=0.0)[1:-1]
     share = process.sigma(shifted) / (process.sigma(shifted) + 2 * process.alpha(shifted))

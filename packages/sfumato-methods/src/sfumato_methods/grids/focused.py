@@ -21,8 +21,8 @@ def focused(
     process: Any,
     steps: int,
     scale: float = 3.2,
-    width: float = 0.33,
-    spread: float = 0.16,
+    width: float = 0.3,
+    spread: float = 0.18,
     sigma_min: float | None = None,
     sigma_max: float = 160.0,
 ) -> Tensor:
@@ -32,8 +32,9 @@ def focused(
     They are the shortest about the level `scale`, where the modes of unit-variance data in many
     dimensions are decided; far from it they are equal in log-SNR, which favours no scale of detail.
     With width = 1 and spread = 0 these are equal steps in shifted flow time (Esser et al. 2024,
-    arXiv:2403.03206, section 5.3.2, `scale` the shift). Scale, width and spread were chosen for
-    `Angular(3)` on mixtures in 64 dimensions, at 8 to 20 steps; see tools/bench/solvers.py.
+    arXiv:2403.03206, section 5.3.2), shifted by `scale`. The defaults were chosen for `Angular()`
+    on mixtures in 64 dimensions, at 8 to 20 steps (tools/bench/solvers.py). In 7 steps or fewer
+    those below the modes are so long that `uniform` is better for such data.
 
     Args:
         process: needs AFFINE.
@@ -41,11 +42,12 @@ def focused(
         scale: noise level about which the steps are shortest, as sigma/alpha.
         width: of the range of short steps, in log(sigma/alpha).
         spread: how much of log-SNR is added; the greater, the more even the steps.
-        sigma_min: last noise level before 0; 3 / steps^2, at most 0.03, unless told.
+        sigma_min: last noise level before 0; 2.5 / steps^2 within 0.002 and 0.03, unless told.
         sigma_max: first noise level, capped by the process; the first time is 1 all the same.
     """
-    wanted = min(0.03, 3 / counted(steps) ** 2) if sigma_min is None else sigma_min
-    low, high = span(affine(process, "focused"), wanted, sigma_max)
+    process = affine(process, "focused")
+    last = min(0.03, max(0.002, 2.5 / counted(steps) ** 2))
+    low, high = span(process, last if sigma_min is None else sigma_min, sigma_max)
     if not (scale > 0 and width > 0 and spread >= 0):
         raise InputError(
             "focused needs scale > 0, width > 0 and spread >= 0, but got "
@@ -55,12 +57,12 @@ def focused(
     def climbed(log_level: Tensor) -> Tensor:
         return ((log_level - math.log(scale)) / width).sigmoid() + spread * log_level
 
-    ends = torch.tensor([math.log(low), math.log(high)], dtype=torch.float64)
+    below = torch.full((steps,), math.log(low), dtype=torch.float64)
+    above = torch.full((steps,), math.log(high), dtype=torch.float64)
     share = torch.linspace(1, 0, steps, dtype=torch.float64)
-    wants = torch.lerp(*climbed(ends), share)
-    below, above = ends[:1].expand(steps), ends[1:].expand(steps)
+    wants = torch.lerp(climbed(below), climbed(above), share)
     for _ in range(_HALVINGS):
         middle = 0.5 * (below + above)
         short = climbed(middle) < wants
         below, above = torch.where(short, middle, below), torch.where(short, above, middle)
-    return at_levels(affine(process, "focused"), (0.5 * (below + above)).exp())
+    return at_levels(process, (0.5 * (below + above)).exp())
