@@ -4,10 +4,10 @@ A masked model that also inserts masks needs no canvas of a fixed length with pa
 in each of which networks of one size (but for the head of the gaps) have equal data, steps, seeds:
 
 - ways through a maze of 8 x 8 cells, the same in training and test, of which the network sees only
-  ways: between the ends and two places on the way that are given in order, a way is filled in. A
-  model that inserts begins with these goals and grows the way around them; a padded one has room
-  for the longest way behind each goal. Pairs of ends that are asked for were never trained on;
-- balanced strings of two kinds of brackets, up to 40 of them, most far shorter: how far the lengths
+  ways: between the ends and two places that part the way in three, given in order, a way is filled
+  in. A model that inserts begins with these goals and grows the way around them; a padded one has
+  room for the longest way behind each goal. Pairs of ends that are asked for were never trained on;
+- balanced strings of two kinds of brackets, up to 32 of them, most far shorter: how far the lengths
   of samples are from those of the data, and what was worked on to get them. Event by event, a text
   of n tokens takes about 4 n calls on n/2 tokens, a canvas of L takes L calls on L tokens: what is
   spared is a matter of n^2/L^2, and where all lengths are as likely it is little.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SIDE, GOALS, SHORTEST = 8, 4, 6
 """Cells along an edge of the maze, goals with both ends, cells of the shortest way."""
-PAIRS = 20
+PAIRS = 16
 """Pairs of brackets, at most."""
 TRAIN, N = 20000, 300
 STEPS, BATCH, LEARNING = 1200, 64, 3e-3
@@ -78,21 +78,17 @@ class _Ways(NamedTuple):
 
 
 def _ways(maze: Maze, pairs: Tensor, n: int, seed: int, name: str) -> _Ways:
-    """N ways between ends out of pairs (P, 2), with goals that are drawn evenly on them."""
+    """N ways between ends out of pairs (P, 2), with goals that part them evenly."""
     import torch
 
     from sfumato import random
 
-    source = random.derive(seed, name)
-    ends = pairs[random.integers(0, len(pairs), (n,), source)]
+    ends = pairs[random.integers(0, len(pairs), (n,), random.derive(seed, name))]
     x = maze.ways(ends[:, 0], ends[:, 1], int(maze.steps.max()) + 1)
-    count = x.mask.sum(1)
-    place = torch.arange(x.data.shape[1])
-    inner = (place > 0) & (place < count[:, None] - 1)
-    score = random.uniform(x.mask.shape, source).masked_fill(~inner, -1.0)
-    kept = torch.zeros_like(x.mask).scatter_(1, score.topk(GOALS - 2).indices, True)
-    kept = kept | (place == 0) | (place == count[:, None] - 1)
-    return _Ways(x, x.data[kept].view(n, GOALS), kept)
+    steps = x.mask.sum(1, keepdim=True) - 1
+    place = torch.arange(GOALS) * steps // (GOALS - 1)
+    kept = torch.zeros_like(x.mask).scatter_(1, place, True)
+    return _Ways(x, x.data.gather(1, place), kept)
 
 
 def _canvases(ways: _Ways, room: int, mask: int | None = None) -> Tensor:
@@ -140,7 +136,7 @@ def _mazes(given: Trial, sizes: Sizes) -> tuple[dict[str, Measured], float, floa
         "inserted": grown(insert.process.given(kept=goals), insert, Padded(like, goals), given.seed)
     }
 
-    room = int(train.x.mask.sum(1).max()) - GOALS
+    room = -(-int(maze.steps.max()) // (GOALS - 1)) - 1  # cells between two goals, at most
     whole, asked = _canvases(train, room), _canvases(held, room, cells + 1)
     told = _canvases(train, room, cells + 1)
     pad, longer = padding(whole, cells + 1, sizes, given, "ways", canvas=full(told))
