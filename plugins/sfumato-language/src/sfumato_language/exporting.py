@@ -13,7 +13,7 @@ from sfumato_train.files import write_json, write_text
 from sfumato_train.folders import check_place, placed
 
 from .bytewise import BYTE_OF
-from .denoiser import TextDenoiser
+from .denoiser import masked
 from .recipes import Masked
 from .tokens import Char, Json, Text8, Tokenizer, rebuilt
 
@@ -42,10 +42,9 @@ def export(path: Path, out: Path, weights: str = "ema") -> str:
         raise InputError(f"{out} exists already; name a new folder, or take it away first")
     check_place(out)
     run = open_run(path)
+    denoiser = masked(run.model(weights, device="cpu"))
     if not isinstance(run.recipe, Masked) or run.recipe.timed:
         raise InputError(f"{path} has a network that is told the time; train it with timed=false")
-    denoiser = run.model(weights, device="cpu").denoiser
-    assert isinstance(denoiser, TextDenoiser)
     tokenizer = rebuilt(run.about["tokenizer"])
     library = _library(tokenizer)
     tensors = {

@@ -27,7 +27,7 @@ def poisson(mean: Any, generator: Source) -> Any:
 def _inverted(mean: Tensor, u: Tensor) -> Tensor:
     mean = mean.double()
     z = torch.special.ndtri(u.clamp_min(1e-300))
-    k = (mean + mean.sqrt() * z + (z.square() - 1) / 6).floor().clamp_min(0)
+    k: Tensor = (mean + mean.sqrt() * z + (z.square() - 1) / 6).floor().clamp_min(0)
     while bool((high := (k > 0) & (u < _below(k, mean))).any()):
         k = k - high.double()
     while bool((low := u >= _below(k + 1, mean)).any()):

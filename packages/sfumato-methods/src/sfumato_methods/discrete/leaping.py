@@ -128,7 +128,7 @@ class OrdinalLeaping(_Leaping):
         if process.kernel.mask is not None:
             raise Unsupported(
                 f"OrdinalLeaping adds jumps of ordered values, and {process} has a mask, which is "
-                "none. Use TauLeaping()"
+                "none. Use TauLeaping() or Ancestral()"
             )
         return rows
 
