@@ -33,7 +33,7 @@ EACH = 100
 """Graphs of each kind, and a quarter as many to be decoded."""
 
 SIZES = (16, 24)
-STEPS, BATCH, LEARNING = 400, 32, 2e-3
+STEPS, BATCH, LEARNING = 300, 32, 2e-3
 DRAWN = 50
 """Steps of the sampler."""
 
