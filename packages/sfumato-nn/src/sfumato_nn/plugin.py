@@ -32,3 +32,10 @@ def sfumato_register(add: Add) -> None:
         summary="bidirectional transformer over token ids, with documents, levels and a KV cache",
         source="arXiv:2406.07524, arXiv:2104.09864",
     )
+    add(
+        "network",
+        "graph-transformer",
+        "sfumato_nn.graphs.transformer:GraphTransformer",
+        summary="equivariant transformer over nodes and pairs of nodes, told cycles and spectra",
+        source="arXiv:2209.14734",
+    )
