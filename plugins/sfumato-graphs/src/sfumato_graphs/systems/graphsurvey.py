@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 GRAPHS = 200
 """Of which half are trained on."""
 
-STEPS, BATCH, LEARNING = 300, 32, 2e-3
+STEPS, BATCH, LEARNING = 800, 16, 2e-3
 SIGMAS = (1.6, 0.8, 0.6, 0.4, 0.2, 0.1)
 """The noise levels of EDP-GNN, at each of which there are MOVES moves."""
 
