@@ -6,10 +6,10 @@ world, two communities) that have the same sizes and, at each size, the same num
 folds of a support vector machine tell the kind from the codes of the encoder, of the same encoder
 untrained, and of the same encoder trained for as many steps as a variational graph autoencoder
 (Kipf & Welling 2016, arXiv:1611.07308). Sums over neighbours hardly tell the first kind from the
-last, so that about three quarters is what any of them can reach. Then new graphs are encoded and decoded: a code has no
-order of the nodes, so how far the result is from the graph is the mean distance between the sorted
-eigenvalues of their adjacencies, against graphs of the same size that a decoder without codes,
-trained alike, makes.
+last, so that about three quarters is what any of them can reach. Then new graphs are encoded and
+decoded: a code has no order of the nodes, so how far the result is from the graph is the mean
+distance between the sorted eigenvalues of their adjacencies, against graphs of the same size that
+a decoder without codes, trained alike, makes.
 """
 
 from __future__ import annotations
