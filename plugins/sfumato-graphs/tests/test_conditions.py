@@ -148,3 +148,15 @@ def test_labels_and_properties_that_graphs_lack_are_told():
     properties = conditions.described(named, None, ("density",))
     with pytest.raises(InputError, match="tells a code where others"):
         AutoEncoder().model({**about, **properties})
+
+
+def test_samples_drawn_without_a_label_are_read_back_by_the_facts_of_the_run(run, tmp_path):
+    made = draw(run, 3, seed=4)
+    (file,) = domain.write(made, tmp_path / "out.json", run.about)
+    networks = files.read(file)
+    assert all("shape" not in network.graph for network in networks)
+    back = domain.follow(file, run.about)
+    assert back.batch([0, 1, 2]).condition == {} and back.about == run.about
+    networks[1].graph["shape"] = "path"
+    with pytest.raises(InputError, match="the label 'shape' of a graph is text"):
+        data.graphs_of(networks, schema=run.about)

@@ -27,17 +27,24 @@ def sfumato_register(add: Add) -> None:
     )
     add(
         "network",
-        "growing",
-        "sfumato_nn.sizes:growing",
-        summary="bidirectional transformer over texts that grow: tokens, and the gaps between them",
-        source="arXiv:2509.01025",
-    )
-    add(
-        "network",
         "tokens",
         "sfumato_nn.sizes:tokens",
         summary="bidirectional transformer over token ids, with documents, levels and a KV cache",
         source="arXiv:2406.07524, arXiv:2104.09864",
+    )
+    add(
+        "network",
+        "graph-transformer",
+        "sfumato_nn.graphs.transformer:GraphTransformer",
+        summary="equivariant transformer over nodes and pairs of nodes, told cycles and spectra",
+        source="arXiv:2209.14734",
+    )
+    add(
+        "network",
+        "growing",
+        "sfumato_nn.sizes:growing",
+        summary="bidirectional transformer over texts that grow: tokens, and the gaps between them",
+        source="arXiv:2509.01025",
     )
     add(
         "network",

@@ -73,24 +73,31 @@ def described(
 def columns(named: Sequence[tuple[str, nx.Graph]], about: Mapping[str, Any]) -> list[Labelled]:
     """What is known of each graph, by the facts of conditions.
 
+    Where no graph has the label, such as samples that were drawn without, none is known; and so
+    with the properties, if one of them can neither be found nor computed.
+
     Raises:
-        InputError: for an attribute that a graph lacks, or a label that the facts do not have.
+        InputError: for an attribute that some graphs lack, or a label that the facts do not have.
     """
-    label, properties = about.get("label"), about.get("properties")
-    found = []
-    for title, network in named:
-        place = None
-        if label is not None:
-            value = _label(title, network, label["attribute"])
-            if value not in label["classes"]:
-                raise InputError(
-                    f"{title}: the label {value!r} is not one of "
-                    f"{', '.join(map(repr, label['classes']))}"
-                )
-            place = label["classes"].index(value)
-        names = properties["names"] if properties is not None else ()
-        found.append(Labelled(place, tuple(_number(title, network, name) for name in names)))
-    return found
+    label, names = about.get("label"), about.get("properties", {}).get("names", ())
+    places: list[int | None] = [None] * len(named)
+    if label is not None and any(label["attribute"] in g.graph for _, g in named):
+        places = [_place(title, g, label) for title, g in named]
+    if not all(name in COMPUTED or any(name in g.graph for _, g in named) for name in names):
+        names = ()
+    return [
+        Labelled(place, tuple(_number(title, g, name) for name in names))
+        for place, (title, g) in zip(places, named, strict=True)
+    ]
+
+
+def _place(title: str, network: nx.Graph, label: Mapping[str, Any]) -> int:
+    value = _label(title, network, label["attribute"])
+    if value not in label["classes"]:
+        raise InputError(
+            f"{title}: the label {value!r} is not one of {', '.join(map(repr, label['classes']))}"
+        )
+    return int(label["classes"].index(value))
 
 
 def _label(title: str, network: nx.Graph, name: str) -> str | int:
@@ -123,9 +130,9 @@ def _number(title: str, network: nx.Graph, name: str) -> float:
 def tensors(known: Sequence[Labelled], about: Mapping[str, Any]) -> dict[str, Tensor]:
     """For a network: `label` (B,), classes, and `vector` (B, K), numbers of mean 0, variance 1."""
     found: dict[str, Tensor] = {}
-    if "label" in about:
-        found["label"] = torch.tensor([one.label for one in known])
-    if "properties" in about:
+    if "label" in about and None not in (labels := [one.label for one in known]):
+        found["label"] = torch.tensor(labels)
+    if "properties" in about and all(one.properties for one in known):
         rows = torch.tensor([one.properties for one in known], dtype=torch.float64)
         mean, std = (torch.tensor(about["properties"][k]).double() for k in ("mean", "std"))
         found["vector"] = ((rows - mean) / std).float()
