@@ -43,6 +43,8 @@ class BondDenoiser(GraphDenoiser):
         properties: mean and mean absolute deviation of each that the denoiser may be told.
     """
 
+    net: GraphTransformer
+
     def __init__(
         self,
         net: GraphTransformer,

@@ -69,6 +69,13 @@ def sfumato_register(add: Add) -> None:
     )
     add(
         "recipe",
+        "molecules/latent",
+        "sfumato_molecules.recipes:Latent",
+        summary="your molecules in space, by their latents",
+        source="Xu et al. 2023, arXiv:2305.01140",
+    )
+    add(
+        "recipe",
         "molecules/moses",
         "sfumato_molecules.recipes:Moses",
         summary="molecules as graphs of bonds: the benchmark MOSES, or your SMILES",
@@ -80,4 +87,11 @@ def sfumato_register(add: Add) -> None:
         "sfumato_molecules.systems.e3diffusion:system",
         summary="E(3)-equivariant diffusion of molecules, ours against the public recipe",
         source="Hoogeboom et al. 2022, arXiv:2203.17003",
+    )
+    add(
+        "system",
+        "molecules/geoldm",
+        "sfumato_molecules.systems.geoldm:system",
+        summary="diffusion of the latents of molecules against that of one-hot classes",
+        source="Xu et al. 2023, arXiv:2305.01140",
     )

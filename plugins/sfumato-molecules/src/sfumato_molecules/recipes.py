@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CCD3D", "SDF", "Conformers", "Moses", "blank_of"]
+__all__ = ["CCD3D", "SDF", "Conformers", "Latent", "Moses", "blank_of"]
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
@@ -26,6 +26,7 @@ from .chem import Hydrogens
 from .denoiser import MoleculeDenoiser
 from .files import ORGANIC, Fragments, Infer
 from .graphs import TOLD, BondDenoiser, valences
+from .latents import LatentProcess, PointCodec, Staged
 from .process import ConformerProcess, MoleculeProcess
 from .space import ORDERS, Placed, blank
 
@@ -173,6 +174,43 @@ class CCD3D(SDF):
     elements: tuple[str, ...] | None = Field(ORGANIC, description="others are passed over")
     heavy: int | None = Field(9, ge=1, description="heavy atoms of the largest molecule taken")
     fewest: int = Field(FEWEST, ge=1, description="atoms of the smallest molecule taken")
+
+
+class Latent(_Molecules):
+    """Your molecules in space, by diffusion of the latents of an equivariant autoencoder.
+
+    GeoLDM (Xu et al. 2023, arXiv:2305.01140), the autoencoder trained first and then left as it is.
+    Bonds are told by the distances.
+    """
+
+    latent: int = Field(2, ge=1, le=64, description="numbers of an atom that the encoder says")
+    coding_steps: int = Field(4000, ge=1, description="steps of the autoencoder, of all steps")
+
+    def model(self, about: Mapping[str, Any]) -> Model:
+        process = LatentProcess(about["largest"])
+        net = EquivariantNetwork(
+            self.latent, self.latent, width=self.width, depth=self.depth, radius=self.radius,
+            chiral=self.chiral, vector=2 * len(about["conditions"]),
+        )  # fmt: skip
+        return Model(
+            process=process,
+            denoiser=MoleculeDenoiser(net, process, _ranges(about)),
+            sampler=Ancestral(),
+            grid=grids.uniform,
+            steps=self.sampling_steps,
+            blank=blank_of(process.sizes),
+            codec=PointCodec(len(about["classes"]), self.latent, self.width, self.depth),
+            sizing=("atoms",),
+        )
+
+    def build(self, data: Dataset) -> Training:
+        model = self.model(data.about)
+        assert isinstance(model.process, LatentProcess) and isinstance(model.codec, PointCodec)
+        x = gather(data).x
+        model.process.sizes.fill(x["atoms"].counts)
+        model.codec.placed.fill(x)
+        staged = Staged(model.codec, model.process, model.denoiser, self.coding_steps)
+        return Training(staged, data, model)
 
 
 class Moses(_Reading):
