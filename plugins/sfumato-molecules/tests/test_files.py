@@ -148,6 +148,7 @@ def test_hydrogens_are_added_with_places_and_dropped(tmp_path, molecules):
 
 
 SD = Chem.MolToMolBlock(Chem.MolFromSmiles("CO"))
+SHORT = "x\n\n\n 9x\nM  END\n$$$$\nx\n$$$$\n"
 WRONG = {
     "a.smi": ("CCO\nC1CC\nXyz\nC(C)(C)(C)(C)C\n", ["line 2: 'C1CC' is no SMILES",
               "line 3: 'Xyz' is no SMILES", "line 4: Explicit valence for atom # 0 C, 5"]),
@@ -156,7 +157,7 @@ WRONG = {
               "line 4: there is no molecule"]),
     "a.inchi": ("InChI=1S/CH4/h1H4\nInChI=1S/nothing\n", ["'InChI=1S/nothing' is no InChI"]),
     "a.selfies": ("[C][O]\n[C][nope]\n", ["line 2", "is no SELFIES"]),
-    "a.sdf": (SD + "$$$$\n" + SD.replace(" C ", " Qq") + "$$$$\nx\n\n\n 9x\nM  END\n$$$$\nx\n$$$$\n",
+    "a.sdf": (SD + "$$$$\n" + SD.replace(" C ", " Qq") + "$$$$\n" + SHORT,
               ["line 10 (molecule 2): atom 1 is of the unknown element 'Qq'",
                "counts line ' 9x' does not start", "it ends before M  END"]),
     "nan.xyz": ("1\n\nC 0 0 nan\n1\n\nC 0 0 0\n", ["line 1", "atom 1 are missing or huge"]),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "from_ase", "from_rdkit", "has_hydrogens", "is_possible", "key", "sanitised", "smiles", "to_ase", "to_rdkit",
+    "bare_smiles", "from_ase", "from_rdkit", "has_hydrogens", "is_possible", "key", "quiet",
+    "sanitised", "smiles", "to_ase", "to_rdkit",
 ]  # fmt: skip
 
 import hashlib
@@ -17,7 +18,7 @@ import numpy as np
 
 from sfumato import InputError
 
-from .molecule import SYMBOLS, Molecule, checked
+from .molecule import Molecule, checked
 
 Hydrogens: TypeAlias = Literal["as-is", "add", "drop"]
 """What a reader does with hydrogens: leaves those of the record, adds all, takes all away."""
@@ -224,7 +225,7 @@ def to_ase(molecule: Molecule) -> Any:
 
 
 def smiles(molecule: Molecule, *, explicit: bool | None = None) -> str | None:
-    """Canonical SMILES without explicit hydrogens, of the RDKit that is installed; None: invalid."""
+    """Canonical SMILES of the RDKit that is installed, without hydrogens; None: not valid."""
     made = sanitised(molecule, explicit=explicit)
     return None if made is None else str(bare_smiles(made))
 

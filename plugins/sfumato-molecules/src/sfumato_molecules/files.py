@@ -18,7 +18,7 @@ from sfumato import InputError
 
 from . import bonds, components
 from .chem import Hydrogens, is_possible
-from .formats import FORMATS, Record
+from .formats import FORMATS
 from .molecule import NUMBERS, SYMBOLS, Molecule
 
 BIGGEST = 2**30

@@ -1,4 +1,4 @@
-"""How like sets of molecules are to real ones: validity, stability, novelty, chemistry, geometry."""
+"""How like molecules are to real ones: validity, stability, novelty, chemistry, geometry."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Molecules as states that models noise, and back.
 
-In space a molecule is `Fields(positions, atoms)`, both `Ragged`: places (N, 3) in angstrom, the mean
-of each molecule at 0, and the class of each atom. As a graph it is `Fields(nodes, edges)`, both
-`Padded`: the class of each atom, and of each pair of atoms the order of its bond, 0 for none. Pairs
-stand by their larger atom: (0, 1), (0, 2), (1, 2), (0, 3), and so on.
+In space a molecule is `Fields(positions, atoms)`, both `Ragged`: places (N, 3) in angstrom, the
+mean of each molecule at 0, and the class of each atom. As a graph it is `Fields(nodes, edges)`,
+both `Padded`: the class of each atom, and of each pair of atoms the order of its bond, 0 for none.
+Pairs stand by their larger atom: (0, 1), (0, 2), (1, 2), (0, 3), and so on.
 
 A class of atoms is an element with a formal charge; `about["classes"]` lists them.
 """
