@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "bare_smiles", "from_ase", "from_rdkit", "has_hydrogens", "is_possible", "key", "quiet",
-    "sanitised", "smiles", "to_ase", "to_rdkit",
+    "sanitised", "smiles", "to_ase", "to_rdkit", "valid",
 ]  # fmt: skip
 
 import hashlib
@@ -90,6 +90,14 @@ def sanitised(molecule: Molecule, *, explicit: bool | None = None) -> Any | None
             return None
         if molecule.positions is not None:
             chem.AssignStereochemistryFrom3D(made)
+    return made
+
+
+def valid(molecule: Molecule, *, explicit: bool | None = None) -> Any | None:
+    """The sanitised RDKit molecule where it has atoms, and no radicals; else None."""
+    made = sanitised(molecule, explicit=explicit) if len(molecule) else None
+    if made is None or any(atom.GetNumRadicalElectrons() for atom in made.GetAtoms()):
+        return None
     return made
 
 

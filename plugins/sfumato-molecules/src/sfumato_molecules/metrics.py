@@ -59,10 +59,7 @@ class Looked:
     @cached_property
     def whole(self) -> Any | None:
         """The RDKit molecule where all of it is valid: accepted, without radicals; else None."""
-        made = chem.sanitised(self.molecule, explicit=self.explicit) if len(self.molecule) else None
-        if made is None or any(atom.GetNumRadicalElectrons() for atom in made.GetAtoms()):
-            return None
-        return made
+        return chem.valid(self.molecule, explicit=self.explicit)
 
     @cached_property
     def largest(self) -> Any | None:
