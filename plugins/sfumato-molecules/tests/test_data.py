@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfumato import InputError
+from sfumato import Fields, InputError
 from sfumato_data import split
 from sfumato_molecules import chem, components, data, measures, writing
 from sfumato_molecules.domain import domain
@@ -37,12 +37,15 @@ def test_the_facts_of_data(sd):
 
 
 def test_points_and_back(sd, molecules):
-    """Places are centred and otherwise kept; bonds are told again by the distances."""
+    """Places are centred and otherwise kept; so are bonds, or they are told by the distances."""
     found = domain.read(sd)
-    batch = found.batch([3, 0, 12])
+    x = found.batch([3, 0, 12]).x
     wanted = [list(molecules.values())[i] for i in (3, 0, 12)]
-    assert batch.x["atoms"].counts.tolist() == [len(m) for m in wanted]
-    for a, b in zip(molecules_of(batch.x, found.about), wanted, strict=True):
+    assert x["atoms"].counts.tolist() == [len(m) for m in wanted]
+    for a, b in zip(molecules_of(x, found.about), wanted, strict=True):
+        assert (a.bonds == b.bonds).all() and a.bonds_from == "model"
+    bare = Fields({name: part for name, part in x.items() if name != "bonds"})
+    for a, b in zip(molecules_of(bare, found.about), wanted, strict=True):
         assert chem.key(a) == chem.key(b) and a.charges.tolist() == b.charges.tolist()
         centred = b.positions - b.positions.mean(0)
         assert np.abs(a.positions - centred).max() < 2e-4  # an SD file has four decimals

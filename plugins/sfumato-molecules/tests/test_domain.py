@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from sfumato import Batch, Fields
 from sfumato_cli.main import application
 from sfumato_data import gather
 from sfumato_molecules import chem, files, writing
@@ -33,7 +34,7 @@ def test_samples_are_written_with_where_their_bonds_are_from(sd, tmp_path):
         (path,) = domain.write(gather(data), out, data.about)
         found = files.read(path).molecules
         assert [chem.key(m) for m in found] == list(data.keys())
-        assert {m.properties["bonds_from"] for m in found} == {"distances"}
+        assert {m.properties["bonds_from"] for m in found} == {"model"}
     assert path == tmp_path / "folder" / "samples.sdf"
 
 
@@ -49,7 +50,8 @@ def test_a_picture_has_a_cell_for_each_molecule(sd, tmp_path):
 def test_what_is_not_valid_is_shown_all_the_same(sd, tmp_path):
     """States on their way from noise, and those of a model that has diverged."""
     data = domain.read(sd)
-    batch = data.batch(range(4))
+    x = data.batch(range(4)).x
+    batch = Batch(Fields(positions=x["positions"], atoms=x["atoms"]))
     for scale in (0.0, 3.0, torch.nan):
         batch.x["positions"].data.mul_(scale)
         assert domain.preview(batch, tmp_path / "a.png", data.about).stat().st_size > 1000

@@ -17,8 +17,9 @@ from sfumato_molecules.molecule import checked
 from sfumato_molecules.schema import schema
 
 
-def _data(molecules, **changes):
-    return Molecules(molecules, {**schema(molecules), **changes})
+def _data(molecules):
+    """Molecules whose bonds are told by the distances, as those of samples without bonds are."""
+    return Molecules(molecules, {**schema(molecules), "bonds": {"none": len(molecules)}})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_validity_in_both_conventions(molecules, whole):
 def test_unique_and_novel(molecules):
     names = ["ethanol", "ethanol", "benzene", "propyne"]
     samples = [molecules[n] for n in names]
-    about = schema(list(molecules.values()))
+    about = _data(list(molecules.values())).about
     train = Molecules([molecules["benzene"]], about)
     score = _scores(train, Molecules(samples, about))["valid, unique and novel"]
     assert score.value == 0.5

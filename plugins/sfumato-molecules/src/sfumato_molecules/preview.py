@@ -38,12 +38,13 @@ def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
     Below each stands its number of atoms, and `not valid` where RDKit does not accept it or it has
     radicals; such a molecule is drawn with the bonds that it has.
     """
-    from rdkit.Chem import Draw
+    from rdkit.Chem.Draw import MolsToGridImage
 
+    grid: Any = MolsToGridImage
     shown = molecules_of(batch.x, about)[:MOST]
     drawn = [_flat(molecule, bool(about["hydrogens"])) for molecule in shown]
     with chem.quiet():
-        picture = Draw.MolsToGridImage(
+        picture = grid(
             [mol for mol, _ in drawn],
             molsPerRow=min(ACROSS, max(len(drawn), 1)),
             subImgSize=(SIDE, SIDE),

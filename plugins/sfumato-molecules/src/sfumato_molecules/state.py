@@ -1,9 +1,10 @@
 """Molecules as states that models noise, and back.
 
-In space a molecule is `Fields(positions, atoms)`, both `Ragged`: places (N, 3) in angstrom, the
-mean of each molecule at 0, and the class of each atom. As a graph it is `Fields(nodes, edges)`,
-both `Padded`: the class of each atom, and of each pair of atoms the order of its bond, 0 for none.
-Pairs stand by their larger atom: (0, 1), (0, 2), (1, 2), (0, 3), and so on.
+In space a molecule is `Fields(positions, atoms, bonds)`, all `Ragged`: places (N, 3) in angstrom,
+the mean of each molecule at 0, the class of each atom, and, where the bonds of all data are known,
+the order of that of each pair of atoms. As a graph it is `Fields(nodes, edges)`, both `Padded`: the
+class of each atom, and of each pair of atoms the order of its bond, 0 for none. Pairs stand by
+their larger atom: (0, 1), (0, 2), (1, 2), (0, 3), and so on.
 
 A class of atoms is an element with a formal charge; `about["classes"]` lists them.
 """
@@ -66,16 +67,23 @@ def points_of(molecules: Sequence[Molecule], about: Mapping[str, Any]) -> Fields
     owner = torch.repeat_interleave(counts)
     places = [_centred(molecule.positions) for molecule in molecules]
     atoms = [classes_of(molecule, about) for molecule in molecules]
-    return Fields(
-        positions=Ragged(torch.from_numpy(np.concatenate(places)), owner, len(molecules)),
-        atoms=Ragged(torch.from_numpy(np.concatenate(atoms)), owner, len(molecules)),
-    )
+    count = len(molecules)
+    found = {
+        "positions": Ragged(torch.from_numpy(np.concatenate(places)), owner, count),
+        "atoms": Ragged(torch.from_numpy(np.concatenate(atoms)), owner, count),
+    }
+    if "none" not in about["bonds"]:
+        orders = [pair_orders(molecule) for molecule in molecules]
+        pairs = torch.repeat_interleave(counts * (counts - 1) // 2)
+        found["bonds"] = Ragged(torch.from_numpy(np.concatenate(orders)), pairs, count)
+    return Fields(found)
 
 
 def _centred(positions: Array | None) -> Array:
     assert positions is not None
     places = positions.astype(np.float64)
-    return (places - places.mean(0)).astype(np.float32)
+    centred: Array = (places - places.mean(0)).astype(np.float32)
+    return centred
 
 
 def pair_orders(molecule: Molecule) -> Array:
@@ -99,7 +107,7 @@ def graph_of(molecules: Sequence[Molecule], about: Mapping[str, Any]) -> Fields:
 
 
 def _padded(values: Sequence[Tensor]) -> Padded:
-    data = pad_sequence(values, batch_first=True)
+    data = pad_sequence(list(values), batch_first=True)
     counts = torch.tensor([len(value) for value in values])
     return Padded(data, torch.arange(data.shape[1]) < counts[:, None])
 
@@ -107,8 +115,8 @@ def _padded(values: Sequence[Tensor]) -> Padded:
 def molecules_of(x: Fields, about: Mapping[str, Any], source: str = "sample") -> list[Molecule]:
     """The molecules of a state, named `source 0` and on.
 
-    Those in space get bonds from their distances (`bonds.inferred`); where places are not finite
-    they have none. Orders of bonds of graphs are the model's.
+    Orders of bonds in a state are the model's; molecules in space without a field `bonds` get bonds
+    from their distances (`bonds.inferred`). Where places are not finite there are none.
 
     Args:
         x: a state as `points_of` or `graph_of` make.
@@ -126,17 +134,21 @@ def molecules_of(x: Fields, about: Mapping[str, Any], source: str = "sample") ->
     counts = x["atoms"].counts.tolist()
     places = _host(x["positions"].data).astype(np.float32)
     atoms = _host(x["atoms"].data)
-    found, at = [], 0
+    orders = _host(x["bonds"].data) if "bonds" in x else None
+    found, at, pairs = [], 0, 0
     for i, count in enumerate(counts):
-        own = slice(at, at + count)
-        at += count
+        own, between = slice(at, at + count), slice(pairs, pairs + count * (count - 1) // 2)
+        at, pairs = own.stop, between.stop
         elements, charges = kinds[atoms[own]].reshape(-1, 2).T
+        finite = bool(count) and bool(np.isfinite(places[own]).all())
+        rows = np.zeros((0, 3), np.int16)
+        if orders is not None and finite:
+            rows = _bonded(orders[between])
         molecule = Molecule(
-            elements.astype(np.uint8), places[own], charges.astype(np.int8),
-            np.zeros((0, 3), np.int16), {}, f"{source} {i}",
+            elements.astype(np.uint8), places[own], charges.astype(np.int8), rows, {},
+            f"{source} {i}", "model" if len(rows) else "",
         )  # fmt: skip
-        finite = count and np.isfinite(places[own]).all()
-        found.append(bonds.inferred(molecule) if finite else molecule)
+        found.append(bonds.inferred(molecule) if orders is None and finite else molecule)
     return found
 
 
@@ -149,14 +161,21 @@ def _rows(part: Padded) -> tuple[Array, Array]:
     return _host(part.data), _host(part.mask)
 
 
-def _of_graph(nodes: Array, orders: Array, kinds: Array, source: str) -> Molecule:
-    """A molecule of the classes of its atoms and the orders of its pairs."""
+def _bonded(orders: Array) -> Array:
+    """Rows (i, j, order) of the orders of all pairs."""
     there = np.flatnonzero(orders)
     larger = ((1 + np.sqrt(1 + 8 * there)) / 2).astype(np.int64)
     smaller = there - larger * (larger - 1) // 2
     rows = np.column_stack([smaller, larger, orders[there]]).astype(np.int16)
+    found: Array = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    return found
+
+
+def _of_graph(nodes: Array, orders: Array, kinds: Array, source: str) -> Molecule:
+    """A molecule of the classes of its atoms and the orders of its pairs."""
+    rows = _bonded(orders)
     elements, charges = kinds[nodes].reshape(-1, 2).T
     return Molecule(
-        elements.astype(np.uint8), None, charges.astype(np.int8),
-        rows[np.lexsort((rows[:, 1], rows[:, 0]))], {}, source, "model" if len(rows) else "",
+        elements.astype(np.uint8), None, charges.astype(np.int8), rows, {}, source,
+        "model" if len(rows) else "",
     )  # fmt: skip
