@@ -126,6 +126,23 @@ def test_facts_that_cannot_be(molecules):
         schema([flat], 4)
 
 
+def test_what_is_left_out_is_told_and_kept_with_the_facts(tmp_path, caplog):
+    (tmp_path / "a.smi").write_text("CCO\nnothing!\nCC.O\n")
+    about = domain.read(tmp_path / "a.smi").about
+    assert about["skipped"]["rejected"] == 2
+    assert about["skipped"]["first"][0] == "a.smi, line 2: 'nothing!' is no SMILES"
+    (said,) = caplog.messages
+    assert "2 records were left out: a.smi, line 2: 'nothing!' is no SMILES; a.smi, line 3" in said
+    with pytest.raises(InputError, match="^a.smi, line 2: 'nothing!' is no SMILES$"):
+        domain.read(tmp_path / "a.smi", strict=True)
+
+
+def test_molecules_at_hand_are_a_data_set(molecules):
+    found = data.dataset([molecules["ethanol"], molecules["benzene"]], conditions=["rings"])
+    assert found.about == schema(found.molecules, 3, ["rings"])
+    assert found.batch([1]).condition["rings"].tolist() == [1]
+
+
 def test_a_split_keeps_conformers_and_stereoisomers_together(tmp_path):
     (tmp_path / "a.smi").write_text("\n".join(["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "NC(C)C(O)=O"]
                                               + [i * "C" + "O" for i in range(1, 40)]))  # fmt: skip

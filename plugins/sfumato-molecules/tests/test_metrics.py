@@ -11,8 +11,9 @@ import torch
 
 from sfumato import Batch, Fields, InputError, Ragged
 from sfumato_data import concatenate
-from sfumato_molecules import measures, metrics, relaxing
+from sfumato_molecules import measures, metrics, relaxing, spatial
 from sfumato_molecules.data import Molecules
+from sfumato_molecules.looking import Looked, Looking
 from sfumato_molecules.molecule import checked
 from sfumato_molecules.schema import schema
 
@@ -122,7 +123,7 @@ def test_a_model_gains_nothing_by_leaving_kinds_out(molecules):
 
 def test_sanity_notices_each_fault(molecules):
     def faults(molecule):
-        found = measures.sane(metrics.Looked(molecule, True).good)
+        found = measures.sane(Looked(molecule, True).good)
         return {name for name, passed in found.items() if not passed}
 
     benzene, ethanol = molecules["benzene"], molecules["ethanol"]
@@ -180,6 +181,25 @@ def test_symmetric_rmsd_sees_through_symmetry_and_motion(molecules):
     assert measures.symmetric_rmsd(a, turned) < 0.05
     with pytest.raises(InputError, match="no conformers of one molecule"):
         measures.symmetric_rmsd(a, molecules["ethanol"])
+
+
+def test_conformers_against_the_nearest_of_the_same_molecule(molecules, place):
+    a, b = molecules["aspirin"], molecules["ethanol"]
+    moved = replace(a, positions=a.positions + np.float32(3))
+    other = place("CC(=O)Oc1ccccc1C(=O)O", "other", seed=11)
+    train = _data([a, b])
+    metric = spatial.Conformers(Looking(train.about))
+
+    def summary(*found):
+        return metric.summary(Molecules(found, train.about).batch(range(len(found))))
+
+    exact = metric.between(summary(moved, other), summary(a, b))
+    assert exact.value < 1e-3 and exact.parts["covered"] == exact.parts["compared"] == 0.5
+    distance = measures.symmetric_rmsd(a, other)
+    assert exact.parts["precision"] == pytest.approx(distance / 2, abs=1e-3)
+    parts = summary(moved) + summary(other)
+    assert metric.between(parts, summary(a, b)).value == pytest.approx(exact.value)
+    assert metric.between(summary(b), summary(a)).value == spatial.FAR
 
 
 def test_graphs_have_no_geometry(tmp_path):
