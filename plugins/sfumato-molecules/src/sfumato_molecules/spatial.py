@@ -17,7 +17,7 @@ from sfumato_eval import Score, Vectors, wasserstein
 from sfumato_eval.score import Better
 
 from . import chem, measures, relaxing
-from .looking import Looking
+from .looking import Looking, tabled
 from .molecule import Molecule
 
 FEWEST = 10
