@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -171,6 +172,12 @@ def test_relaxing_lowers_the_energy_and_keeps_the_molecule(molecules):
     assert measures.symmetric_rmsd(got.molecule, a) < measures.symmetric_rmsd(shaken, a) + 0.2
     with pytest.raises(InputError, match="aspirin has no coordinates to relax"):
         relaxing.relax(replace(a, positions=None))
+
+
+def test_what_is_missing_for_xtb_is_told(molecules, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tblite.ase", None)
+    with pytest.raises(InputError, match=r"pip install 'sfumato-molecules\[xtb\]'"):
+        relaxing.relax(molecules["ethanol"], "xtb")
 
 
 def test_symmetric_rmsd_sees_through_symmetry_and_motion(molecules):

@@ -106,15 +106,9 @@ def _csv(molecules: Sequence[Molecule], explicit: bool | None) -> str:
 
 
 def _selfies(molecules: Sequence[Molecule], explicit: bool | None) -> str:
-    try:
-        import selfies
-    except ImportError:
-        raise InputError(
-            "the package selfies is missing; install it with pip install "
-            "'sfumato-molecules[selfies]'"
-        ) from None
+    writer = chem.selfies()
     found = [chem.smiles(molecule, explicit=explicit) for molecule in molecules]
-    return "".join(f"{selfies.encoder(text)}\n" for text in found if text)
+    return "".join(f"{writer.encoder(text)}\n" for text in found if text)
 
 
 def _inchi(molecules: Sequence[Molecule], explicit: bool | None) -> str:
