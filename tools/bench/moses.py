@@ -2,8 +2,8 @@
 
 Two models of graphs of bonds (`molecules/moses`) of equal width and depth are trained for equally
 many steps of the same molecules: as the recipe has it, and with `structural=false noise=uniform`.
-Told for each seed is the share of samples that RDKit does not accept as whole molecules, of both, and
-their ratio (<= 0.7 is wanted for the mean), with the shares that are unique and new.
+Told for each seed is the share of samples that RDKit does not accept as whole molecules, of both,
+and their ratio (<= 0.7 is wanted for the mean), with the shares that are unique and new.
 
     sfumato data get moses
     OMP_NUM_THREADS=1 .venv/bin/python tools/bench/moses.py
