@@ -64,10 +64,9 @@ def main() -> None:
     torch.set_num_threads(1)
     path = asked.data or fetch("moses")
     data = domain.read(path, dimensions=2, hydrogens="drop", most=asked.molecules)
-    train = subset(data, range(0, len(data), 1))
-    print(
-        f"{len(data):,} molecules; real: {measured(gather(train, range(min(500, len(data)))), train)}"
-    )
+    train = subset(data, range(len(data)))
+    real = measured(gather(train, range(min(500, len(data)))), train)
+    print(f"{len(data):,} molecules; real ones: {real}")
     invalid: dict[str, list[float]] = {"with": [], "without": []}
     for seed in range(asked.seeds):
         for name, off in (("with", {}), ("without", WITHOUT)):

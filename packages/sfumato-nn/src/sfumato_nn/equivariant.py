@@ -69,8 +69,9 @@ class EquivariantNetwork(nn.Module):
     sigma^2)^(1/2), as the clock tells it. So in Satorras et al. 2021, arXiv:2102.09844, with the
     attention and the damped steps of Hoogeboom et al. 2022, arXiv:2203.17003, appendix B. Distances
     enter as radial functions of exp(-d) (Unke & Meuwly 2019, arXiv:1902.08408), clock and
-    conditions as scale and shift of each layer. The two ends of a pair share what is symmetric, and the first map of a message is
-    applied to points instead of pairs. A fresh network moves nothing and says 0.
+    conditions as scale and shift of each layer. The two ends of a pair share what is symmetric, and
+    the first map of a message is applied to points instead of pairs. A fresh network moves nothing
+    and says 0.
 
     Mirrored points are not told apart unless the network is `chiral`: then a term
     w'_ij (x_i - c) x (x_j - c) / (|.| + 1), with the mean point c, is added to the shift of x_i
