@@ -7,7 +7,7 @@ n_i^2 and nothing is padded.
 
 from __future__ import annotations
 
-__all__ = ["EquivariantNetwork", "Geometry", "Pairs", "pairs"]
+__all__ = ["EquivariantNetwork", "Geometry", "MessageLayer", "Pairs", "pairs"]
 
 import math
 from typing import NamedTuple
@@ -111,7 +111,7 @@ class EquivariantNetwork(nn.Module):
         self.clock = ClockEmbedding(width)
         self.conditioner = Conditioner(width, classes, vector)
         self.node_in = nn.Linear(nodes + 1, width)
-        self.layers = nn.ModuleList(_Layer(width, pairs, chiral) for _ in range(depth))
+        self.layers = nn.ModuleList(MessageLayer(width, pairs, chiral) for _ in range(depth))
         self.node_out = nn.Sequential(nn.LayerNorm(width), zeroed(nn.Linear(width, nodes_out)))
         self.pair_out = _PairOut(width, pairs, pairs_out) if pairs_out else None
 
@@ -178,7 +178,7 @@ class EquivariantNetwork(nn.Module):
                 raise InputError(f"this network takes {name} {wanted[name]}, but got {shape}")
 
 
-class _Layer(nn.Module):
+class MessageLayer(nn.Module):
     """One round of messages."""
 
     def __init__(self, width: int, pairs: int, chiral: bool) -> None:

@@ -95,3 +95,10 @@ def sfumato_register(add: Add) -> None:
         summary="diffusion of the latents of molecules against that of one-hot classes",
         source="Xu et al. 2023, arXiv:2305.01140",
     )
+    add(
+        "system",
+        "molecules/geotdm",
+        "sfumato_molecules.systems.geotdm:system",
+        summary="trajectories of charged particles, predicted with and without symmetry",
+        source="Han et al. 2024, arXiv:2410.13027",
+    )
