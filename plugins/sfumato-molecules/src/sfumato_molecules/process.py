@@ -25,7 +25,7 @@ from .examples import Examples
 class Late:
     """Another schedule at t^power: with a power above 1 noise comes late, detail takes more time.
 
-    Vignac et al. 2023, arXiv:2302.09048, eq. 6, where places have 2.5.
+    Such schedules, with a power for each field, are those of Vignac et al. 2023, arXiv:2302.09048.
     """
 
     schedule: Schedule

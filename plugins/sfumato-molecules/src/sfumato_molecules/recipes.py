@@ -25,7 +25,7 @@ from sfumato_train import Jointly, Recipe, Training
 from .chem import Hydrogens
 from .denoiser import MoleculeDenoiser
 from .files import ORGANIC, Fragments, Infer
-from .graphs import TOLD, BondDenoiser, valences
+from .graphs import TOLD, BondDenoiser, most_bonds
 from .latents import LatentProcess, PointCodec, Staged
 from .process import ConformerProcess, MoleculeProcess
 from .space import ORDERS, Placed, blank
@@ -51,9 +51,11 @@ class _Reading(Recipe):
     conditions: tuple[str, ...] = Field(
         (), description="properties that samples may be asked for with, such as logp"
     )
+    column: str | None = Field(None, description="of a table, what holds the molecules")
     hydrogens: Hydrogens = Field("as-is", description="those of the records: keep, add or drop")
     infer: Infer = Field("distances", description="what tells bonds where a file has places only")
     fragments: Fragments = Field("reject", description="what becomes of several molecules in one")
+    valences: bool = Field(True, description="reject what has impossible valences")
     elements: tuple[str, ...] | None = Field(
         None, description="molecules of others are passed over; none: all are taken"
     )
@@ -64,8 +66,8 @@ class _Reading(Recipe):
 
     def reading(self) -> Mapping[str, Any]:
         names = (
-            "conditions", "hydrogens", "infer", "fragments", "elements", "heavy", "fewest", "most",
-            "strict",
+            "conditions", "column", "hydrogens", "infer", "fragments", "valences", "elements",
+            "heavy", "fewest", "most", "strict",
         )  # fmt: skip
         return {"dimensions": self.dimensions, **{name: getattr(self, name) for name in names}}
 
@@ -239,7 +241,7 @@ class Moses(_Reading):
     held: float | None = Field(None, ge=0, lt=1, description="share held out; none: the test part")
 
     def model(self, about: Mapping[str, Any]) -> Model:
-        most = valences(about)
+        most = most_bonds(about)
         laws = (torch.full((k,), 1 / k) for k in (len(most), ORDERS))
         process = GraphProcess(*laws, about["largest"])
         told = TOLD if self.structural else 0

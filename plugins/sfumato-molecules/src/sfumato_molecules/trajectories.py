@@ -17,7 +17,7 @@ from sfumato_nn.layers import zeroed
 class TrajectoryNetwork(nn.Module):
     """An equivariant geometric trajectory network.
 
-    Han et al. 2024, GeoTDM, arXiv:2410.13027, section 4: messages among the points of each frame
+    Han et al. 2024, GeoTDM, arXiv:2410.13027: messages among the points of each frame
     take turns with attention of each point over its frames, which moves it by
     sum_s a_ts w_s (x_t - x_s) with attention a that sees t - s. The state are the displacements of
     all points from where they were in the last known frame; known frames are tokens beside, and
