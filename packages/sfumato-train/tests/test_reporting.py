@@ -28,6 +28,7 @@ from sfumato import (
     random,
 )  # fmt: skip
 from sfumato_data import Tensors, split
+from sfumato_eval.report import Scene
 from sfumato_eval.report.charts import Chart, svg
 from sfumato_methods.gaussian import linear
 from sfumato_methods.grids import uniform
@@ -161,6 +162,18 @@ def test_equal_seeds_give_equal_reports(run, tmp_path):
         return re.sub(r'<section id="quality.*?</section>', "", text, flags=re.S)  # has a speed
 
     assert told(0) == told(0) != told(1)
+
+
+def test_a_domain_in_space_has_scenes_of_the_samples(run, tmp_path, monkeypatch):
+    def scenes(batch, about):
+        assert about == run.about
+        return [
+            Scene([[x, y, 0]], [1], ["#102030"], [], "a point") for x, y in batch.x.tolist()[:3]
+        ]
+
+    monkeypatch.setattr(run.domain, "scenes", scenes, raising=False)
+    part = written(run, tmp_path, 20, steps=[2]).partition('<section id="samples"')[2]
+    assert part.partition("</section>")[0].count("<canvas") == 3
 
 
 def test_a_copy_of_a_training_item_is_found(run, tmp_path, monkeypatch):

@@ -26,6 +26,12 @@ def placed(smiles: str, name: str = "", seed: int = 7):
 
 
 @pytest.fixture(scope="session")
+def place():
+    """Makes a molecule in space of a SMILES."""
+    return placed
+
+
+@pytest.fixture(scope="session")
 def molecules():
     """Sixteen small molecules in space, by name."""
     return {name: placed(smiles, name) for name, smiles in SMILES.items()}

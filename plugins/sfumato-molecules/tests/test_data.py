@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfumato import InputError
+from sfumato import Fields, InputError
 from sfumato_data import split
 from sfumato_molecules import chem, components, data, measures, writing
 from sfumato_molecules.domain import domain
@@ -37,12 +37,15 @@ def test_the_facts_of_data(sd):
 
 
 def test_points_and_back(sd, molecules):
-    """Places are centred and otherwise kept; bonds are told again by the distances."""
+    """Places are centred and otherwise kept; so are bonds, or they are told by the distances."""
     found = domain.read(sd)
-    batch = found.batch([3, 0, 12])
+    x = found.batch([3, 0, 12]).x
     wanted = [list(molecules.values())[i] for i in (3, 0, 12)]
-    assert batch.x["atoms"].counts.tolist() == [len(m) for m in wanted]
-    for a, b in zip(molecules_of(batch.x, found.about), wanted, strict=True):
+    assert x["atoms"].counts.tolist() == [len(m) for m in wanted]
+    for a, b in zip(molecules_of(x, found.about), wanted, strict=True):
+        assert (a.bonds == b.bonds).all() and a.bonds_from == "model"
+    bare = Fields({name: part for name, part in x.items() if name != "bonds"})
+    for a, b in zip(molecules_of(bare, found.about), wanted, strict=True):
         assert chem.key(a) == chem.key(b) and a.charges.tolist() == b.charges.tolist()
         centred = b.positions - b.positions.mean(0)
         assert np.abs(a.positions - centred).max() < 2e-4  # an SD file has four decimals
@@ -121,6 +124,23 @@ def test_facts_that_cannot_be(molecules):
         schema([replace(flat, bonds=flat.bonds[:0])], 2)
     with pytest.raises(InputError, match="dimensions 2 or 3, not 4"):
         schema([flat], 4)
+
+
+def test_what_is_left_out_is_told_and_kept_with_the_facts(tmp_path, caplog):
+    (tmp_path / "a.smi").write_text("CCO\nnothing!\nCC.O\n")
+    about = domain.read(tmp_path / "a.smi").about
+    assert about["skipped"]["rejected"] == 2
+    assert about["skipped"]["first"][0] == "a.smi, line 2: 'nothing!' is no SMILES"
+    (said,) = caplog.messages
+    assert "2 records were left out: a.smi, line 2: 'nothing!' is no SMILES; a.smi, line 3" in said
+    with pytest.raises(InputError, match="^a.smi, line 2: 'nothing!' is no SMILES$"):
+        domain.read(tmp_path / "a.smi", strict=True)
+
+
+def test_molecules_at_hand_are_a_data_set(molecules):
+    found = data.dataset([molecules["ethanol"], molecules["benzene"]], conditions=["rings"])
+    assert found.about == schema(found.molecules, 3, ["rings"])
+    assert found.batch([1]).condition["rings"].tolist() == [1]
 
 
 def test_a_split_keeps_conformers_and_stereoisomers_together(tmp_path):

@@ -74,6 +74,5 @@ def test_the_trial_runs_in_small(tmp_path):
     found = system.trial(Trial(100, 0.03, "cpu", tmp_path, 1.0))
     assert set(found) == {claim.key for claim in system.claims}
     assert all(measured.n == 2 for measured in found.values())
-    for key in ("atoms", "molecules"):
-        assert 0 <= found[key].method <= 1 and 0 < found[key].baseline <= 1
+    assert 0 <= found["atoms"].method <= 1 and 0 < found["atoms"].baseline <= 1
     assert 0 <= found["novel"].ratio <= 1

@@ -148,7 +148,14 @@ def test_hydrogens_are_added_with_places_and_dropped(tmp_path, molecules):
 
 
 SD = Chem.MolToMolBlock(Chem.MolFromSmiles("CO"))
+SHORT = "x\n\n\n 9x\nM  END\n$$$$\nx\n$$$$\n"
+EMPTY = "none\n\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n$$$$\n"
+LOOP = SD.replace("  1  2  1  0", "  1  1  1  0") + "$$$$\n"
+TWICE = SD.replace("  2  1  0", "  2  2  0").replace("M  END", "  1  2  1  0\nM  END") + "$$$$\n"
 WRONG = {
+    "odd.sdf": (SD + "$$$$\n" + EMPTY + LOOP + TWICE, ["0 atoms; a molecule has at least one",
+                "(molecule 3): the bonds of the mol block cannot be read",
+                "(molecule 4): the bonds of the mol block cannot be read"]),
     "a.smi": ("CCO\nC1CC\nXyz\nC(C)(C)(C)(C)C\n", ["line 2: 'C1CC' is no SMILES",
               "line 3: 'Xyz' is no SMILES", "line 4: Explicit valence for atom # 0 C, 5"]),
     "radical.smi": ("C\n[CH2]C\n", ["line 2: atom 1 (C) is a radical"]),
@@ -156,7 +163,7 @@ WRONG = {
               "line 4: there is no molecule"]),
     "a.inchi": ("InChI=1S/CH4/h1H4\nInChI=1S/nothing\n", ["'InChI=1S/nothing' is no InChI"]),
     "a.selfies": ("[C][O]\n[C][nope]\n", ["line 2", "is no SELFIES"]),
-    "a.sdf": (SD + "$$$$\n" + SD.replace(" C ", " Qq") + "$$$$\nx\n\n\n 9x\nM  END\n$$$$\nx\n$$$$\n",
+    "a.sdf": (SD + "$$$$\n" + SD.replace(" C ", " Qq") + "$$$$\n" + SHORT,
               ["line 10 (molecule 2): atom 1 is of the unknown element 'Qq'",
                "counts line ' 9x' does not start", "it ends before M  END"]),
     "nan.xyz": ("1\n\nC 0 0 nan\n1\n\nC 0 0 0\n", ["line 1", "atom 1 are missing or huge"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 
 from sfumato import Batch, Fields, InputError, Ragged
 from sfumato_data import concatenate
-from sfumato_molecules import measures, metrics, relaxing
+from sfumato_molecules import measures, metrics, relaxing, spatial
 from sfumato_molecules.data import Molecules
+from sfumato_molecules.looking import Looked, Looking
 from sfumato_molecules.molecule import checked
 from sfumato_molecules.schema import schema
 
 
-def _data(molecules, **changes):
-    return Molecules(molecules, {**schema(molecules), **changes})
+def _data(molecules):
+    """Molecules whose bonds are told by the distances, as those of samples without bonds are."""
+    return Molecules(molecules, {**schema(molecules), "bonds": {"none": len(molecules)}})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +80,7 @@ def test_validity_in_both_conventions(molecules, whole):
 def test_unique_and_novel(molecules):
     names = ["ethanol", "ethanol", "benzene", "propyne"]
     samples = [molecules[n] for n in names]
-    about = schema(list(molecules.values()))
+    about = _data(list(molecules.values())).about
     train = Molecules([molecules["benzene"]], about)
     score = _scores(train, Molecules(samples, about))["valid, unique and novel"]
     assert score.value == 0.5
@@ -121,7 +124,7 @@ def test_a_model_gains_nothing_by_leaving_kinds_out(molecules):
 
 def test_sanity_notices_each_fault(molecules):
     def faults(molecule):
-        found = measures.sane(metrics.Looked(molecule, True).good)
+        found = measures.sane(Looked(molecule, True).good)
         return {name for name, passed in found.items() if not passed}
 
     benzene, ethanol = molecules["benzene"], molecules["ethanol"]
@@ -171,6 +174,12 @@ def test_relaxing_lowers_the_energy_and_keeps_the_molecule(molecules):
         relaxing.relax(replace(a, positions=None))
 
 
+def test_what_is_missing_for_xtb_is_told(molecules, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tblite.ase", None)
+    with pytest.raises(InputError, match=r"pip install 'sfumato-molecules\[xtb\]'"):
+        relaxing.relax(molecules["ethanol"], "xtb")
+
+
 def test_symmetric_rmsd_sees_through_symmetry_and_motion(molecules):
     """Benzene turned by a sixth of a turn, its atoms in their places: nothing has changed."""
     a = molecules["benzene"]
@@ -179,6 +188,25 @@ def test_symmetric_rmsd_sees_through_symmetry_and_motion(molecules):
     assert measures.symmetric_rmsd(a, turned) < 0.05
     with pytest.raises(InputError, match="no conformers of one molecule"):
         measures.symmetric_rmsd(a, molecules["ethanol"])
+
+
+def test_conformers_against_the_nearest_of_the_same_molecule(molecules, place):
+    a, b = molecules["aspirin"], molecules["ethanol"]
+    moved = replace(a, positions=a.positions + np.float32(3))
+    other = place("CC(=O)Oc1ccccc1C(=O)O", "other", seed=11)
+    train = _data([a, b])
+    metric = spatial.Conformers(Looking(train.about))
+
+    def summary(*found):
+        return metric.summary(Molecules(found, train.about).batch(range(len(found))))
+
+    exact = metric.between(summary(moved, other), summary(a, b))
+    assert exact.value < 1e-3 and exact.parts["covered"] == exact.parts["compared"] == 0.5
+    distance = measures.symmetric_rmsd(a, other)
+    assert exact.parts["precision"] == pytest.approx(distance / 2, abs=1e-3)
+    parts = summary(moved) + summary(other)
+    assert metric.between(parts, summary(a, b)).value == pytest.approx(exact.value)
+    assert metric.between(summary(b), summary(a)).value == spatial.FAR
 
 
 def test_graphs_have_no_geometry(tmp_path):

@@ -10,7 +10,7 @@ from sfumato import Fields, Padded, random
 from sfumato_methods.discrete.graphs import GraphProcess
 from sfumato_molecules import formats
 from sfumato_molecules.domain import domain
-from sfumato_molecules.graphs import TOLD, BondDenoiser, valences
+from sfumato_molecules.graphs import TOLD, BondDenoiser, most_bonds
 from sfumato_molecules.state import graph_of, molecules_of
 from sfumato_nn.graphs.transformer import GraphTransformer
 from sfumato_train import draw, open_run, start
@@ -39,11 +39,11 @@ def denoiser(structural=True, seed=0):
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    return BondDenoiser(net, process, valences(ABOUT), 4, {}).eval()
+    return BondDenoiser(net, process, most_bonds(ABOUT), 4, {}).eval()
 
 
 def test_classes_have_the_valences_of_their_charge():
-    assert valences(ABOUT).tolist() == [4, 3, 4, 2]
+    assert most_bonds(ABOUT).tolist() == [4, 3, 4, 2]
 
 
 def test_the_network_is_told_what_each_atom_has_and_lacks():

@@ -7,7 +7,7 @@ n_i^2 and nothing is padded.
 
 from __future__ import annotations
 
-__all__ = ["EquivariantNetwork", "Geometry", "Pairs", "pairs"]
+__all__ = ["EquivariantNetwork", "Geometry", "MessageLayer", "Pairs", "pairs"]
 
 import math
 from typing import NamedTuple
@@ -69,8 +69,9 @@ class EquivariantNetwork(nn.Module):
     sigma^2)^(1/2), as the clock tells it. So in Satorras et al. 2021, arXiv:2102.09844, with the
     attention and the damped steps of Hoogeboom et al. 2022, arXiv:2203.17003, appendix B. Distances
     enter as radial functions of exp(-d) (Unke & Meuwly 2019, arXiv:1902.08408), clock and
-    conditions as scale and shift of each layer. The two ends of a pair share what is symmetric, and the first map of a message is
-    applied to points instead of pairs. A fresh network moves nothing and says 0.
+    conditions as scale and shift of each layer. The two ends of a pair share what is symmetric, and
+    the first map of a message is applied to points instead of pairs. A fresh network moves nothing
+    and says 0.
 
     Mirrored points are not told apart unless the network is `chiral`: then a term
     w'_ij (x_i - c) x (x_j - c) / (|.| + 1), with the mean point c, is added to the shift of x_i
@@ -110,7 +111,7 @@ class EquivariantNetwork(nn.Module):
         self.clock = ClockEmbedding(width)
         self.conditioner = Conditioner(width, classes, vector)
         self.node_in = nn.Linear(nodes + 1, width)
-        self.layers = nn.ModuleList(_Layer(width, pairs, chiral) for _ in range(depth))
+        self.layers = nn.ModuleList(MessageLayer(width, pairs, chiral) for _ in range(depth))
         self.node_out = nn.Sequential(nn.LayerNorm(width), zeroed(nn.Linear(width, nodes_out)))
         self.pair_out = _PairOut(width, pairs, pairs_out) if pairs_out else None
 
@@ -177,7 +178,7 @@ class EquivariantNetwork(nn.Module):
                 raise InputError(f"this network takes {name} {wanted[name]}, but got {shape}")
 
 
-class _Layer(nn.Module):
+class MessageLayer(nn.Module):
     """One round of messages."""
 
     def __init__(self, width: int, pairs: int, chiral: bool) -> None:

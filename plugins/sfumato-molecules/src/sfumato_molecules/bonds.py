@@ -181,7 +181,7 @@ def _amended(molecule: Molecule, pairs: Any) -> Any:
 def _by_rdkit(molecule: Molecule) -> Molecule:
     from rdkit.Chem import rdDetermineBonds
 
-    from .chem import from_rdkit, quiet, to_rdkit
+    from .chem import from_rdkit, quiet, sentence, to_rdkit
 
     bare = replace(molecule, bonds=molecule.bonds[:0], charges=0 * molecule.charges)
     made = to_rdkit(bare, explicit=True)
@@ -190,8 +190,7 @@ def _by_rdkit(molecule: Molecule) -> Molecule:
             total = int(molecule.charges.sum())
             rdDetermineBonds.DetermineBonds(made, charge=total, maxIterations=100_000)
         except (ValueError, RuntimeError) as error:
-            words = " ".join(str(error).split())[:120]
-            raise InputError(f"RDKit tells no bonds: {words}") from None
+            raise InputError(f"RDKit tells no bonds: {sentence(error)}") from None
     return from_rdkit(
         made, properties=molecule.properties, source=molecule.source, bonds_from="rdkit"
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 __all__ = [
-    "from_ase", "from_rdkit", "has_hydrogens", "is_possible", "key", "sanitised", "smiles", "to_ase", "to_rdkit",
+    "bare_smiles", "from_ase", "from_rdkit", "has_hydrogens", "is_possible", "key", "quiet",
+    "rdkit", "sanitised", "selfies", "sentence", "smiles", "to_ase", "to_rdkit", "valid",
 ]  # fmt: skip
 
 import hashlib
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,17 +19,33 @@ import numpy as np
 
 from sfumato import InputError
 
-from .molecule import SYMBOLS, Molecule, checked
+from .molecule import Molecule, checked
 
 Hydrogens: TypeAlias = Literal["as-is", "add", "drop"]
 """What a reader does with hydrogens: leaves those of the record, adds all, takes all away."""
 
 
 @cache
-def _chem() -> Any:
+def rdkit() -> Any:
+    """RDKit's chemistry, loaded on first use."""
     from rdkit import Chem
 
     return Chem
+
+
+def selfies() -> Any:
+    """The package of that name.
+
+    Raises:
+        InputError: if it is missing.
+    """
+    try:
+        return importlib.import_module("selfies")
+    except ImportError:
+        raise InputError(
+            "the package selfies is missing; install it with pip install "
+            "'sfumato-molecules[selfies]'"
+        ) from None
 
 
 @contextmanager
@@ -55,7 +73,7 @@ def to_rdkit(molecule: Molecule, *, explicit: bool | None = None) -> Any:
         explicit: whether all hydrogens there are are atoms, so that none fill up a valence; None:
             it is so where there is at least one.
     """
-    chem = _chem()
+    chem = rdkit()
     explicit = has_hydrogens(molecule) if explicit is None else explicit
     made = chem.RWMol()
     for number, charge in zip(molecule.elements.tolist(), molecule.charges.tolist(), strict=True):
@@ -80,7 +98,7 @@ def sanitised(molecule: Molecule, *, explicit: bool | None = None) -> Any | None
 
     Stereo centres and double bonds get their sides from the places, where there are any.
     """
-    chem = _chem()
+    chem = rdkit()
     made = to_rdkit(molecule, explicit=explicit)
     with quiet():
         try:
@@ -92,11 +110,19 @@ def sanitised(molecule: Molecule, *, explicit: bool | None = None) -> Any | None
     return made
 
 
+def valid(molecule: Molecule, *, explicit: bool | None = None) -> Any | None:
+    """The sanitised RDKit molecule where it has atoms, and no radicals; else None."""
+    made = sanitised(molecule, explicit=explicit) if len(molecule) else None
+    if made is None or any(atom.GetNumRadicalElectrons() for atom in made.GetAtoms()):
+        return None
+    return made
+
+
 def is_possible(molecule: Molecule, *, explicit: bool | None = None) -> bool:
     """Whether RDKit takes the valences for possible; faster than `sanitised`."""
     made = to_rdkit(replace(molecule, positions=None), explicit=explicit)
     with quiet():
-        return bool(_chem().SanitizeMol(made, catchErrors=True) == 0)
+        return bool(rdkit().SanitizeMol(made, catchErrors=True) == 0)
 
 
 def from_rdkit(
@@ -124,7 +150,7 @@ def from_rdkit(
             aromatic rings without Kekule structure, places of some hydrogens only, and what
             `checked` raises.
     """
-    chem = _chem()
+    chem = rdkit()
     if mol.GetNumAtoms() == 0:
         raise InputError("0 atoms; a molecule has at least one")
     placed = any(flat or c.Is3D() for c in mol.GetConformers())
@@ -145,7 +171,7 @@ def from_rdkit(
                 mol = chem.RemoveAllHs(mol)
             chem.Kekulize(mol, clearAromaticFlags=True)
         except (ValueError, RuntimeError) as error:
-            raise InputError(_sentence(error)) from None
+            raise InputError(sentence(error)) from None
     atoms = list(mol.GetAtoms())
     numbers = [atom.GetAtomicNum() for atom in atoms]
     if 0 in numbers:
@@ -184,7 +210,8 @@ def _partly(atoms: Sequence[Any]) -> bool:
     )
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """What a library says, in one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
@@ -224,14 +251,14 @@ def to_ase(molecule: Molecule) -> Any:
 
 
 def smiles(molecule: Molecule, *, explicit: bool | None = None) -> str | None:
-    """Canonical SMILES without explicit hydrogens, of the RDKit that is installed; None: invalid."""
+    """Canonical SMILES of the RDKit that is installed, without hydrogens; None: not valid."""
     made = sanitised(molecule, explicit=explicit)
     return None if made is None else str(bare_smiles(made))
 
 
 def bare_smiles(made: Any) -> str:
     """Canonical SMILES of a sanitised RDKit molecule, its hydrogens left to the valences."""
-    chem = _chem()
+    chem = rdkit()
     with quiet():
         try:
             return str(chem.MolToSmiles(chem.RemoveAllHs(made)))
@@ -248,7 +275,7 @@ def key(molecule: Molecule) -> str:
     made = sanitised(replace(molecule, positions=None), explicit=has_hydrogens(molecule))
     if made is not None and len(molecule.bonds):
         with quiet():
-            found = _chem().MolToInchiKey(made)
+            found = rdkit().MolToInchiKey(made)
         if found:
             return str(found).partition("-")[0]
     parts = (np.sort(molecule.elements), np.sort(molecule.charges), molecule.bonds)

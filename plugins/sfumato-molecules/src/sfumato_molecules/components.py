@@ -72,7 +72,7 @@ def _components(
     numbers, ids = numbers[rows_of], _text(atoms, "atom_id")[rows_of].tolist()
     ideal = _places(atoms, "pdbx_model_Cartn_{}_ideal", rows_of)
     model = _places(atoms, "model_Cartn_{}", rows_of)
-    finite = np.isfinite(ideal).all(1)
+    finite = np.isfinite(ideal.sum(1))
     charges = np.zeros(len(numbers), np.int64)
     if "charge" in atoms:
         charges = atoms["charge"].as_array(np.int64, masked_value=0)[rows_of]

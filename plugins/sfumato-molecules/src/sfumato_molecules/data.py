@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Molecules", "molecules_of_file"]
+__all__ = ["Molecules", "dataset", "molecules_of_file"]
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from torch import Tensor
 from sfumato import Batch, InputError
 
 from . import chem, files
+from .components import demo_path
 from .measures import computed
 from .molecule import Molecule
 from .schema import schema
@@ -82,8 +84,9 @@ def molecules_of_file(
 ) -> Molecules:
     """Molecules of a file or folder as a data set.
 
-    A folder with files `train...` and `test...`, such as the benchmark MOSES has, has a test part
-    of its own.
+    Records that are left out are told to the log, by where and why; but for those of the demo,
+    which nobody can mend. A folder with files `train...` and `test...`, such as the benchmark MOSES
+    has, has a test part of its own.
 
     Args:
         path: see `files.read`.
@@ -96,14 +99,38 @@ def molecules_of_file(
         InputError: as `files.read` and `schema` do; for molecules that do not fit the facts.
     """
     found = files.read(Path(path), files.Reading(**reading))
+    if found.rejected and Path(path) != demo_path():
+        logging.getLogger(__name__).warning("%s: %s", path, files.told(found.rejected))
+    made = dataset(found.molecules, dimensions=dimensions, conditions=conditions, about=about)
+    facts = {**made.about, "skipped": _skipped(found)} if about is None else made.about
+    return replace(made, about=facts, test=_test(found))
+
+
+def dataset(
+    molecules: Sequence[Molecule],
+    *,
+    dimensions: int | None = None,
+    conditions: Sequence[str] = (),
+    about: Mapping[str, Any] | None = None,
+) -> Molecules:
+    """Molecules at hand as a data set; `chem.from_rdkit` and `chem.from_ase` make them.
+
+    Args:
+        molecules: the items.
+        dimensions: see `molecules_of_file`.
+        conditions: see `molecules_of_file`.
+        about: see `molecules_of_file`.
+
+    Raises:
+        InputError: as `schema` does; for molecules that do not fit the facts.
+    """
     names = tuple(conditions if about is None else about["conditions"])
-    molecules = [_with(molecule, names) for molecule in found.molecules]
+    made = [_with(molecule, names) for molecule in molecules]
     if about is None:
-        about = {**schema(molecules, dimensions, names), "skipped": _skipped(found)}
-    made = Molecules(molecules, about, _test(found))
-    for molecule in molecules:
+        return Molecules(made, schema(made, dimensions, names))
+    for molecule in made:
         _fits(molecule, about)
-    return made
+    return Molecules(made, about)
 
 
 def _with(molecule: Molecule, names: Sequence[str]) -> Molecule:

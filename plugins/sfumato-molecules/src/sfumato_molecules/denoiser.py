@@ -25,10 +25,10 @@ TINY = 1e-30
 class MoleculeDenoiser(NetworkDenoiser):
     """An `EquivariantNetwork` as a denoiser of all fields of a molecule.
 
-    Places are preconditioned as those of Karras et al. 2022, arXiv:2206.00364, table 1, for data of
-    unit variance. The posterior of a class k is proportional to
-    exp(logit_k) law_k q(x_t | x_0 = k): a network that says 0 is the exact denoiser of independent
-    atoms and bonds.
+    Places, and atoms where they are numbers, are preconditioned as by Karras et al. 2022,
+    arXiv:2206.00364, table 1, for data of unit variance. The posterior of a class k is proportional
+    to exp(logit_k) law_k q(x_t | x_0 = k): a network that says 0 is the exact denoiser of
+    independent atoms and bonds.
 
     What is `Kept` by the process is known, and only told to the network.
 
@@ -38,6 +38,7 @@ class MoleculeDenoiser(NetworkDenoiser):
         told: mean and mean absolute deviation of each property that the denoiser may be told.
     """
 
+    net: EquivariantNetwork
     process: Product
 
     def __init__(
@@ -60,36 +61,46 @@ class MoleculeDenoiser(NetworkDenoiser):
     def forward(self, x: Any, t: Time) -> Joint:
         part = self.process.part("positions")
         assert isinstance(part, Gaussian) and isinstance(t, Tensor)
-        alpha, sigma = part.alpha(t), part.sigma(t)
         places: Ragged = x["positions"]
-        square = 1 / (alpha.square() + sigma.square())
-        shown = places * expand(places, square.sqrt())
         clock = part.clock(t).to(places.data.device, torch.float32).expand(places.items)
-        atoms = F.one_hot(x["atoms"].data, self.net.nodes)
-        pairs = F.one_hot(x["bonds"].data, self.net.pairs) if self.net.pairs else None
+        shown = places * expand(places, _coefficients(part, t)[0])
+        atoms = self._shown("atoms", x, t, self.net.nodes)
+        pairs = self._shown("bonds", x, t, self.net.pairs) if self.net.pairs else None
         with torch.autocast(clock.device.type, self.autocast, enabled=self.autocast is not None):
             out = self.net(shown, clock, atoms, pairs, **self._context)
-        shift = Centred().project(Ragged(out.shift.to(places.data), places.owner, places.items))
-        mean = places * expand(places, alpha * square) + shift * expand(
-            places, sigma * square.sqrt()
-        )
-        laws: dict[str, Posterior] = {"positions": Weighted(mean, 1 / (sigma.square() * square))}
-        for name, logits in (("atoms", out.nodes), ("bonds", out.pairs)):
-            if name in self.process.parts:
-                own = self.process.part(name)
-                laws[name] = (
-                    _classes(own, logits, x[name], t)
-                    if isinstance(own, Discrete)
-                    else Dirac(x[name])
-                )
-        return Joint(laws)
+        shift = Centred().project(Ragged(out.shift, places.owner, places.items)).data
+        told = {"positions": shift, "atoms": out.nodes, "bonds": out.pairs}
+        return Joint({name: self._law(name, told[name], x[name], t) for name in self.process.parts})
+
+    def _shown(self, name: str, x: Any, t: Tensor, classes: int) -> Tensor:
+        """What the network sees of a field: one-hot ids, or numbers of unit variance."""
+        seen: Ragged = x[name]
+        if not seen.data.is_floating_point():
+            return F.one_hot(seen.data, classes)
+        part = self.process.part(name)
+        assert isinstance(part, Gaussian)
+        scaled: Ragged = seen * expand(seen, _coefficients(part, t)[0])
+        return scaled.data
+
+    def _law(self, name: str, told: Tensor, seen: Ragged, t: Tensor) -> Posterior:
+        part = self.process.part(name)
+        if isinstance(part, Discrete):
+            kernel = part.kernel
+            likely = kernel.columns(seen, torch.zeros_like(t), t).data * kernel.limit()
+            known = likely.clamp_min(TINY).log().to(told)
+            return Categorical(logits=Ragged(told + known, seen.owner, seen.items))
+        if not isinstance(part, Gaussian):
+            return Dirac(seen)
+        _, keep, gain = _coefficients(part, t)
+        out = Ragged(told.to(seen.data), seen.owner, seen.items)
+        return Weighted(seen * expand(seen, keep) + out * expand(seen, gain), 1 / gain.square())
 
 
-def _classes(part: Discrete, logits: Tensor, seen: Ragged, t: Tensor) -> Categorical:
-    kernel = part.kernel
-    likely = kernel.columns(seen, torch.zeros_like(t), t).data * kernel.limit()
-    known = likely.clamp_min(TINY).log().to(logits)
-    return Categorical(logits=Ragged(logits + known, seen.owner, seen.items))
+def _coefficients(part: Gaussian, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(c_in, c_skip, c_out) for data of unit variance."""
+    alpha, sigma = part.alpha(t), part.sigma(t)
+    norm = (alpha.square() + sigma.square()).sqrt()
+    return 1 / norm, alpha / norm.square(), sigma / norm
 
 
 def vector_of(

@@ -17,8 +17,8 @@ import numpy as np
 from sfumato import InputError
 
 from . import bonds, components
-from .chem import Hydrogens, is_possible
-from .formats import FORMATS, Record
+from .chem import Hydrogens, is_possible, sentence
+from .formats import FORMATS
 from .molecule import NUMBERS, SYMBOLS, Molecule
 
 BIGGEST = 2**30
@@ -174,8 +174,7 @@ def _file(path: Path, how: Reading) -> Iterator[Molecule | Rejected]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # whatever a parser raises on a damaged file
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path} cannot be read: {words}") from None
+        raise InputError(f"{path} cannot be read: {sentence(error)}") from None
 
 
 def _text(path: Path, suffix: str, how: Reading) -> Iterator[Molecule | Rejected]:

@@ -9,13 +9,12 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
 
 from sfumato import InputError
 
-from .chem import Hydrogens, from_rdkit, quiet
+from .chem import Hydrogens, from_rdkit, quiet, rdkit, selfies, sentence
 from .molecule import LARGEST, NUMBERS, Molecule, checked
 from .points import parse_xyz
 
@@ -53,13 +52,6 @@ class Format:
     parse: Callable[[Record, str, Hydrogens], Molecule]
     what: str
     sound: bool = False
-
-
-@cache
-def _chem() -> Any:
-    from rdkit import Chem
-
-    return Chem
 
 
 COLUMNS = {
@@ -133,7 +125,7 @@ def _value(text: str) -> float | str:
 
 def _word(record: Record, source: str, hydrogens: Hydrogens) -> Molecule:
     """A molecule of a SMILES, SELFIES or InChI."""
-    chem, text = _chem(), record.text
+    chem, text = rdkit(), record.text
     if not text:
         raise InputError("there is no molecule")
     if len(text) > 20 * LARGEST:
@@ -156,19 +148,11 @@ def _of_smiles(chem: Any, text: str) -> Any:
 
 
 def _of_selfies(chem: Any, text: str) -> Any:
+    reader = selfies()
     try:
-        import selfies
-    except ImportError:
-        raise InputError(
-            "the package selfies is missing; install it with pip install "
-            "'sfumato-molecules[selfies]'"
-        ) from None
-    try:
-        found = selfies.decoder(text)
-    except (selfies.DecoderError, ValueError) as error:
-        raise InputError(
-            f"{_short(text)} is no SELFIES: {' '.join(str(error).split())[:80]}"
-        ) from None
+        found = reader.decoder(text)
+    except (reader.DecoderError, ValueError) as error:
+        raise InputError(f"{_short(text)} is no SELFIES: {sentence(error)[:80]}") from None
     return _of_smiles(chem, found)
 
 
@@ -224,7 +208,7 @@ def _sd(record: Record, source: str, hydrogens: Hydrogens) -> Molecule:
     block, end, data = record.text.partition("M  END")
     if not end:
         raise InputError("it ends before M  END")
-    chem = _chem()
+    chem = rdkit()
     with quiet():
         mol = chem.MolFromMolBlock(block + end + "\n", sanitize=False, removeHs=False)
     if mol is None:
@@ -266,7 +250,7 @@ def _diagnosed(lines: list[str]) -> str:
 
 
 def _mol2(record: Record, source: str, hydrogens: Hydrogens) -> Molecule:
-    chem = _chem()
+    chem = rdkit()
     with quiet():  # aromatic rings are cleaned up in sanitising
         mol = chem.MolFromMol2Block(record.text, removeHs=False)
         if mol is None:
@@ -308,7 +292,7 @@ def _pdb_records(text: str, column: str | None) -> Iterator[Record]:
 
 
 def _pdb(record: Record, source: str, hydrogens: Hydrogens) -> Molecule:
-    chem = _chem()
+    chem = rdkit()
     count = sum(line.startswith(("ATOM", "HETATM")) for line in record.text.splitlines())
     if count > LARGEST:
         raise InputError(f"{count} atoms; accepted are 1 to {LARGEST:,}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TOLD", "BondDenoiser", "valences"]
+__all__ = ["TOLD", "BondDenoiser", "most_bonds"]
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -23,7 +23,7 @@ TOLD = 2
 """Numbers of an atom that are told: bonds that it has, and that it has too many or too few."""
 
 
-def valences(about: Mapping[str, Any]) -> Tensor:
+def most_bonds(about: Mapping[str, Any]) -> Tensor:
     """(K,) the largest number of bonds that each class of atoms takes; 0 where none is known."""
     most = [max(accepted(NUMBERS[s], charge), default=0) for s, charge in about["classes"]]
     return torch.tensor(most, dtype=torch.float32)
@@ -32,16 +32,18 @@ def valences(about: Mapping[str, Any]) -> Tensor:
 class BondDenoiser(GraphDenoiser):
     """A `GraphDenoiser` that is told the valences of the noisy molecule.
 
-    The molecular features of Vignac et al. 2022, arXiv:2209.14734, appendix B.2: of each atom the
+    The molecular features of Vignac et al. 2022, arXiv:2209.14734: of each atom the
     orders of its bonds, added up, and how far that is from what its class takes.
 
     Args:
         net: with `TOLD` numbers of a node beyond the classes where it is `structural`.
         process: of nodes and edges.
-        most: (K,) see `valences`.
+        most: (K,) see `most_bonds`.
         orders: classes of a pair: the order of the bond.
         properties: mean and mean absolute deviation of each that the denoiser may be told.
     """
+
+    net: GraphTransformer
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What is measured of one molecule: descriptors, geometry, sanity, strain, distance of conformers."""
+"""What is measured of one molecule: descriptors, geometry, sanity, likeness of conformers."""
 
 from __future__ import annotations
 
@@ -27,13 +27,8 @@ OFF, CLASH, FLAT = 0.25, 0.30, 0.25
 def _qed(mol: Any) -> float:
     from rdkit.Chem import QED
 
-    return float(QED.qed(mol))
-
-
-def _logp(mol: Any) -> float:
-    from rdkit.Chem import Crippen
-
-    return float(Crippen.MolLogP(mol))
+    score: Callable[[Any], float] = QED.qed
+    return float(score(mol))
 
 
 @cache
@@ -69,7 +64,7 @@ def _described(name: str) -> Callable[[Any], float]:
 COMPUTED: Mapping[str, Callable[[Any], float]] = {
     "qed": _qed,
     "sa": _sa,
-    "logp": _logp,
+    "logp": _described("MolLogP"),
     "weight": _described("MolWt"),
     "tpsa": _described("TPSA"),
     "rings": _described("RingCount"),
@@ -109,7 +104,7 @@ def described(made: Any, names: Sequence[str]) -> dict[str, float]:
 
 
 def without_hydrogens(made: Any) -> Any:
-    """A sanitised RDKit molecule with its hydrogens left to the valences, where that is possible."""
+    """A sanitised RDKit molecule, its hydrogens left to the valences where that is possible."""
     from rdkit import Chem
 
     with quiet():
@@ -122,9 +117,9 @@ def without_hydrogens(made: Any) -> Any:
 def geometry(molecule: Molecule) -> dict[str, dict[str, list[float]]]:
     """Lengths in angstrom, angles and torsions in degrees, each by kind.
 
-    A length's kind is its elements and order, `C-N 2`; an angle's its three elements, the outer ones
-    in order; a torsion's its four, read from the end that comes first; torsions are of paths of
-    heavy atoms, unsigned, in [0, 180].
+    The kind of a length is its elements and order, `C-N 2`; that of an angle its three elements and
+    of a torsion its four, read from the end that comes first. Torsions are of paths of heavy atoms,
+    unsigned, in [0, 180].
     """
     found: dict[str, dict[str, list[float]]] = {
         name: defaultdict(list) for name in ("bonds", "angles", "torsions")

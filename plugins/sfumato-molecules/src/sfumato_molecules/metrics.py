@@ -1,13 +1,11 @@
-"""How like sets of molecules are to real ones: validity, stability, novelty, chemistry, geometry."""
+"""How like molecules are to real ones: validity, stability, novelty, chemistry."""
 
 from __future__ import annotations
 
-__all__ = ["Descriptor", "Distinct", "Geometry", "Sanity", "Stable", "Strain", "Valid", "metrics"]
+__all__ = ["Descriptor", "Distinct", "Stable", "Valid", "metrics"]
 
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -19,85 +17,13 @@ from sfumato_data import keys_of, subset
 from sfumato_eval import Features, Memorisation, Metric, Score, Vectors, wasserstein
 from sfumato_eval.score import Better
 
-from . import bonds, chem, measures, relaxing, valences
-from .molecule import Molecule
-from .state import molecules_of
-
-FEWEST = 10
-"""Values of a kind of length, angle or torsion in the reference that are compared."""
+from . import chem, measures, valences
+from .looking import Looking, shares, tabled
+from .spatial import Geometry, Sanity, Strain
 
 BITS = 1024
-STRAINED = 25
-"""Molecules of a batch whose strain is told: each is relaxed."""
-
 REMEMBERED = 20_000
 """Training molecules that samples are compared with, spread evenly."""
-
-
-@dataclass(frozen=True, eq=False)
-class Looked:
-    """One molecule, and what RDKit makes of it.
-
-    Attributes:
-        molecule: as the model made it.
-        explicit: whether all hydrogens should be atoms.
-    """
-
-    molecule: Molecule
-    explicit: bool
-
-    @cached_property
-    def parts(self) -> Any:
-        """(n,) the connected part of each atom."""
-        return bonds.fragments(self.molecule)
-
-    @property
-    def connected(self) -> bool:
-        """Whether it is one molecule."""
-        return len(self.molecule) > 0 and int(self.parts.max()) == 0
-
-    @cached_property
-    def whole(self) -> Any | None:
-        """The RDKit molecule where all of it is valid: accepted, without radicals; else None."""
-        made = chem.sanitised(self.molecule, explicit=self.explicit) if len(self.molecule) else None
-        if made is None or any(atom.GetNumRadicalElectrons() for atom in made.GetAtoms()):
-            return None
-        return made
-
-    @cached_property
-    def largest(self) -> Any | None:
-        """The largest part where it is valid with hydrogens filled up to the valences, or None."""
-        if not len(self.molecule):
-            return None
-        part = self.molecule
-        if not self.connected:
-            part = bonds.part(part, int(np.bincount(self.parts).argmax()))
-        return chem.sanitised(part, explicit=False)
-
-    @property
-    def good(self) -> Any | None:
-        """The RDKit molecule where it is one valid molecule, or None."""
-        return self.whole if self.connected else None
-
-
-class Looking:
-    """Looks at a batch once when several metrics ask one by one.
-
-    Args:
-        about: facts of the data.
-    """
-
-    def __init__(self, about: Mapping[str, Any]) -> None:
-        self.about = about
-        self._last: tuple[weakref.ref[Batch], list[Looked]] | None = None
-
-    def __call__(self, batch: Batch) -> list[Looked]:
-        """The molecules of a batch."""
-        if self._last is None or self._last[0]() is not batch:
-            found = molecules_of(batch.x, self.about)
-            made = [Looked(molecule, bool(self.about["hydrogens"])) for molecule in found]
-            self._last = weakref.ref(batch), made
-        return self._last[1]
 
 
 def metrics(train: Dataset) -> Sequence[Metric[Any]]:
@@ -120,15 +46,6 @@ def metrics(train: Dataset) -> Sequence[Metric[Any]]:
     return found
 
 
-def _rows(values: Iterable[Iterable[float]], width: int) -> Vectors:
-    rows = torch.tensor([list(row) for row in values], dtype=torch.float64).reshape(-1, width)
-    return Vectors.of(rows, width)
-
-
-def _shares(rows: Vectors, names: Sequence[str]) -> dict[str, float]:
-    return dict(zip(names, rows.rows.mean(0).tolist(), strict=True))
-
-
 @dataclass(frozen=True, eq=False)
 class Valid:
     """The share of molecules that RDKit accepts, in the conventions of the literature.
@@ -145,7 +62,7 @@ class Valid:
 
     def summary(self, batch: Batch) -> Vectors:
         """Four marks for each molecule."""
-        return _rows(
+        return tabled(
             (
                 (m.whole is not None, m.connected, m.good is not None, m.largest is not None)
                 for m in self.look(batch)
@@ -155,7 +72,7 @@ class Valid:
 
     def between(self, a: Vectors, b: Vectors) -> Score:
         """Shares of `a`; `b` plays no part."""
-        parts = _shares(a, ("whole", "connected", "whole and connected", "largest fragment"))
+        parts = shares(a, ("whole", "connected", "whole and connected", "largest fragment"))
         value = parts.pop("whole")
         return Score(value, a.n, None, "whole molecules that RDKit accepts", "higher", parts)
 
@@ -179,7 +96,7 @@ class Stable:
 
     def summary(self, batch: Batch) -> Vectors:
         """Stable atoms by each rule, and atoms, of each molecule."""
-        return _rows(
+        return tabled(
             (
                 (
                     valences.stable(m.molecule, charges=True).sum(),
@@ -277,7 +194,7 @@ class Descriptor:
             made = m.good
             value = 0.0 if made is None else self._value(made)
             rows.append((value, made is not None))
-        return _rows(rows, 2)
+        return tabled(rows, 2)
 
     def _value(self, made: Any) -> float:
         return measures.described(made, [self.of])[self.of]
@@ -291,128 +208,6 @@ class Descriptor:
         }
         return Score(value, min(a.n, b.n), None, f"W1 of {self.name}, invalid count as 0",
                      "lower", parts)  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Kinds:
-    """Values by kind, of molecules; adding joins them."""
-
-    values: Mapping[str, tuple[np.ndarray[Any, Any], ...]]
-    n: int
-
-    def __add__(self, other: Kinds) -> Kinds:
-        names = self.values.keys() | other.values.keys()
-        both = {k: self.values.get(k, ()) + other.values.get(k, ()) for k in sorted(names)}
-        return Kinds(both, self.n + other.n)
-
-    def joined(self, kind: str) -> Tensor:
-        """(m, 1) the values of a kind; one 0 where there are none."""
-        there = self.values.get(kind, ())
-        return torch.from_numpy(np.concatenate(there) if there else np.zeros(1))[:, None]
-
-
-@dataclass(frozen=True, eq=False)
-class Geometry:
-    """W1 between lengths of bonds (angstrom), angles or torsions (degrees), the mean over kinds.
-
-    Kinds (`measures.geometry`) weigh as often as they are in the reference, if at least ten times;
-    those that samples lack count as 0, so that a model gains nothing by leaving them out.
-    """
-
-    look: Looking
-    of: Literal["bonds", "angles", "torsions"]
-    better: Better = "lower"
-
-    @property
-    def name(self) -> str:
-        """`bonds W1` and so on."""
-        return f"{self.of} W1"
-
-    def summary(self, batch: Batch) -> Kinds:
-        """The values of all molecules, by kind."""
-        total: dict[str, list[float]] = {}
-        looked = self.look(batch)
-        for m in looked:
-            for kind, values in measures.geometry(m.molecule)[self.of].items():
-                total.setdefault(kind, []).extend(values)
-        return Kinds({k: (np.array(v),) for k, v in total.items()}, len(looked))
-
-    def between(self, a: Kinds, b: Kinds) -> Score:
-        """The mean W1, with the share of the reference whose kinds the samples have."""
-        counts = {k: sum(map(len, v)) for k, v in b.values.items()}
-        kept = {k: c for k, c in counts.items() if c >= FEWEST} or counts
-        total = max(sum(kept.values()), 1)
-        value = sum(
-            c / total * float(wasserstein(a.joined(k), b.joined(k), 1)) for k, c in kept.items()
-        )
-        covered = sum(c for k, c in kept.items() if k in a.values) / total
-        unit = "angstrom" if self.of == "bonds" else "degrees"
-        protocol = f"W1 in {unit}, mean over {len(kept)} kinds of the reference"
-        return Score(value, min(a.n, b.n), None, protocol, "lower", {"covered": covered})
-
-
-@dataclass(frozen=True, eq=False)
-class Sanity:
-    """The share of valid molecules whose places pass all checks of `measures.sane`, of all."""
-
-    look: Looking
-    name: str = "sane geometry"
-    better: Better = "higher"
-
-    def summary(self, batch: Batch) -> Vectors:
-        """Whether each molecule is valid, and which checks it passes."""
-        rows = []
-        for m in self.look(batch):
-            found = {} if m.good is None else measures.sane(m.good)
-            rows.append((bool(found), *(found.get(check, False) for check in measures.CHECKS)))
-        return _rows(rows, 1 + len(measures.CHECKS))
-
-    def between(self, a: Vectors, b: Vectors) -> Score:
-        """Shares of `a`; the parts are of its valid molecules."""
-        rows = a.rows
-        valid = rows[:, 0].sum().clamp_min(1)
-        shares = (rows[:, 1:].sum(0) / valid).tolist()
-        parts = dict(zip(measures.CHECKS, shares, strict=True))
-        protocol = "PoseBusters-like checks, of all molecules; parts are of valid ones"
-        return Score(float(rows.all(1).double().mean()), a.n, None, protocol, "higher", parts)
-
-
-@dataclass(frozen=True, eq=False)
-class Strain:
-    """The share of molecules whose places are no more strained than those of the reference.
-
-    Strain is the MMFF94 energy above the minimum nearby. The value is the share below the 0.95
-    quantile of the reference, molecules without a strain (not valid) being above; the parts are
-    medians in kcal/mol of those that have one.
-
-    Attributes:
-        most: molecules relaxed of each batch of a summary, the first ones.
-    """
-
-    look: Looking
-    most: int = STRAINED
-    name: str = "unstrained"
-    better: Better = "higher"
-
-    def summary(self, batch: Batch) -> Vectors:
-        """The strain of each molecule looked at, and whether there is one."""
-        rows = []
-        for m in self.look(batch)[: self.most]:
-            value = None if m.good is None else relaxing.strain(m.molecule)
-            rows.append((value or 0.0, value is not None))
-        return _rows(rows, 2)
-
-    def between(self, a: Vectors, b: Vectors) -> Score:
-        """The share of `a` below the quantile of `b`."""
-        held = b.rows[b.rows[:, 1] > 0, 0]
-        limit = float(held.quantile(0.95)) if len(held) else 0.0
-        told = a.rows[:, 1] > 0
-        value = float((told & (a.rows[:, 0] <= limit)).double().mean())
-        own = a.rows[told, 0]
-        parts = {"median of held-out": float(held.median())} if len(held) else {}
-        parts |= {"median of samples": float(own.median())} if len(own) else {}
-        protocol = f"share with MMFF94 strain up to {limit:.3g} kcal/mol, 0.95 of held-out ones"
-        return Score(value, min(len(a.rows), len(b.rows)), None, protocol, "higher", parts)
 
 
 def _memorisation(look: Looking, train: Dataset) -> Memorisation:

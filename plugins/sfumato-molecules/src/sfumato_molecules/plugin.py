@@ -69,6 +69,13 @@ def sfumato_register(add: Add) -> None:
     )
     add(
         "recipe",
+        "molecules/latent",
+        "sfumato_molecules.recipes:Latent",
+        summary="your molecules in space, by their latents",
+        source="Xu et al. 2023, arXiv:2305.01140",
+    )
+    add(
+        "recipe",
         "molecules/moses",
         "sfumato_molecules.recipes:Moses",
         summary="molecules as graphs of bonds: the benchmark MOSES, or your SMILES",
@@ -82,6 +89,20 @@ def sfumato_register(add: Add) -> None:
         source="Hoogeboom et al. 2022, arXiv:2203.17003",
     )
     add(
+        "system",
+        "molecules/geoldm",
+        "sfumato_molecules.systems.geoldm:system",
+        summary="diffusion of the latents of molecules against that of one-hot classes",
+        source="Xu et al. 2023, arXiv:2305.01140",
+    )
+    add(
+        "system",
+        "molecules/geotdm",
+        "sfumato_molecules.systems.geotdm:system",
+        summary="trajectories of charged particles, predicted with and without symmetry",
+        source="Han et al. 2024, arXiv:2410.13027",
+    )
+    add(
         "domain",
         "molecules/trajectories",
         "sfumato_molecules.trajectories.domain:domain",
@@ -92,13 +113,6 @@ def sfumato_register(add: Add) -> None:
         "molecules/trajectories",
         "sfumato_molecules.trajectories.recipes:Trajectories",
         summary="the frames to come of moving points: simulated charges, or your own",
-        source="Han et al. 2024, arXiv:2410.13027",
-    )
-    add(
-        "system",
-        "molecules/geotdm",
-        "sfumato_molecules.systems.geotdm:system",
-        summary="forecasts of charges against a network without symmetry and constant velocity",
         source="Han et al. 2024, arXiv:2410.13027",
     )
     add(

@@ -35,15 +35,16 @@ COLOURS = {
 def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
     """Write a PNG file with drawings of up to 24 molecules.
 
-    Below each stands its number of atoms, and `not valid` where RDKit does not accept it; such a
-    molecule is drawn with the bonds that it has.
+    Below each stands its number of atoms, and `not valid` where RDKit does not accept it or it has
+    radicals; such a molecule is drawn with the bonds that it has.
     """
-    from rdkit.Chem import Draw
+    from rdkit.Chem.Draw import MolsToGridImage
 
+    grid: Any = MolsToGridImage
     shown = molecules_of(batch.x, about)[:MOST]
     drawn = [_flat(molecule, bool(about["hydrogens"])) for molecule in shown]
     with chem.quiet():
-        picture = Draw.MolsToGridImage(
+        picture = grid(
             [mol for mol, _ in drawn],
             molsPerRow=min(ACROSS, max(len(drawn), 1)),
             subImgSize=(SIDE, SIDE),
@@ -60,7 +61,7 @@ def _flat(molecule: Molecule, explicit: bool) -> tuple[Any, str]:
     from rdkit import Chem
     from rdkit.Chem import rdDepictor
 
-    made = chem.sanitised(molecule, explicit=explicit)
+    made = chem.valid(molecule, explicit=explicit)
     legend = f"{len(molecule)} atoms"
     with chem.quiet():
         if made is None:
@@ -79,10 +80,11 @@ def scenes(batch: Batch, about: Mapping[str, Any]) -> list[Scene]:
     """Up to six molecules in space; none where the model is of graphs."""
     if about["dimensions"] != 3:
         return []
-    return [scene(m) for m in molecules_of(batch.x, about)[:TURNED] if len(m)]
+    made = molecules_of(batch.x, about)[:TURNED]
+    return [scene(m, explicit=bool(about["hydrogens"])) for m in made if len(m)]
 
 
-def scene(molecule: Molecule) -> Scene:
+def scene(molecule: Molecule, *, explicit: bool) -> Scene:
     """A molecule as balls and sticks: radii are 0.3 of those of van der Waals."""
     from rdkit.Chem import GetPeriodicTable
 
@@ -90,10 +92,11 @@ def scene(molecule: Molecule) -> Scene:
     radii = [0.3 * float(table.GetRvdw(SYMBOLS[e])) for e in molecule.elements.tolist()]
     assert molecule.positions is not None
     places = np.nan_to_num(molecule.positions.astype(np.float64), posinf=0.0, neginf=0.0)
+    made = chem.valid(molecule, explicit=explicit)
     return Scene(
         points=places.round(3).tolist(),
         radii=radii,
         colours=[COLOURS.get(symbol, "#c050c0") for symbol in symbols(molecule)],
         links=[(i, j, order) for i, j, order in molecule.bonds.tolist()],
-        caption=chem.smiles(molecule) or f"{len(molecule)} atoms, not valid",
+        caption=chem.bare_smiles(made) if made else f"{len(molecule)} atoms, not valid",
     )

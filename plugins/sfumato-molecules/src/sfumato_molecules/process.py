@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConformerProcess", "Kept", "Late", "MoleculeProcess"]
+__all__ = ["ConformerProcess", "Kept", "Late", "MoleculeProcess", "late"]
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sfumato import Can, Dirac, Fields, Law, Process, Product
+from sfumato.laws import Space
 from sfumato.state import Time
 from sfumato_methods.discrete import CosineKeep, Discrete, RankOne
 from sfumato_methods.discrete.graphs import marginal
@@ -24,7 +25,7 @@ from .examples import Examples
 class Late:
     """Another schedule at t^power: with a power above 1 noise comes late, detail takes more time.
 
-    Vignac et al. 2023, arXiv:2302.09048, eq. 6, where places have 2.5.
+    Such schedules, with a power for each field, are those of Vignac et al. 2023, arXiv:2302.09048.
     """
 
     schedule: Schedule
@@ -48,8 +49,9 @@ class Late:
         return self.schedule.time(logsnr) ** (1 / self.power)
 
 
-def _places() -> Gaussian:
-    return Gaussian(Late(Cosine(), 1.5), Centred())
+def late(space: Space | None = None) -> Gaussian:
+    """The Gaussian process of places: a cosine schedule at t^1.5."""
+    return Gaussian(Late(Cosine(), 1.5), space)
 
 
 class MoleculeProcess(Product):
@@ -66,7 +68,7 @@ class MoleculeProcess(Product):
     """
 
     def __init__(self, classes: int, orders: int, largest: int) -> None:
-        parts = {"positions": _places(), "atoms": _resampled(classes)}
+        parts = {"positions": late(Centred()), "atoms": _resampled(classes)}
         super().__init__(parts | ({"bonds": _resampled(orders)} if orders else {}))
         self.sizes = Sizes(largest)
 
@@ -112,7 +114,7 @@ class ConformerProcess(Product):
     """
 
     def __init__(self, largest: int) -> None:
-        super().__init__({"positions": _places(), "atoms": Kept(), "bonds": Kept()})
+        super().__init__({"positions": late(Centred()), "atoms": Kept(), "bonds": Kept()})
         self.examples = Examples(largest)
 
 

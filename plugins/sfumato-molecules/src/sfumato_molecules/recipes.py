@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CCD3D", "SDF", "Conformers", "Moses", "blank_of"]
+__all__ = ["CCD3D", "SDF", "Conformers", "Latent", "Moses", "blank_of"]
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
@@ -25,7 +25,8 @@ from sfumato_train import Jointly, Recipe, Training
 from .chem import Hydrogens
 from .denoiser import MoleculeDenoiser
 from .files import ORGANIC, Fragments, Infer
-from .graphs import TOLD, BondDenoiser, valences
+from .graphs import TOLD, BondDenoiser, most_bonds
+from .latents import LatentProcess, PointCodec, Staged
 from .process import ConformerProcess, MoleculeProcess
 from .space import ORDERS, Placed, blank
 
@@ -50,9 +51,11 @@ class _Reading(Recipe):
     conditions: tuple[str, ...] = Field(
         (), description="properties that samples may be asked for with, such as logp"
     )
+    column: str | None = Field(None, description="of a table, what holds the molecules")
     hydrogens: Hydrogens = Field("as-is", description="those of the records: keep, add or drop")
     infer: Infer = Field("distances", description="what tells bonds where a file has places only")
     fragments: Fragments = Field("reject", description="what becomes of several molecules in one")
+    valences: bool = Field(True, description="reject what has impossible valences")
     elements: tuple[str, ...] | None = Field(
         None, description="molecules of others are passed over; none: all are taken"
     )
@@ -63,8 +66,8 @@ class _Reading(Recipe):
 
     def reading(self) -> Mapping[str, Any]:
         names = (
-            "conditions", "hydrogens", "infer", "fragments", "elements", "heavy", "fewest", "most",
-            "strict",
+            "conditions", "column", "hydrogens", "infer", "fragments", "valences", "elements",
+            "heavy", "fewest", "most", "strict",
         )  # fmt: skip
         return {"dimensions": self.dimensions, **{name: getattr(self, name) for name in names}}
 
@@ -175,6 +178,43 @@ class CCD3D(SDF):
     fewest: int = Field(FEWEST, ge=1, description="atoms of the smallest molecule taken")
 
 
+class Latent(_Molecules):
+    """Your molecules in space, by diffusion of the latents of an equivariant autoencoder.
+
+    GeoLDM (Xu et al. 2023, arXiv:2305.01140), the autoencoder trained first and then left as it is.
+    Bonds are told by the distances.
+    """
+
+    latent: int = Field(2, ge=1, le=64, description="numbers of an atom that the encoder says")
+    coding_steps: int = Field(4000, ge=1, description="steps of the autoencoder, of all steps")
+
+    def model(self, about: Mapping[str, Any]) -> Model:
+        process = LatentProcess(about["largest"])
+        net = EquivariantNetwork(
+            self.latent, self.latent, width=self.width, depth=self.depth, radius=self.radius,
+            chiral=self.chiral, vector=2 * len(about["conditions"]),
+        )  # fmt: skip
+        return Model(
+            process=process,
+            denoiser=MoleculeDenoiser(net, process, _ranges(about)),
+            sampler=Ancestral(),
+            grid=grids.uniform,
+            steps=self.sampling_steps,
+            blank=blank_of(process.sizes),
+            codec=PointCodec(len(about["classes"]), self.latent, self.width, self.depth),
+            sizing=("atoms",),
+        )
+
+    def build(self, data: Dataset) -> Training:
+        model = self.model(data.about)
+        assert isinstance(model.process, LatentProcess) and isinstance(model.codec, PointCodec)
+        x = gather(data).x
+        model.process.sizes.fill(x["atoms"].counts)
+        model.codec.placed.fill(x)
+        staged = Staged(model.codec, model.process, model.denoiser, self.coding_steps)
+        return Training(staged, data, model)
+
+
 class Moses(_Reading):
     """Molecules as graphs of bonds, hydrogens left to the valences.
 
@@ -201,7 +241,7 @@ class Moses(_Reading):
     held: float | None = Field(None, ge=0, lt=1, description="share held out; none: the test part")
 
     def model(self, about: Mapping[str, Any]) -> Model:
-        most = valences(about)
+        most = most_bonds(about)
         laws = (torch.full((k,), 1 / k) for k in (len(most), ORDERS))
         process = GraphProcess(*laws, about["largest"])
         told = TOLD if self.structural else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["Relaxed", "relax", "strain"]
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -90,7 +90,8 @@ def _xtb(molecule: Molecule, steps: int) -> Relaxed:
     charge = int(molecule.charges.astype(int).sum())
     atoms.calc = TBLite(method="GFN2-xTB", charge=charge, verbosity=0)
     before = float(atoms.get_potential_energy())
-    LBFGS(atoms, logfile=None).run(fmax=0.05, steps=steps)
+    optimiser: Any = LBFGS
+    optimiser(atoms, logfile=None).run(fmax=0.05, steps=steps)
     places = atoms.positions.astype(np.float32)
     after = float(atoms.get_potential_energy())
     return Relaxed(replace(molecule, positions=places), KCAL * before, KCAL * after)

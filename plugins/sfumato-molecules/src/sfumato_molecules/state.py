@@ -3,8 +3,8 @@
 In space a molecule is `Fields(positions, atoms, bonds)`, all `Ragged`: places (N, 3) in angstrom,
 the mean of each molecule at 0, the class of each atom, and, where the bonds of all data are known,
 the order of that of each pair of atoms. As a graph it is `Fields(nodes, edges)`, both `Padded`: the
-class of each atom, and of each pair of atoms the order of its bond, 0 for none. Pairs stand by their
-larger atom: (0, 1), (0, 2), (1, 2), (0, 3), and so on.
+class of each atom, and of each pair of atoms the order of its bond, 0 for none. Pairs stand by
+their larger atom: (0, 1), (0, 2), (1, 2), (0, 3), and so on.
 
 A class of atoms is an element with a formal charge; `about["classes"]` lists them.
 """
@@ -82,7 +82,8 @@ def points_of(molecules: Sequence[Molecule], about: Mapping[str, Any]) -> Fields
 def _centred(positions: Array | None) -> Array:
     assert positions is not None
     places = positions.astype(np.float64)
-    return (places - places.mean(0)).astype(np.float32)
+    centred: Array = (places - places.mean(0)).astype(np.float32)
+    return centred
 
 
 def pair_orders(molecule: Molecule) -> Array:
@@ -106,7 +107,7 @@ def graph_of(molecules: Sequence[Molecule], about: Mapping[str, Any]) -> Fields:
 
 
 def _padded(values: Sequence[Tensor]) -> Padded:
-    data = pad_sequence(values, batch_first=True)
+    data = pad_sequence(list(values), batch_first=True)
     counts = torch.tensor([len(value) for value in values])
     return Padded(data, torch.arange(data.shape[1]) < counts[:, None])
 
@@ -114,8 +115,8 @@ def _padded(values: Sequence[Tensor]) -> Padded:
 def molecules_of(x: Fields, about: Mapping[str, Any], source: str = "sample") -> list[Molecule]:
     """The molecules of a state, named `source 0` and on.
 
-    Those in space without a field `bonds` get bonds from their distances (`bonds.inferred`); where
-    places are not finite they have none. Orders of bonds in a state are the model's.
+    Orders of bonds in a state are the model's; molecules in space without a field `bonds` get bonds
+    from their distances (`bonds.inferred`). Where places are not finite there are none.
 
     Args:
         x: a state as `points_of` or `graph_of` make.
@@ -139,13 +140,15 @@ def molecules_of(x: Fields, about: Mapping[str, Any], source: str = "sample") ->
         own, between = slice(at, at + count), slice(pairs, pairs + count * (count - 1) // 2)
         at, pairs = own.stop, between.stop
         elements, charges = kinds[atoms[own]].reshape(-1, 2).T
-        rows = np.zeros((0, 3), np.int16) if orders is None else _bonded(orders[between])
+        finite = bool(count) and bool(np.isfinite(places[own]).all())
+        rows = np.zeros((0, 3), np.int16)
+        if orders is not None and finite:
+            rows = _bonded(orders[between])
         molecule = Molecule(
             elements.astype(np.uint8), places[own], charges.astype(np.int8), rows, {},
             f"{source} {i}", "model" if len(rows) else "",
         )  # fmt: skip
-        told = orders is None and count and np.isfinite(places[own]).all()
-        found.append(bonds.inferred(molecule) if told else molecule)
+        found.append(bonds.inferred(molecule) if orders is None and finite else molecule)
     return found
 
 
@@ -164,7 +167,8 @@ def _bonded(orders: Array) -> Array:
     larger = ((1 + np.sqrt(1 + 8 * there)) / 2).astype(np.int64)
     smaller = there - larger * (larger - 1) // 2
     rows = np.column_stack([smaller, larger, orders[there]]).astype(np.int16)
-    return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    found: Array = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    return found
 
 
 def _of_graph(nodes: Array, orders: Array, kinds: Array, source: str) -> Molecule:

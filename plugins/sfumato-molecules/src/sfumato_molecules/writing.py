@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,25 +106,20 @@ def _csv(molecules: Sequence[Molecule], explicit: bool | None) -> str:
 
 
 def _selfies(molecules: Sequence[Molecule], explicit: bool | None) -> str:
-    try:
-        import selfies
-    except ImportError:
-        raise InputError(
-            "the package selfies is missing; install it with pip install "
-            "'sfumato-molecules[selfies]'"
-        ) from None
+    writer = chem.selfies()
     found = [chem.smiles(molecule, explicit=explicit) for molecule in molecules]
-    return "".join(f"{selfies.encoder(text)}\n" for text in found if text)
+    return "".join(f"{writer.encoder(text)}\n" for text in found if text)
 
 
 def _inchi(molecules: Sequence[Molecule], explicit: bool | None) -> str:
-    from rdkit import Chem
+    from rdkit.Chem import MolToInchi
 
+    inchi: Callable[[Any], str] = MolToInchi
     lines = []
     for molecule in molecules:
         made = chem.sanitised(molecule, explicit=explicit)
         with chem.quiet():
-            lines.append("" if made is None else Chem.MolToInchi(made))
+            lines.append("" if made is None else inchi(made))
     return "".join(f"{line}\n" for line in lines if line)
 
 

@@ -1,0 +1,176 @@
+"""Latents of molecules in space: places that turn with the molecule, and numbers of each atom."""
+
+from __future__ import annotations
+
+__all__ = ["LatentProcess", "PointCodec", "Staged"]
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from sfumato import Batch, Denoiser, Fields, Product, Ragged, random
+from sfumato.random import Source
+from sfumato.state import item_sum
+from sfumato_methods.discrete.sizes import Sizes
+from sfumato_methods.gaussian import Centred
+from sfumato_nn.equivariant import EquivariantNetwork
+from sfumato_train import Jointly, Loss, Objective
+
+from .process import late
+from .space import Placed
+
+SPREAD = 0.0032
+"""Standard deviation of latents around what the encoder says, as published."""
+
+KL = 0.01
+"""Weight of the divergence of latents from the standard normal, per element, as published."""
+
+MEMORY = 0.01
+"""Of the moving mean square of the latent numbers."""
+
+
+class PointCodec(nn.Module):
+    """An equivariant autoencoder of places and atoms (Xu et al. 2023, GeoLDM, arXiv:2305.01140).
+
+    The encoder moves places and says `latent` numbers of each atom, both with noise of a fixed
+    spread; the decoder moves them again and says classes. Latent places have zero mean. Bonds are
+    told by the distances when samples are written.
+
+    Args:
+        classes: of atoms.
+        latent: numbers of an atom.
+        width: channels of both networks.
+        depth: layers of the decoder; the encoder has one, as published.
+    """
+
+    exact: float | None = None
+
+    def __init__(self, classes: int, latent: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.placed = Placed()
+        self.encoder = EquivariantNetwork(classes, latent, width=width, depth=1)
+        self.decoder = EquivariantNetwork(latent, classes, width=width, depth=depth)
+        nn.init.normal_(self.encoder.node_out[1].weight, std=width**-0.5)  # type: ignore[arg-type]
+        self.register_buffer("square", torch.ones((), dtype=torch.float64))
+        self.square: Tensor
+
+    def encode(self, x: Any, generator: Source) -> Fields:
+        """Latents of unit variance."""
+        places, numbers = self._spoken(x)
+        return self._noised(places, numbers / self._unit(numbers), generator)
+
+    def decode(self, z: Any) -> Fields:
+        """Places in angstrom and the likeliest classes."""
+        places, logits = self._told(z["positions"], z["atoms"] * self._unit(z["atoms"]))
+        atoms = Ragged(logits.data.argmax(-1), logits.owner, logits.items)
+        return self.placed.decode(Fields(positions=places, atoms=atoms))
+
+    def layout(self, like: Any) -> Fields:
+        atoms: Ragged = like["atoms"]
+        places = self.placed.layout({"positions": like["positions"]})["positions"]
+        numbers = places.data.new_zeros(len(atoms.data), self.decoder.nodes)
+        return Fields(positions=places, atoms=Ragged(numbers, atoms.owner, atoms.items))
+
+    def mask(self, m: Any) -> Any:
+        return m
+
+    def loss(self, x: Any, generator: Generator) -> Loss:
+        """Squared error of places, cross entropy of atoms, and the divergence of latents."""
+        wanted = self.placed.layout({"positions": x["positions"]})["positions"]
+        places, numbers = self._spoken(x)
+        z = self._noised(places, numbers, generator)
+        made, logits = self._told(z["positions"], z["atoms"])
+        gap = made - wanted
+        count = wanted.counts.clamp_min(1)
+        error = item_sum(gap * gap) / (3 * count)
+        cross = F.cross_entropy(logits.data, x["atoms"].data, reduction="none")
+        kinds = item_sum(Ragged(cross, wanted.owner, wanted.items)) / count
+        size = (item_sum(places * places) + item_sum(numbers * numbers)) / count
+        parts = {"error": error.detach(), "atoms": kinds.detach(), "size": size.detach()}
+        return Loss(error + kinds + 0.5 * KL * size / (3 + self.decoder.nodes), parts)
+
+    @torch.no_grad()
+    def observe(self, x: Any) -> None:
+        """Let the unit of the latent numbers follow data."""
+        _, numbers = self._spoken(x)
+        self.square.lerp_(numbers.data.double().square().mean(), MEMORY)
+
+    def _unit(self, like: Ragged) -> Tensor:
+        return self.square.sqrt().clamp_min(1e-3).to(like.data)
+
+    def _spoken(self, x: Any) -> tuple[Ragged, Ragged]:
+        places = self.placed.layout({"positions": x["positions"]})["positions"]
+        hot = F.one_hot(x["atoms"].data, self.classes)
+        out = self.encoder(places, _still(places), hot)
+        moved = Centred().project(places + Ragged(out.shift, places.owner, places.items))
+        return moved, Ragged(out.nodes, places.owner, places.items)
+
+    def _told(self, places: Ragged, numbers: Ragged) -> tuple[Ragged, Ragged]:
+        out = self.decoder(places, _still(places), numbers.data)
+        moved = Centred().project(places + Ragged(out.shift, places.owner, places.items))
+        return moved, Ragged(out.nodes, places.owner, places.items)
+
+    @staticmethod
+    def _noised(places: Ragged, numbers: Ragged, generator: Source) -> Fields:
+        return Fields(
+            positions=places + Centred().normal(places, generator) * SPREAD,
+            atoms=numbers + random.normal(numbers, generator) * SPREAD,
+        )
+
+
+def _still(places: Ragged) -> Tensor:
+    """The clock of networks that know of no noise."""
+    return places.data.new_zeros(places.items)
+
+
+class LatentProcess(Product):
+    """Latent places and numbers with Gaussian noise; the sizes of molecules beside.
+
+    Args:
+        largest: atoms of the largest molecule.
+    """
+
+    def __init__(self, largest: int) -> None:
+        super().__init__({"positions": late(Centred()), "atoms": late()})
+        self.sizes = Sizes(largest)
+
+
+class Staged(Objective):
+    """First the autoencoder, then the diffusion of its latents.
+
+    Args:
+        codec: trained for the first steps, then left as it is.
+        process: noises latents.
+        denoiser: trained on them afterwards.
+        coding: steps of the autoencoder.
+    """
+
+    def __init__(
+        self, codec: PointCodec, process: Product, denoiser: Denoiser, coding: int
+    ) -> None:
+        super().__init__()
+        self.codec, self.coding = codec, coding
+        weight = {"positions": 1.0, "atoms": 1.0}
+        self.latent = Jointly(process, denoiser, weight, codec)
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"autoencoder": self.codec, **self.latent.players()}
+
+    def turns(self, step: int) -> Sequence[str]:
+        return ("autoencoder",) if step < self.coding else ("denoiser",)
+
+    def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
+        if player == "denoiser":
+            return self.latent.loss(player, batch, generator)
+        self.codec.observe(batch.x)
+        return self.codec.loss(batch.x, generator)
+
+    def validate(self, batch: Batch, generator: Generator) -> Loss:
+        coded = self.codec.loss(batch.x, generator)
+        made = self.latent.loss("denoiser", batch, generator)
+        parts: Mapping[str, Tensor] = {"reconstruction": coded.each, "latent": made.each}
+        return Loss(coded.each + made.each, parts)
