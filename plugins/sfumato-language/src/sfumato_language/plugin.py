@@ -62,6 +62,11 @@ def sfumato_register(add: Add) -> None:
             "Austin et al. 2021, arXiv:2107.03006",
         ),
         (
+            "ddsm",
+            "classes as points of the simplex, with time dilation: Sudoku and promoters",
+            "Avdeyev et al. 2023, arXiv:2305.10699",
+        ),
+        (
             "dllm",
             "block by block, with the rest of the text in a memory of keys and values",
             "Yu et al. 2025, arXiv:2506.13759",

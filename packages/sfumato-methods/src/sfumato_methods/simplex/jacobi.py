@@ -58,7 +58,8 @@ def transition(v: Tensor, v0: Tensor, tau: float, a: float, b: float) -> Tensor:
         off = ahead
         decay = math.exp(-(n + 1) * (n + a + b) / (a + b) * tau)
         total = total + decay * now * now0
-    return total * log_beta(v, a, b).exp()
+    density: Tensor = total * log_beta(v, a, b).exp()
+    return density
 
 
 def log_beta(v: Tensor, a: float, b: float) -> Tensor:

@@ -68,11 +68,11 @@ class LogOdds(Process):
     """
 
     can = Can.VELOCITY
+    accepts = Simplex.accepts
 
     def __init__(self, process: Simplex) -> None:
         super().__init__()
         self.process = process
-        self.accepts = process.accepts
 
     def extra_repr(self) -> str:
         return repr(self.process)
@@ -136,4 +136,5 @@ def log_likelihood_of_classes(
     flow = log_likelihood(odds, seen, y, grid, trace=trace, generator=generator)
     with torch.no_grad():
         told = -denoiser(x, t).nll(x0).double()
-        return flow.value + told + odds.marginal(x0, t).nll(y)
+        found: Tensor = flow.value + told + odds.marginal(x0, t).nll(y)
+    return found
