@@ -4,8 +4,8 @@ Classes are noised on the simplex, by a diffusion that ends in a flat Dirichlet 
 are boards of Sudoku made from nothing that keep all rules, sharper with time dilation, and
 promoters whose activity follows a given track better than those of discrete diffusion (0.0334
 against 0.0375 of D3PM with uniform noise, a ratio of 0.89). Here all grids of 4 x 4, and real
-promoters of Drosophila that hold a known motif, with a track of them (see `promoters`); the baseline is D3PM with
-uniform noise, with equal networks, data, steps of training and calls of sampling.
+promoters of Drosophila that hold a known motif, with a track of where (see `promoters`); the
+baseline is D3PM with uniform noise, with equal networks, data, steps and calls.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BOARDS, CALLS, DILATION = 200, 100, 8.0
 WIDTH, DEPTH, HEADS = 48, 3, 4
 STEPS, BATCH, LEARNING = 600, 32, 4e-3
 LENGTH, STRANDS, STRAND_CALLS, STRAND_DILATION = 48, 200, 50, 4.0
-STRAND_WIDTH, STRAND_STEPS, STRAND_BATCH, STRAND_LEARNING = 48, 500, 32, 5e-3
+STRAND_WIDTH, STRAND_STEPS, STRAND_BATCH, STRAND_LEARNING = 48, 450, 32, 5e-3
 ACTIVE = 0.5
 """Least height of the track of the strands that are taken: those with a motif, about a fifth."""
 _CLASSES = (2, 4, 20)
