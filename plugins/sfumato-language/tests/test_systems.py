@@ -151,7 +151,7 @@ def test_a_board_needs_rows_columns_and_boxes(group):
 
 
 def test_all_small_boards_are_there():
-    """288 (Felgenhauer & Jarvis 2005), all different; a Latin square alone is not one."""
+    """There are 288, all different; a Latin square alone is not one."""
     x, cells = small_boards(), groups(2, 2)
     assert x.shape == (288, 16) and len(x.unique(dim=0)) == 288
     assert solved(x, cells).all()

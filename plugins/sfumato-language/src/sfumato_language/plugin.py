@@ -35,6 +35,13 @@ def sfumato_register(add: Add) -> None:
             summary=summary,
             source="Sahoo et al. 2024, arXiv:2406.07524",
         )
+    add(
+        "recipe",
+        "language/dna",
+        "sfumato_language.recipes:Dna",
+        summary="sequences of few letters from FASTA, by diffusion on the simplex",
+        source="Avdeyev et al. 2023, arXiv:2305.10699",
+    )
     for verb, summary in (
         ("infill", "fill the gaps in texts"),
         ("score", "bound the likelihood of text: bits a character, perplexity"),

@@ -67,7 +67,7 @@ def bridged(ids: Tensor, x: Tensor, late: Tensor, early: Tensor, u: Tensor, k: i
     return out.reshape(x.shape)
 
 
-@functools.lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=8)
 def _table(k: int, end: float, begin: float) -> tuple[Tensor, ...]:
     """All (m, l_k) that count, J of them, and what is known of n for each.
 

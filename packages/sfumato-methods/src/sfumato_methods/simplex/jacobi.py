@@ -3,7 +3,7 @@ r"""Jacobi diffusion on [0, 1], one stick of a broken simplex, from any point.
     dv = (s/2)(a (1 - v) - b v) dtau + (s v (1 - v))^(1/2) dW,    s = 2/(a + b)
 
 has the stationary law Beta(a, b), and means decay as e^-tau (Avdeyev et al. 2023,
-arXiv:2305.10699, section 3.1). With the polynomials p_n that are orthonormal under that law, those
+arXiv:2305.10699). With the polynomials p_n that are orthonormal under that law, those
 of Jacobi in 2 v - 1,
 
     p(v_tau | v_0) = Beta(v_tau; a, b) sum_n e^(-lambda_n tau) p_n(v_0) p_n(v_tau),

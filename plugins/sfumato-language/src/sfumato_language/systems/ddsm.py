@@ -50,15 +50,16 @@ def trial(given: Trial) -> Mapping[str, Measured]:
 
 def _process() -> dict[str, Measured]:
     import torch
-    from scipy.special import roots_jacobi
+    from numpy.polynomial.legendre import leggauss
 
     from sfumato_methods.simplex import Simplex
 
     began, density, mean = time.monotonic(), 0.0, 0.0
     for classes in _CLASSES:
         process = Simplex(classes)
-        node, weight = (torch.from_numpy(v) for v in roots_jacobi(600, classes - 2, 0))
-        place, weight = (1 + node) / 2, weight / weight.sum()
+        node, weight = (torch.from_numpy(v) for v in leggauss(600))
+        place = (1 + node) / 2
+        weight = weight / 2 * (classes - 1) * (1 - place) ** (classes - 2)
         blank = torch.zeros(1, 1, dtype=torch.long)
         for at in _TIMES:
             h = process.evidence(blank, torch.tensor(at, dtype=torch.float64))
@@ -155,6 +156,7 @@ system = System(
     source="Avdeyev et al. 2023, arXiv:2305.10699",
     components=("simplex", "dilated", "ancestral", "uniform"),
     trial=trial,
+    recipe="language/dna",
     claims=(
         Claim("densities integrate to 1 within 1e-6", "density", at_most=1.0),
         Claim("their means are exact within 1e-3", "mean", at_most=1.0),
