@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from sfumato import Padded, Streams, sample
+from sfumato_language.reading import Reading, documents
 from sfumato_language.samples import texts_of
 from sfumato_methods.simplex import Dilated, Simplex, SimplexDenoiser
 from sfumato_nn.tokens import TokenTransformer
@@ -17,19 +18,19 @@ STRANDS = ("ACGTTGCA" * 2, "TTAACCGG" * 2)
 def test_a_run_learns_strands_and_writes_them(tmp_path):
     data = tmp_path / "my.fa"
     data.write_text("".join(f">s{i}\n{STRANDS[i % 2]}\n" for i in range(80)))
-    words = ["steps=150", "batch=16", "length=16", "network_size=nano", "lr=4e-3", "ema=0",
-             "warmup=5", "sampling_steps=24", "held=0.1"]  # fmt: skip
+    words = ["steps=120", "batch=16", "length=17", "network_size=nano", "lr=4e-3", "ema=0",
+             "warmup=5", "sampling_steps=50", "held=0.1"]  # fmt: skip
     out = start("language/dna", words, data, tmp_path / "run", device="cpu")
     run = open_run(out)
     made = draw(run.model(), 16, seed=3)
     texts = texts_of(made, run.about)
-    near = [max(sum(a == b for a, b in zip(t, s, strict=False)) for s in STRANDS) for t in texts]
-    assert sum(near) / len(near) > 12  # of 16; strands at random have 5 or 6
+    known = {s[i : i + 4] for s in STRANDS for i in range(13)}
+    seen = [text[i : i + 4] for text in texts for i in range(len(text) - 3)]
+    assert sum(part in known for part in seen) / len(seen) > 0.35  # of 256 there are 16
     (file,) = run.domain.write(made, tmp_path / "out.fasta", run.about)
     rows = file.read_text().splitlines()
     assert rows[0] == ">sample-1" and rows[1] == texts[0] and len(rows) == 32
-    again = run.domain.read(file, tokenizer="char", length=16)
-    assert len(again) == 16
+    assert [text for _, text in documents(file, Reading())] == texts
 
 
 def test_padding_changes_nothing():

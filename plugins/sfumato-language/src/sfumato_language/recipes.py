@@ -148,7 +148,6 @@ class Dna(Text):
     known: ClassVar[str | None] = "promoters"
 
     tokenizer: TokenizerName = "char"
-    pack: bool = Field(False, description="put the ends of several sequences into a window")
     sampler: str = Field("dilated", description="a registered sampler for points of a simplex")
     sampling_steps: int = Field(100, ge=1, description="steps of the sampler")
 
