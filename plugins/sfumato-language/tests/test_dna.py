@@ -18,8 +18,8 @@ STRANDS = ("ACGTTGCA" * 2, "TTAACCGG" * 2)
 def test_a_run_learns_strands_and_writes_them(tmp_path):
     data = tmp_path / "my.fa"
     data.write_text("".join(f">s{i}\n{STRANDS[i % 2]}\n" for i in range(80)))
-    words = ["steps=120", "batch=16", "length=17", "network_size=nano", "lr=4e-3", "ema=0",
-             "warmup=5", "sampling_steps=50", "held=0.1"]  # fmt: skip
+    words = ["steps=150", "batch=16", "length=17", "network_size=nano", "lr=4e-3", "ema=0",
+             "warmup=5", "sampling_steps=60", "held=0.1"]  # fmt: skip
     out = start("language/dna", words, data, tmp_path / "run", device="cpu")
     run = open_run(out)
     made = draw(run.model(), 16, seed=3)
