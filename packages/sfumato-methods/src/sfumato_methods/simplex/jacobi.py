@@ -66,7 +66,8 @@ def log_beta(v: Tensor, a: float, b: float) -> Tensor:
     """Log density of Beta(a, b), float64."""
     v = v.double()
     norm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-    return torch.special.xlogy(a - 1, v) + torch.special.xlog1py(b - 1, -v) + norm
+    body: Tensor = torch.special.xlogy(a - 1, v) + torch.special.xlog1py(b - 1, -v)
+    return body + norm
 
 
 def _recurrence(n: int, alpha: float, beta: float) -> tuple[float, float]:
