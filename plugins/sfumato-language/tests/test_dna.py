@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from sfumato import Padded, Streams, sample
+from sfumato import InputError, Padded, Streams, sample
 from sfumato_language.reading import Reading, documents
 from sfumato_language.samples import texts_of
 from sfumato_methods.simplex import Dilated, Simplex, SimplexDenoiser
@@ -50,3 +51,13 @@ def test_padding_changes_nothing():
     both = drawn(like, [0, 1])
     assert torch.equal(both.data[:1, :3], drawn(like.data[:1, :3], [0]))
     assert torch.equal(both.data[1:], drawn(like.data[1:], [1]))
+
+
+def test_a_network_over_ids_takes_their_probabilities():
+    """Sure ones are ids; another number of classes is refused."""
+    net = fresh(1, lambda: TokenTransformer(4, width=16, depth=1, heads=2, time=True))
+    ids, clock = torch.tensor([[0, 3, 1]]), torch.zeros(1)
+    once = torch.nn.functional.one_hot(ids, 4).float()
+    assert torch.allclose(net(once, clock), net(ids, clock), atol=1e-6)
+    with pytest.raises(InputError, match="token ids are long"):
+        net(once[..., :3], clock)
