@@ -9,28 +9,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import (
-    Can,
-    InputError,
-    Multistep,
-    PerPart,
-    Process,
-    Product,
-    Unsupported,
-    expand,
-    random,
-)
+from sfumato import Can, InputError, Process, Unsupported, expand, random
 from sfumato.random import Source
-from sfumato.sampling import Denoise, Point, Trajectory
-from sfumato.state import Time, apply, leaf, to, where
+from sfumato.sampling import Point
+from sfumato.state import apply, leaf, to, where
 
+from ..parts import EachPart
 from .process import Simplex
 
 __all__ = ["Dilated"]
 
 
 @dataclass(frozen=True)
-class Dilated(Multistep):
+class Dilated(EachPart):
     r"""Euler's steps of the reverse SDE, `dilation` times as far as the clock goes.
 
     Backwards in tau the process is dx = (1/K)(1 - K x) dtau + D score dtau + D^(1/2) dW with
@@ -60,19 +51,6 @@ class Dilated(Multistep):
     def __post_init__(self) -> None:
         if not self.dilation >= 1:
             raise InputError(f"a dilation is at least 1, but was {self.dilation}")
-
-    @property
-    def deterministic(self) -> bool:
-        return False
-
-    def trajectory(
-        self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
-    ) -> Trajectory:
-        """See `sfumato.Sampler`; the parts of a product are walked one by one."""
-        if isinstance(process, Product):
-            parts = PerPart(default=self).on(process)
-            return parts.trajectory(process, denoiser, x, grid, generator)
-        return super().trajectory(process, denoiser, x, grid, generator)
 
     def plan(self, process: Process, grid: Any) -> Sequence[Any]:
         if not isinstance(process, Simplex):
