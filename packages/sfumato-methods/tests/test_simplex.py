@@ -164,7 +164,7 @@ def law_of(ids):
 
 
 def test_the_reverse_diffusion_draws_the_data():
-    """1,000 samples in 60 steps; each frequency within 4 standard errors and 0.015, the error of a step.
+    """1,000 samples in 60 steps; frequencies within 4 standard errors and 0.015, a step's error.
 
     False alarms: below 1 in 1,000; the seed is fixed. With dilation the likeliest gain.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import math
 
@@ -9,20 +10,31 @@ import pytest
 import torch
 
 from sfumato import Trial, random, registry
-from sfumato_language.systems import ardm, d3pm, dllm, flexmdm, mdmfhs, mdmorder, sddlm, vmd
+from sfumato_language.systems import ardm, d3pm, ddsm, dllm, flexmdm, mdmfhs, mdmorder, sddlm, vmd
 from sfumato_language.systems.chain import Chain, Counted, Others, unigram_entropy
 from sfumato_language.systems.fitting import PerItem, trained
-from sfumato_language.systems.sudoku import CELLS, GROUPS, NINE, SudokuNet, boards, solved
+from sfumato_language.systems.promoters import BASES, activity, strands
+from sfumato_language.systems.simplices import BoardNet, Informed
+from sfumato_language.systems.sudoku import (
+    CELLS,
+    FOUR,
+    GROUPS,
+    NINE,
+    SudokuNet,
+    boards,
+    small_boards,
+    solved,
+)
 from sfumato_methods.discrete import Discrete, TokenDenoiser, absorbing, uniform
 from sfumato_methods.discrete.anyorder import any_order
 
-MODULES = (ardm, d3pm, dllm, flexmdm, mdmfhs, mdmorder, sddlm, vmd)
+MODULES = (ardm, d3pm, ddsm, dllm, flexmdm, mdmfhs, mdmorder, sddlm, vmd)
 KINDS = ("process", "network", "sampler", "grid", "recipe", "command", "metric")
 
 
 @pytest.fixture
 def brown(monkeypatch, tmp_path):
-    """A folder of forty short documents in the form of the Brown corpus."""
+    """Forty short documents in the form of the Brown corpus, and forty short promoters."""
     import sfumato_data
 
     folder = tmp_path / "brown"
@@ -31,6 +43,10 @@ def brown(monkeypatch, tmp_path):
     for i in range(40):
         words = f"The/at committee/nn met/vbd on/in day/nn {i}/cd and/cc closed/vbd it/pps ./."
         (folder / f"ca{i + 1:02d}").write_text(" ".join([words] * 6))
+    bases = random.integers(0, 4, (40, 30), random.derive(0, "bases")).tolist()
+    with gzip.open(folder / "dm3_upstream2000.fa.gz", "wt") as file:
+        for i, row in enumerate(bases):
+            file.write(f">s{i}\n" + "".join("acgt"[base] for base in row) + "\n")
     monkeypatch.setattr(sfumato_data, "fetch", lambda name: folder)
 
 
@@ -45,6 +61,9 @@ def small(monkeypatch):
         (mdmorder, "BOARDS", 20), (mdmorder, "CLUES", 34), (mdmorder, "NINE_CLUES", 78),
         (mdmorder, "NINE_STEPS", 2), (flexmdm, "STEPS", 2), (flexmdm, "TRAIN", 100),
         (flexmdm, "N", 20), (flexmdm, "SIDE", 4), (flexmdm, "SHORTEST", 5), (flexmdm, "PAIRS", 5),
+        (ddsm, "STEPS", 2), (ddsm, "BOARDS", 20), (ddsm, "CALLS", 3), (ddsm, "STRANDS", 20),
+        (ddsm, "STRAND_STEPS", 2), (ddsm, "STRAND_CALLS", 3), (ddsm, "LENGTH", 24),
+        (ddsm, "_CLASSES", (4,)), (ddsm, "ACTIVE", 0.0),
         (dllm, "STEPS", 2), (dllm, "LENGTH", 24), (dllm, "BLOCK", 8), (dllm, "N", 2),
         (sddlm, "STEPS", 2), (sddlm, "N", 100), (sddlm, "EXACT", 100), (sddlm, "TRAIN", 100),
         (sddlm, "SAMPLING", 4), (sddlm, "TIMED", 2), (vmd, "STEPS", 2), (vmd, "N", 100),
@@ -170,6 +189,37 @@ def test_a_board_needs_rows_columns_and_boxes(group):
         pytest.fail("no such cells")
     latin = torch.arange(36).view(6, 6) // 6 + torch.arange(6)
     assert not solved((latin % 6).view(1, 36)).any(), "rows and columns alone are not enough"
+
+
+def test_all_small_boards_are_there():
+    """There are 288, all different; a Latin square alone is not one."""
+    x = small_boards()
+    assert x.shape == (288, 16) and len(x.unique(dim=0)) == 288
+    assert solved(x, FOUR).all()
+    latin = (torch.arange(4)[:, None] + torch.arange(4)) % 4
+    assert not solved(latin.view(1, 16), FOUR).any()
+
+
+def test_the_denoiser_of_a_chain_knows_what_a_place_says_of_itself():
+    """A network with nothing to say leaves Bayes' rule with an even prior."""
+    net = BoardNet(16, 1, 4)  # its head begins at zero
+    process = Discrete(uniform(4))
+    x, t = small_boards()[:3], torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    q = Informed(net, process)(x, t)
+    kept = torch.nn.functional.one_hot(x, 4) * (1 - t)[:, None, None] + t[:, None, None] / 4
+    assert torch.allclose(q.probs, kept, atol=1e-12)
+
+
+def test_tracks_show_motifs_where_they_begin(brown):
+    import sfumato_data
+
+    plain = "CCCCCCCCCTATAAAAGCCCCCCCC"
+    x = torch.tensor([[BASES.index(base) for base in text] for text in (plain, "C" * 25)])
+    track = activity(x)
+    assert int(track[0].argmax()) == 9 and float(track[0, 9]) > 0.8
+    assert float(track[1].max()) < 0.05 and float(track[0, -3:].max()) == 0
+    found = strands(sfumato_data.fetch("promoters"), 24)
+    assert found.shape == (40, 24) and len(found.unique(dim=0)) == 40
 
 
 def test_cells_that_share_nothing_are_told_apart_from_those_that_do():

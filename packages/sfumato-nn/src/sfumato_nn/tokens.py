@@ -118,7 +118,8 @@ class TokenTransformer(nn.Module):
         """Logits (B, L, K), in the container of `x`.
 
         Args:
-            x: ids (B, L), long; what is padded is read by no token.
+            x: ids (B, L), long, or probabilities of ids (B, L, K), whose embedding is the mean of
+                theirs; what is padded is read by no token.
             clock: (B,); not looked at if `time=False`.
             document: (B, L) integers: a token reads those of its own document; below 0: none.
             level: (B, L) integers: a token reads those of its own level and lower ones, so that
@@ -219,7 +220,8 @@ class TokenTransformer(nn.Module):
             if mask.shape[-1] == memory.keys[0].shape[2]:
                 mask = F.pad(mask, (0, ids.shape[1]), value=True)
         signal = None if self.clock is None else F.silu(self.clock(clock))[:, None]
-        hidden = self.table(ids)
+        soft = ids.is_floating_point()
+        hidden = ids @ self.table.weight if soft else self.table(ids)
         pairs: list[tuple[Tensor, Tensor]] = []
         for i, block in enumerate(self.blocks):
             past = None if memory is None else (memory.keys[i], memory.values[i])
@@ -228,6 +230,8 @@ class TokenTransformer(nn.Module):
         return hidden, pairs
 
     def _check(self, ids: Tensor) -> None:
+        if ids.is_floating_point() and ids.ndim == 3 and ids.shape[2] == self.vocabulary:
+            return
         if ids.ndim != 2 or ids.dtype != torch.long:
             raise InputError(
                 f"token ids are long of shape (B, L), not {ids.dtype} of shape {tuple(ids.shape)}"

@@ -37,6 +37,13 @@ def sfumato_register(add: Add) -> None:
         )
     add(
         "recipe",
+        "language/dna",
+        "sfumato_language.recipes:Dna",
+        summary="sequences of few letters from FASTA, by diffusion on the simplex",
+        source="Avdeyev et al. 2023, arXiv:2305.10699",
+    )
+    add(
+        "recipe",
         "language/insertions",
         "sfumato_language.recipes:Insertions",
         summary="texts of any length, by insertion of tokens: their length is learned too",
@@ -67,6 +74,11 @@ def sfumato_register(add: Add) -> None:
             "d3pm",
             "noise that masks against noise that replaces",
             "Austin et al. 2021, arXiv:2107.03006",
+        ),
+        (
+            "ddsm",
+            "classes as points of the simplex, with time dilation: Sudoku and promoters",
+            "Avdeyev et al. 2023, arXiv:2305.10699",
         ),
         (
             "dllm",

@@ -1,4 +1,4 @@
-"""Samples as text: written as JSON lines or plain text, and read back."""
+"""Samples as text: written as JSON lines, plain text or FASTA, and read back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .windows import DOCUMENT
 NAME = "samples.jsonl"
 """The file of samples in a folder."""
 
-SUFFIXES = (".jsonl", ".txt")
+SUFFIXES = (".jsonl", ".txt", ".fasta", ".fa")
 """Of files that samples are written to, in place of a folder."""
 
 
@@ -48,12 +48,16 @@ def write(batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
     Args:
         batch: the samples.
         path: a `.jsonl` file (a row with `text` and `ids` each), a `.txt` file (texts with an
-            empty line between), or a folder, in which `samples.jsonl` is written.
+            empty line between), a `.fasta` or `.fa` file (a sequence each), or a folder, in which
+            `samples.jsonl` is written.
         about: facts of the data.
     """
     texts = texts_of(batch, about)
     if path.suffix == ".txt":
         write_text(path, "\n\n".join(texts) + "\n")
+        return [path]
+    if path.suffix in (".fasta", ".fa"):
+        write_text(path, "".join(f">sample-{i}\n{text}\n" for i, text in enumerate(texts, 1)))
         return [path]
     file = path if path.suffix == ".jsonl" else path / NAME
     rows = zip(texts, batch.x.data, real(batch), strict=True)

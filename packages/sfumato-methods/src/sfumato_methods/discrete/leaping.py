@@ -9,45 +9,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import (
-    Can,
-    Categorical,
-    Implicit,
-    Law,
-    Multistep,
-    PerPart,
-    Process,
-    Product,
-    Unsupported,
-    expand,
-)
+from sfumato import Can, Categorical, Implicit, Law, Process, Unsupported, expand
 from sfumato.random import Source
-from sfumato.sampling import Denoise, Point, Trajectory
+from sfumato.sampling import Point
 from sfumato.state import Time, apply, where
 
+from ..parts import EachPart
 from .counts import poisson
 from .process import Discrete
 
 __all__ = ["OrdinalLeaping", "RateEuler", "TauLeaping"]
 
 
-class _Leaping(Multistep):
+class _Leaping(EachPart):
     """One call a step; where a step ends at t = 0 the exact transition is drawn instead."""
 
     needs: ClassVar[Can] = Can.STEP
-
-    @property
-    def deterministic(self) -> bool:
-        return False
-
-    def trajectory(
-        self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
-    ) -> Trajectory:
-        """Evaluate and leap, each part of a product on its own."""
-        if isinstance(process, Product):
-            each = PerPart(default=self).on(process)
-            return each.trajectory(process, denoiser, x, grid, generator)
-        return super().trajectory(process, denoiser, x, grid, generator)
 
     def plan(self, process: Process, grid: Time) -> Sequence[Any]:
         if not isinstance(process, Discrete):

@@ -46,7 +46,7 @@ def bridged(ids: Tensor, x: Tensor, late: Tensor, early: Tensor, u: Tensor, k: i
     Returns:
         (..., K); `x` where the times are equal, a vertex where the earlier is 0.
     """
-    shape = torch.broadcast_shapes(late.shape, early.shape)
+    shape = (late + early).shape
     pairs = torch.stack([late.expand(shape), early.expand(shape)], -1).cpu()
     distinct, which = torch.unique(pairs.reshape(-1, 2), dim=0, return_inverse=True)
     which = which.reshape(pairs.shape[:-1]).expand(ids.shape).flatten().to(ids.device)
@@ -67,7 +67,7 @@ def bridged(ids: Tensor, x: Tensor, late: Tensor, early: Tensor, u: Tensor, k: i
     return out.reshape(x.shape)
 
 
-@functools.lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=8)
 def _table(k: int, end: float, begin: float) -> tuple[Tensor, ...]:
     """All (m, l_k) that count, J of them, and what is known of n for each.
 

@@ -9,39 +9,31 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato import (
-    Can,
-    InputError,
-    Multistep,
-    PerPart,
-    Process,
-    Product,
-    Unsupported,
-    expand,
-    random,
-)
+from sfumato import Can, InputError, Process, Unsupported, expand, random
 from sfumato.random import Source
-from sfumato.sampling import Denoise, Point, Trajectory
-from sfumato.state import Time, apply, leaf, to, where
+from sfumato.sampling import Point
+from sfumato.state import apply, leaf, to, where
 
+from ..parts import EachPart
 from .process import Simplex
 
 __all__ = ["Dilated"]
 
 
 @dataclass(frozen=True)
-class Dilated(Multistep):
+class Dilated(EachPart):
     r"""Euler's steps of the reverse SDE, `dilation` times as far as the clock goes.
 
     Backwards in tau the process is dx = (1/K)(1 - K x) dtau + D score dtau + D^(1/2) dW with
-    D = (2/K)(diag(x) - x x^T). Time dilation (Avdeyev et al. 2023, arXiv:2305.10699, section 3.5)
+    D = (2/K)(diag(x) - x x^T). Time dilation (Avdeyev et al. 2023, arXiv:2305.10699)
     multiplies drift and variance of each step by c: samples of a trained network become sharper. At
     c = 1 the law is that of the model, with an error of first order in the step.
 
     A flat Dirichlet law is that of the squared moduli of a uniform point of the sphere in C^K, and
     this diffusion is Brownian motion there: x_i = |z_i|^2, dz_i = z_i b_i dtau + noise of variance
     1/(2 K) in each part, b = (score - x . score)/K. There are no boundaries on the sphere, so that
-    nothing is clipped; b is held through a step, the linear equation solved exactly.
+    nothing is clipped; b e^-tau is held through a step from t to s, which so takes (t - s)/(1 - t)
+    of the time, finite at t = 1 where b is 0, and the linear equation is solved exactly.
 
     The step to t = 0 draws from the posterior, a vertex.
 
@@ -59,19 +51,6 @@ class Dilated(Multistep):
     def __post_init__(self) -> None:
         if not self.dilation >= 1:
             raise InputError(f"a dilation is at least 1, but was {self.dilation}")
-
-    @property
-    def deterministic(self) -> bool:
-        return False
-
-    def trajectory(
-        self, process: Process, denoiser: Denoise, x: Any, grid: Time, generator: Source
-    ) -> Trajectory:
-        """See `sfumato.Sampler`; the parts of a product are walked one by one."""
-        if isinstance(process, Product):
-            parts = PerPart(default=self).on(process)
-            return parts.trajectory(process, denoiser, x, grid, generator)
-        return super().trajectory(process, denoiser, x, grid, generator)
 
     def plan(self, process: Process, grid: Any) -> Sequence[Any]:
         if not isinstance(process, Simplex):
@@ -106,4 +85,4 @@ def _step(x: Tensor, score: Tensor, length: Tensor, noise: Tensor) -> Tensor:
     variance = length / (2 * k) * gain * (2 * drift.clamp_min(0) - 2 * top).exp()
     keep, std = x.sqrt() * (drift - top).exp(), variance.sqrt()
     moved = (keep + std * noise[..., 0]).square() + (std * noise[..., 1]).square()
-    return moved / moved.sum(-1, keepdim=True)
+    return moved / moved.sum(-1, keepdim=True).clamp_min(1e-300)

@@ -3,7 +3,7 @@ r"""Jacobi diffusion on [0, 1], one stick of a broken simplex, from any point.
     dv = (s/2)(a (1 - v) - b v) dtau + (s v (1 - v))^(1/2) dW,    s = 2/(a + b)
 
 has the stationary law Beta(a, b), and means decay as e^-tau (Avdeyev et al. 2023,
-arXiv:2305.10699, section 3.1). With the polynomials p_n that are orthonormal under that law, those
+arXiv:2305.10699). With the polynomials p_n that are orthonormal under that law, those
 of Jacobi in 2 v - 1,
 
     p(v_tau | v_0) = Beta(v_tau; a, b) sum_n e^(-lambda_n tau) p_n(v_0) p_n(v_tau),
@@ -58,14 +58,16 @@ def transition(v: Tensor, v0: Tensor, tau: float, a: float, b: float) -> Tensor:
         off = ahead
         decay = math.exp(-(n + 1) * (n + a + b) / (a + b) * tau)
         total = total + decay * now * now0
-    return total * log_beta(v, a, b).exp()
+    density: Tensor = total * log_beta(v, a, b).exp()
+    return density
 
 
 def log_beta(v: Tensor, a: float, b: float) -> Tensor:
     """Log density of Beta(a, b), float64."""
     v = v.double()
     norm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-    return torch.special.xlogy(a - 1, v) + torch.special.xlog1py(b - 1, -v) + norm
+    body: Tensor = torch.special.xlogy(a - 1, v) + torch.special.xlog1py(b - 1, -v)
+    return body + norm
 
 
 def _recurrence(n: int, alpha: float, beta: float) -> tuple[float, float]:

@@ -9,7 +9,7 @@ in the time tau in which means decay as e^-tau, and with q_n(tau) = P(n lines ar
 
     p(x_tau | x_0) = sum_n q_n(tau) sum_l Multinomial(l; n, x_0) Dirichlet(x_tau; 1 + l)
 
-(Griffiths 1980; Tavare 1984; Jenkins & Spano 2017, arXiv:1506.06998, section 2). All terms are
+(Griffiths 1980; Tavare 1984; Jenkins & Spano 2017, arXiv:1506.06998). All terms are
 positive, so that densities and their ratios keep their digits where the Jacobi series of the same
 law (`sfumato_methods.simplex.jacobi`) loses all of them to cancellation: at short times, and far
 out in the tails.
@@ -89,7 +89,7 @@ def _slope(k: float, a: Any, mu: Any) -> Any:
     return 1 / mu + k / root * inner
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=8)
 def _tables(classes: int) -> tuple[Tensor, Tensor]:
     """Log tau (T,), and (T, LINES, 3) of log q_n with two derivatives by log tau; -inf if 0.
 

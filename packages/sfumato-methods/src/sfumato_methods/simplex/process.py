@@ -4,7 +4,7 @@ r"""Wright-Fisher diffusion of classes on the simplex.
 
 from the vertex of a class to the flat Dirichlet law, with E[x_t | x_0 = k] = (1 - t) e_k + t/K.
 Broken like a stick with k first, it is the Jacobi diffusion of Avdeyev et al. (2023,
-arXiv:2305.10699, section 3) in the coordinate of k, at their balanced speed s = 2/K; the other
+arXiv:2305.10699) in the coordinate of k, at their balanced speed s = 2/K; the other
 coordinates are (1 - x_k) times an independent flat Dirichlet law, as they draw them for speed.
 Unlike independent diffusions of all sticks, which give these laws only in the order that puts the
 class first, this is one process that treats all classes alike.
@@ -57,7 +57,8 @@ class Point(Law):
             log_top = -(noise[..., 1:k] / powers).cumsum(-1)[..., -1:]
             own = F.one_hot(ids, k).bool()
             rest = noise[..., k:].masked_fill(own, 0.0)
-            rest = rest / rest.cumsum(-1)[..., -1:] * -torch.expm1(log_top)
+            total = rest.cumsum(-1)[..., -1:].clamp_min(1e-300)  # 0 only where padded
+            rest = rest / total * -torch.expm1(log_top)
             still = (self.tau == 0)[..., None].to(ids.device)
             return torch.where(still, own.double(), torch.where(own, log_top.exp(), rest))
 
@@ -103,7 +104,7 @@ class Simplex(Process):
         return str(self.classes)
 
     def prior(self, like: Any) -> Point:
-        ids = self.project(like)
+        ids = apply(self.project(like), torch.zeros_like)  # it is the same for all classes
         return Point(ids, torch.tensor(torch.inf, dtype=torch.float64), self.classes)
 
     def marginal(self, x0: Any, t: Time) -> Point:

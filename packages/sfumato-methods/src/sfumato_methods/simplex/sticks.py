@@ -2,8 +2,7 @@ r"""Points of the simplex as broken sticks, and their likelihood in log odds.
 
 v_i = x_i/(1 - x_1 - ... - x_{i-1}), i < K, takes the simplex to the cube [0, 1]^(K-1), with
 log |dx/dv| = sum_i (K - 1 - i) log(1 - v_i), i from 1; y_i = log(v_i/(1 - v_i)) takes that to
-R^(K-1), where the probability flow has no boundary (Avdeyev et al. 2023, arXiv:2305.10699,
-sections 3.2 and 3.6).
+R^(K-1), where the probability flow has no boundary (Avdeyev et al. 2023, arXiv:2305.10699).
 """
 
 from __future__ import annotations
@@ -68,11 +67,11 @@ class LogOdds(Process):
     """
 
     can = Can.VELOCITY
+    accepts = Simplex.accepts
 
     def __init__(self, process: Simplex) -> None:
         super().__init__()
         self.process = process
-        self.accepts = process.accepts
 
     def extra_repr(self) -> str:
         return repr(self.process)
@@ -136,4 +135,5 @@ def log_likelihood_of_classes(
     flow = log_likelihood(odds, seen, y, grid, trace=trace, generator=generator)
     with torch.no_grad():
         told = -denoiser(x, t).nll(x0).double()
-        return flow.value + told + odds.marginal(x0, t).nll(y)
+        found: Tensor = flow.value + told + odds.marginal(x0, t).nll(y)
+    return found

@@ -2,9 +2,9 @@
 
 The sequences are the last bases before annotated starts of transcription (Bioconductor's
 `dm3_upstream2000`, which Debian ships: `sfumato data get promoters`). What of a strand is active
-is not measured with them; a track is computed from weight matrices of the elements that core
-promoters of this fly have more often than chance (Ohler et al. 2002, table 2; consensus sequences
-in IUPAC letters). So the track is a function of the strand that is known exactly, and a model that
+is not measured with them; a track is computed from weight matrices of elements that promoters of
+this fly are known for (Ohler et al. 2002, and the GAGA factor; consensus sequences in IUPAC
+letters). So the track is a function of the strand that is known exactly, and a model that
 is told the track of a strand can be held to it.
 """
 
