@@ -26,13 +26,19 @@ class AnyOrder(Objective):
     most of the noise out of it. Where the data has a condition `canvas`, L counts its masks: what
     it shows, a prompt, is never hidden and has no part in the loss.
 
+    With `complementary`, an item is gone through twice, and what is hidden the second time are the
+    L - n tokens that were seen the first (Li et al. 2025, arXiv:2505.16839, section 3.2): each
+    token is learned exactly once a pair. With both means of weight 1/2, and the first alone where
+    n = L, the loss is the same bound: n and L - n are as likely.
+
     Args:
         denoiser: what is trained; its process masks.
+        complementary: learn every token of an item, in two calls.
     """
 
-    def __init__(self, denoiser: TokenDenoiser) -> None:
+    def __init__(self, denoiser: TokenDenoiser, *, complementary: bool = False) -> None:
         super().__init__()
-        self.denoiser = denoiser
+        self.denoiser, self.complementary = denoiser, complementary
 
     def players(self) -> dict[str, nn.Module]:
         return {"denoiser": self.denoiser}
@@ -43,8 +49,11 @@ class AnyOrder(Objective):
         noise = random.uniform(x0.mask.shape, generator).to(x0.data.device)
         free = _free(self.denoiser, batch)
         at, count = hide(free, share, noise)
-        each = cross_entropy(self.denoiser, batch, at)
-        mean = each.sum(1) / count
+        mean = cross_entropy(self.denoiser, batch, at).sum(1) / count
+        if self.complementary:
+            rest = free & ~at
+            other = cross_entropy(self.denoiser, batch, rest).sum(1) / rest.sum(1).clamp_min(1)
+            mean = torch.where(rest.any(1), (mean + other) / 2, mean)
         level = (count / free.sum(1)).double()
         return Loss(mean, clock=self.denoiser.process.clock(level))
 
