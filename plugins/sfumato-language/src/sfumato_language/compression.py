@@ -44,7 +44,7 @@ from .tokens import Tokenizer
 CALLS = 32
 """Calls of the network for each batch of windows, at most."""
 
-_MAGIC, _BATCH, _GRID, _LARGEST = b"SFZ2", 16, 1024.0, 1 << 30
+_MAGIC, _BATCH, _GRID, _LARGEST = b"SFZ2", 8, 1024.0, 1 << 30
 
 
 class Packed(NamedTuple):
@@ -93,7 +93,7 @@ class Coder:
 
         Args:
             text: any text that the tokenizer gives back as it was.
-            calls: of the network for each batch of 16 windows; more calls, fewer bits.
+            calls: of the network for each batch of 8 windows; more calls, fewer bits.
 
         Raises:
             InputError: for a text that the tokenizer changes (text8 drops capitals), or has no
@@ -204,8 +204,7 @@ def _law() -> Any:
 def _batches(tokens: int, length: int) -> Iterator[tuple[int, Tensor]]:
     """Where each batch of windows begins, and (B, length) which of its places hold a token.
 
-    A text of few windows has batches of as many, others of 16; all of a text have one shape but the
-    last, which has no row without a token.
+    All of a text have 8 windows, which is fastest, but the last, which has no row without a token.
     """
     for start in range(0, tokens, _BATCH * length):
         windows = min(_BATCH, -(-(tokens - start) // length))

@@ -149,9 +149,7 @@ def count(module: Counted, data: Dataset) -> None:
     """
     if not len(data):
         raise InputError("there is no text to count contexts in; train with contexts=0")
-    parts = [
-        data.batch(range(i, min(i + _CHUNK, len(data)))) for i in range(0, len(data), _CHUNK)
-    ]
+    parts = [data.batch(range(i, min(i + _CHUNK, len(data)))) for i in range(0, len(data), _CHUNK)]
     places = [_Places(p.x.data, p.x.mask, p.x.mask, p.condition.get(DOCUMENT)) for p in parts]
     target = torch.cat([part.x.data[part.x.mask] for part in parts])
     classes = module.vocabulary - 1

@@ -45,7 +45,9 @@ def export(path: Path, out: Path, weights: str = "ema") -> str:
     if not isinstance(run.recipe, Masked) or run.recipe.timed:
         raise InputError(f"{path} has a network that is told the time; train it with timed=false")
     if run.recipe.contexts:
-        raise InputError(f"{path} has counted contexts, which no folder of transformers has room for")
+        raise InputError(
+            f"{path} has counted contexts, which no folder of transformers has room for"
+        )
     denoiser = run.model(weights, device="cpu").denoiser
     assert isinstance(denoiser, TextDenoiser)
     tokenizer = rebuilt(run.about["tokenizer"])

@@ -36,7 +36,9 @@ class Masked(Recipe):
     network_size: str = Field("tiny", description="one of its sizes: nano, tiny, mini, small, base")
     timed: bool = Field(False, description="tell the network the time, which it does not need")
     contexts: int = Field(
-        0, ge=0, le=1 << 20,
+        0,
+        ge=0,
+        le=1 << 20,
         description="counted contexts that help the network, of each kind at most; 0: none",
     )
     complementary: bool = Field(

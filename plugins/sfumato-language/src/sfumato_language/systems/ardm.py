@@ -8,9 +8,9 @@ it compresses single items in few calls of the network. Two trials:
   A token of it is one of a pair with probability 0.95, the pair of that before it: a few that are
   known tell much of the others, but not all. In chains that forget at once, both kinds of groups
   differ by less than 1 %, and in those that forget nothing few calls take more than 1.10;
-- a small model of the Brown corpus by characters, with counted contexts (`sfumato_language.counts`),
-  trained in some minutes, compresses held-out documents by 32 calls for each window of 128
-  characters, and texts of 1 to 512 bytes cut out of them by 8.
+- a small model of the Brown corpus by characters, with counted contexts (see `counts`), trained in
+  a minute, compresses held-out documents by 32 calls for each window of 128 characters, and texts
+  of 1 to 512 bytes cut out of them by 8.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from sfumato.survey import Claim, Measured, System, Trial
 
 TOKENS, LENGTH, N, STAY, KIN = 12, 64, 500, 0.95, 2
-WINDOW, STEPS, BATCH, LEARNING, CONTEXTS, HELD = 128, 300, 32, 6e-3, 1 << 16, 0.15
+SIZE, WINDOW, STEPS, BATCH, LEARNING = "pico", 128, 300, 32, 6e-3
+CONTEXTS, HELD = 1 << 16, 0.15
 DOCUMENTS, TEXTS, BYTES, CALLS, FEW = 50, 1000, 512, 32, 8
 
 
@@ -82,8 +83,9 @@ def _compressed(given: Trial) -> dict[str, Measured]:
 
     began = time.monotonic()
     made = of_brown(
-        given, length=WINDOW, steps=STEPS, batch=BATCH, lr=LEARNING, contexts=CONTEXTS, held=HELD
-    )
+        given, length=WINDOW, steps=STEPS, batch=BATCH, lr=LEARNING, size=SIZE, contexts=CONTEXTS,
+        held=HELD,
+    )  # fmt: skip
     coder = Coder(made.model, made.tokenizer, made.length)
     documents = made.documents[: max(1, round(DOCUMENTS * given.scale))]
     texts = _cuttings("".join(documents), max(2, round(TEXTS * given.scale)), given.seed)

@@ -36,10 +36,17 @@ class Trained(NamedTuple):
 
 
 def of_brown(
-    given: Trial, *, length: int, steps: int, batch: int, lr: float, contexts: int = 0,
+    given: Trial,
+    *,
+    length: int,
+    steps: int,
+    batch: int,
+    lr: float,
+    size: str = "nano",
+    contexts: int = 0,
     held: float = 0.1,
-) -> Trained:  # fmt: skip
-    """A network of the smallest size, trained on Brown by characters.
+) -> Trained:
+    """A small network, trained on Brown by characters.
 
     Args:
         given: seed, scale (of the steps) and scratch folder.
@@ -47,14 +54,15 @@ def of_brown(
         steps: at scale 1.
         batch: windows in each step.
         lr: peak learning rate.
+        size: of the network.
         contexts: see `sfumato_language.counts`; 0: none are counted.
         held: share of the documents that are held out.
     """
     count = scaled(steps, given)
     fields: dict[str, Any] = {
-        "length": length, "network_size": "nano", "seed": given.seed, "steps": count,
-        "batch": batch, "lr": lr, "warmup": min(50, count // 2), "ema": 0.99,
-        "contexts": contexts, "held": held,
+        "length": length, "network_size": size, "contexts": contexts, "held": held,
+        "seed": given.seed, "steps": count, "batch": batch, "lr": lr,
+        "warmup": min(50, count // 2), "ema": 0.99,
     }  # fmt: skip
     recipe = Brown(**fields)
     folder = sfumato_data.fetch("brown")
