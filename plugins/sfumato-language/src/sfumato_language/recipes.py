@@ -33,7 +33,7 @@ class Masked(Recipe):
     vocabulary: int = Field(1024, ge=258, le=1 << 20, description="tokens of bpe, at most")
     length: int = Field(128, ge=2, le=1 << 16, description="tokens of a window")
     network: str = Field("tokens", description="a registered network over ids")
-    network_size: str = Field("tiny", description="one of its sizes: nano, tiny, mini, small, base")
+    network_size: str = Field("tiny", description="one of its sizes: pico, nano, tiny, mini, small, base")
     timed: bool = Field(False, description="tell the network the time, which it does not need")
     contexts: int = Field(
         0,
