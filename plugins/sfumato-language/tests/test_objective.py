@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from sfumato import Batch, Categorical, Padded, elbo, random
+from sfumato import Batch, Categorical, InputError, Padded, elbo, random
 from sfumato_language import objective
 from sfumato_language.denoiser import TextDenoiser
 from sfumato_language.objective import AnyOrder, cross_entropy, hide
@@ -175,3 +175,20 @@ def test_complementary_sets_estimate_the_same_bound_with_less_variance():
     error = float(paired.std()) / math.sqrt(len(paired))
     assert abs(float(paired.mean()) + float(law[5].log()) / L) < 4 * error  # false alarm 6e-5
     assert float(paired.var()) < 0.8 * float(single.var())
+
+
+def test_shares_bound_how_many_are_hidden(monkeypatch):
+    """Of 200 tokens, n evenly on 1 + floor(0.1 L) .. floor(0.6 L), stratified over the batch."""
+    counts = []
+
+    def told(denoiser, batch, at):
+        counts.append(at.sum(1))
+        return at.float()
+
+    monkeypatch.setattr(objective, "cross_entropy", told)
+    x = padded(torch.zeros(100, 200, dtype=torch.long))
+    AnyOrder(exact(some_law()), shares=(0.1, 0.6)).loss("", Batch(x), random.derive(0, "loss"))
+    assert torch.equal(counts[0].sort().values, torch.arange(21, 121))
+    for wrong in ((0.5, 0.5), (-0.1, 1.0), (0.0, 1.1)):
+        with pytest.raises(InputError, match="the least before the largest"):
+            AnyOrder(exact(some_law()), shares=wrong)

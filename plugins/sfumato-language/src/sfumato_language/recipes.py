@@ -33,7 +33,7 @@ class Masked(Recipe):
     vocabulary: int = Field(1024, ge=258, le=1 << 20, description="tokens of bpe, at most")
     length: int = Field(128, ge=2, le=1 << 16, description="tokens of a window")
     network: str = Field("tokens", description="a registered network over ids")
-    network_size: str = Field("tiny", description="one of its sizes: pico, nano, tiny, mini, small, base")
+    network_size: str = Field("tiny", description="of it: pico, nano, tiny, mini, small or base")
     timed: bool = Field(False, description="tell the network the time, which it does not need")
     contexts: int = Field(
         0,
@@ -43,6 +43,9 @@ class Masked(Recipe):
     )
     complementary: bool = Field(
         False, description="hide in a second call what was seen in the first: two for each window"
+    )
+    shares: tuple[float, float] = Field(
+        (0.0, 1.0), description="least and largest share of a window that is hidden in training"
     )
     sampler: str = Field(
         "first-hitting", description="a registered sampler; a command may ask for another"
@@ -82,7 +85,8 @@ class Masked(Recipe):
         if isinstance(denoiser.net, Counted):
             counted, data = split(data, _LEARNED, self.seed)
             count(denoiser.net, counted)
-        return Training(AnyOrder(denoiser, complementary=self.complementary), data, model)
+        objective = AnyOrder(denoiser, complementary=self.complementary, shares=self.shares)
+        return Training(objective, data, model)
 
 
 class Text(Masked):
