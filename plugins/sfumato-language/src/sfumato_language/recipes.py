@@ -160,3 +160,6 @@ class Brown(Text):
     known: ClassVar[str | None] = "brown"
 
     tokenizer: TokenizerName = "char"
+    shares: tuple[float, float] = Field(
+        (0.1, 0.8), description="least and largest share of a window that is hidden in training"
+    )

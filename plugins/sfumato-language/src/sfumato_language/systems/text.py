@@ -61,7 +61,7 @@ def of_brown(
     count = scaled(steps, given)
     fields: dict[str, Any] = {
         "length": length, "network_size": size, "contexts": contexts, "held": held,
-        "seed": given.seed, "steps": count, "batch": batch, "lr": lr,
+        "seed": given.seed, "steps": count, "batch": batch, "lr": lr, "shares": (0.0, 1.0),
         "warmup": min(50, count // 2), "ema": 0.99,
     }  # fmt: skip
     recipe = Brown(**fields)
