@@ -22,7 +22,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from sfumato_language.denoiser import TextDenoiser
 from sfumato_language.recipes import Brown
 from sfumato_language.scoring import score
 from sfumato_language.windows import DOCUMENT, Windows
+from sfumato_nn.tokens import TokenTransformer
 from sfumato_train import Loss, Objective, Training, fit
 from sfumato_train.ema import parts
 from sfumato_train.runs import fresh
@@ -68,7 +69,8 @@ class Causal(Objective):
 def causal_nats(denoiser: TextDenoiser, batch: Batch) -> Tensor:
     """(B, L) nats of each token given those before it; 0 for padding."""
     ids, real, net = batch.x.data, batch.x.mask, denoiser.net
-    start = denoiser.process.kernel.mask
+    assert isinstance(net, TokenTransformer)
+    start = net.vocabulary - 1  # the mask stands before a document
     before = F.pad(ids[:, :-1], (1, 0), value=start)
     document = batch.condition.get(DOCUMENT)
     told: dict[str, Any] = {"level": torch.arange(ids.shape[1])[None]}
@@ -95,7 +97,9 @@ def training(arm: str, recipe: Brown, data: Any) -> Training:
     return fresh(recipe.seed, make)
 
 
-def seconds_a_step(makes: dict[str, Callable[[], Training]], recipes: dict[str, Brown]) -> Any:
+def seconds_a_step(
+    makes: Mapping[str, Callable[[], Training]], recipes: Mapping[str, Brown]
+) -> dict[str, float]:
     """Of each arm, with its optimiser left out: the least of some steps in turns."""
     found = dict.fromkeys(makes, math.inf)
     built = {arm: make() for arm, make in makes.items()}
@@ -113,7 +117,7 @@ def seconds_a_step(makes: dict[str, Callable[[], Training]], recipes: dict[str, 
 
 
 @torch.no_grad()
-def bits(arm: str, model: Model, data: Windows, draws: int) -> float:
+def bits(arm: str, model: Any, data: Windows, draws: int) -> float:
     """Bits a character of some windows."""
     parts(model).eval()
     denoiser = model.denoiser
@@ -125,8 +129,8 @@ def bits(arm: str, model: Model, data: Windows, draws: int) -> float:
             float(causal_nats(denoiser, data.batch(range(i, min(i + 64, len(data))))).sum())
             for i in range(0, len(data), 64)
         )
-    ends = sum(piece.length for i in range(len(data)) for piece in data.of(i))
-    return nats / math.log(2) / ends
+    tokens = sum(piece.length for i in range(len(data)) for piece in data.of(i))  # ends included
+    return nats / math.log(2) / tokens
 
 
 def run(arm: str, recipe: Brown, made: Training, cost: float, out: Path, held: Windows) -> float:
@@ -134,19 +138,19 @@ def run(arm: str, recipe: Brown, made: Training, cost: float, out: Path, held: W
     result = out / "result.json"
     if result.exists():
         return float(json.loads(result.read_text())["bits"])
-    curve, probe = out / "curve.jsonl", held.part(range(min(PROBED, len(held))))
-    last: list[Any] = []
+    curve, averaged = out / "curve.jsonl", out / "averaged.pt"
+    probe = held.part(range(min(PROBED, len(held))))
 
     def saved(step: int, model: Any) -> None:
-        last[:] = [model]
+        torch.save(parts(model).state_dict(), averaged)
         row = {"step": step, "seconds": step * cost, "bits": bits(arm, model, probe, 1)}
         with curve.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{arm} {recipe.seed}: step {step} of {recipe.steps}, {row['bits']:.3f}", flush=True)
 
     fit(made, recipe, out / "run", resume=True, on_save=saved)
-    model = last[-1] if last else made.model
-    found = bits(arm, model, held, DRAWS)
+    parts(made.model).load_state_dict(torch.load(averaged, weights_only=True))
+    found = bits(arm, made.model, held, DRAWS)
     result.write_text(json.dumps({"bits": found, "steps": recipe.steps, "seconds_a_step": cost}))
     return found
 
