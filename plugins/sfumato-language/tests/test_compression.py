@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 
 from sfumato import InputError
 from sfumato_cli.main import application
-from sfumato_language import compression
-from sfumato_language.compression import compress, decompress, header
+from sfumato_language import compression, topics
+from sfumato_language.compression import Coder, header
+from sfumato_language.counts import count
 from sfumato_language.recipes import Text
 from sfumato_language.tokens import Byte, Text8, rebuilt
+from sfumato_language.windows import read
 
 ABOUT = {"vocabulary": 257, "length": 32, "tokenizer": Byte().facts()}
 
@@ -32,66 +34,84 @@ def model():
 @settings(max_examples=10)
 @given(st.text(max_size=120), st.sampled_from([1, 7, 64]))
 def test_any_text_comes_back(model, text, calls):
-    packed = compress(model, Byte(), 32, text, calls=calls)
-    assert decompress(model, Byte(), packed.content) == text
+    coder = Coder(model, Byte(), 32)
+    assert coder.decompress(coder.compress(text, calls=calls).content) == text
 
 
 def test_the_code_is_near_the_bits_of_the_model(model):
     text = "The committee met, and the school was closed until Friday. " * 17
-    packed = compress(model, Byte(), 32, text)
+    coder = Coder(model, Byte(), 32)
+    packed = coder.compress(text)
     _, code = header(packed.content)
     assert abs(8 * len(code) - packed.bits) <= 0.01 * packed.bits + 64
-    assert decompress(model, Byte(), packed.content) == text
+    assert coder.decompress(packed.content) == text
 
 
 def test_a_trained_model_needs_fewer_bits_for_text_like_its_own(run):
     tokenizer = rebuilt(run.about["tokenizer"])
     texts = [f"The {thing} was sold on day 3." for thing in ("bridge", "school", "library")]
-    bits = [
-        compress(run.model(device="cpu"), tokenizer, run.about["length"], text).bits
-        for text in texts
-    ]
+    coder = Coder(run.model(device="cpu"), tokenizer, run.about["length"])
+    bits = [coder.compress(text).bits for text in texts]
     assert sum(bits) < 4.4 * sum(map(len, texts)), "38 characters, taken alike, need 5.25 bits"
 
 
-def test_groups_fit_the_text_and_cost_no_more_than_equal_ones(run, monkeypatch):
-    """The sizes come from costs on the text itself; in the bits they are as good as equal parts."""
-    tokenizer, model = rebuilt(run.about["tokenizer"]), run.model(device="cpu")
-    text = " ".join(f"The bridge was sold on day {i % 7}." for i in range(30))
-    packed = compress(model, tokenizer, 48, text, calls=6)
-    sizes = header(packed.content)[0]["groups"]
-    assert sum(sizes) == 48 and len(sizes) == 6
-    monkeypatch.setattr(compression, "_sizes", lambda *args: [8] * 6)
-    assert packed.bits < 1.02 * compress(model, tokenizer, 48, text, calls=6).bits
+def test_calls_go_through_all_places_in_strides():
+    """Each place once; within a call they are `calls` apart, and those before are known."""
+    batches = list(compression._batches(2 * 8 * 10 + 25, 10))
+    assert [(start, len(rows), int(rows.sum())) for start, rows in batches] == [
+        (0, 8, 80), (80, 8, 80), (160, 3, 25)
+    ]  # fmt: skip
+    rows = batches[-1][1]
+    seen = torch.zeros_like(rows)
+    for k, group in enumerate(compression._groups(rows, 4)):
+        assert not bool((group & seen).any())
+        assert (group.nonzero()[:, 1] % 4 == k).all()
+        seen |= group
+    assert torch.equal(seen, rows)
+
+
+def test_more_calls_take_fewer_bits(tmp_path):
+    """By contexts counted in other text: the more neighbours are known, the fewer bits it takes."""
+    text = topics.path().read_text()
+    file = tmp_path / "some.txt"
+    file.write_text(text[:40_000])
+    data = read(file, length=48, tokenizer="byte", documents="line", empty="skip")
+    model = Text(contexts=4000, network_size="pico").model(data.about)
+    count(model.denoiser.net, data)
+    coder = Coder(model, Byte(), 48)
+    few, some, more = (coder.compress(text[50_000:53_000], calls=n).bits for n in (2, 8, 48))
+    assert more < 0.97 * some < 0.94 * few
 
 
 def test_cut_off_damaged_and_foreign_files_are_refused(model):
-    content = compress(model, Byte(), 32, "some text").content
+    coder = Coder(model, Byte(), 32)
+    content = coder.compress("some text").content
     for cut in range(4, len(content)):
         with pytest.raises(InputError, match="damaged or cut off"):
-            decompress(model, Byte(), content[:cut])
+            coder.decompress(content[:cut])
     for place in (5, 40, len(content) - 6):
         wrong = bytearray(content)
         wrong[place] ^= 1
         with pytest.raises(InputError, match="damaged or cut off"):
-            decompress(model, Byte(), bytes(wrong))
+            coder.decompress(bytes(wrong))
     with pytest.raises(InputError, match=r"no \.sfz file"):
-        decompress(model, Byte(), b"PK\3\4")
+        coder.decompress(b"PK\3\4")
 
 
 def test_another_model_or_number_of_threads_is_refused(model, monkeypatch):
-    content = compress(model, Byte(), 32, "some text").content
+    coder = Coder(model, Byte(), 32)
+    content = coder.compress("some text").content
     other = Text(network_size="nano").model(ABOUT)
     with pytest.raises(InputError, match="was compressed with model .*nothing can be decoded"):
-        decompress(other, Byte(), content)
+        Coder(other, Byte(), 32).decompress(content)
     monkeypatch.setattr(compression.torch, "get_num_threads", lambda: 77)
     with pytest.raises(InputError, match="was compressed with threads .*, and here it is 77"):
-        decompress(model, Byte(), content)
+        coder.decompress(content)
 
 
 def test_a_tokenizer_that_changes_text_is_refused(model):
     with pytest.raises(InputError, match=r"\(text8\) does not give this text back"):
-        compress(model, Text8(), 32, "Capitals")
+        Coder(model, Text8(), 32).compress("Capitals")
 
 
 def test_the_verbs_round_trip_a_file(run_folder, tmp_path):

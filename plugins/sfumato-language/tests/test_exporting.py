@@ -93,12 +93,14 @@ def test_tokenizers_are_the_same(tokenizer):
 def test_what_cannot_be_exported_is_told(run_folder, folder, text, tmp_path):
     with pytest.raises(InputError, match="exists already"):
         export(run_folder, folder)
-    words = ["timed=true", "steps=1", "network_size=nano", "batch=2", "length=16",
+    words = ["steps=1", "network_size=pico", "batch=2", "length=16",
              "sampling_steps=2", "sampler=cached-ancestral", "documents=line"]  # fmt: skip
-    out = start("language/text", words, text, tmp_path / "run", device="cpu")
-    with pytest.raises(InputError, match="is told the time"):
-        export(out, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    for word, reason in (("timed=true", "is told the time"), ("contexts=99", "counted contexts")):
+        place = tmp_path / word
+        out = start("language/text", [word, *words], text, place / "run", device="cpu")
+        with pytest.raises(InputError, match=reason):
+            export(out, place / "out")
+        assert not (place / "out").exists()
     gaps = json.loads(Json.trained(["abc"], 258).text)
     gaps["model"]["vocab"]["zz"] = 400
     with pytest.raises(InputError, match="have gaps"):

@@ -8,7 +8,8 @@ import math
 import pytest
 import torch
 
-from sfumato import Batch, Categorical, Padded, elbo, random
+from sfumato import Batch, Categorical, InputError, Padded, elbo, random
+from sfumato_language import objective
 from sfumato_language.denoiser import TextDenoiser
 from sfumato_language.objective import AnyOrder, cross_entropy, hide
 from sfumato_methods.discrete import Discrete, absorbing
@@ -66,9 +67,9 @@ def test_of_the_exact_model_it_is_the_exact_likelihood():
 
 def test_the_loss_is_an_unbiased_estimate_of_the_bound_in_nats_a_token():
     law = some_law()
-    objective = AnyOrder(exact(law))
+    bound = AnyOrder(exact(law))
     x = TOKENS[[5]].expand(60_000, L)
-    each = objective.loss("denoiser", Batch(padded(x)), random.derive(0, "loss")).each.double()
+    each = bound.loss("denoiser", Batch(padded(x)), random.derive(0, "loss")).each.double()
     error = float(each.std()) / math.sqrt(len(each))
     assert abs(float(each.mean()) + float(law[5].log()) / L) < 4 * error  # false alarm 6e-5
 
@@ -122,10 +123,10 @@ def test_hidden_tokens_do_not_reach_the_network_and_gradients_do():
         for ids in ([0, 1, 2, 2], [1, 1, 0, 2])
     )
     assert torch.equal(a, b)
-    objective = AnyOrder(denoiser)
-    loss = objective.loss("denoiser", Batch(padded(TOKENS)), random.derive(0, "loss"))
+    trained = AnyOrder(denoiser)
+    loss = trained.loss("denoiser", Batch(padded(TOKENS)), random.derive(0, "loss"))
     loss.each.mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in objective.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained.parameters())
 
 
 def test_where_a_document_may_not_end_it_does_not():
@@ -144,3 +145,50 @@ def test_where_a_document_may_not_end_it_does_not():
     assert (eos[[0, 2]] == 0).all() and (eos[[1, 3]] > 0).all()
     free = denoiser(x, torch.tensor(1.0, dtype=torch.float64))
     assert (free.probs.data[..., V - 1] > 0).all(), "a view changes nothing of its parent"
+
+
+def test_complementary_sets_hide_every_token_once_a_pair(monkeypatch):
+    """What the two calls hide is disjoint, and together all but the padding."""
+    hidden = []
+
+    def told(denoiser, batch, at):
+        hidden.append(at)
+        return cross_entropy(denoiser, batch, at)
+
+    monkeypatch.setattr(objective, "cross_entropy", told)
+    real = torch.arange(L) < torch.tensor([[4], [3], [2], [1]])
+    x = Padded(torch.zeros(4, L, dtype=torch.long), real)
+    pairs = AnyOrder(exact(some_law()), complementary=True)
+    pairs.loss("denoiser", Batch(x), random.derive(0, "pair"))
+    once, again = hidden
+    assert torch.equal(once ^ again, real) and not bool((once & again).any())
+
+
+def test_complementary_sets_estimate_the_same_bound_with_less_variance():
+    law = some_law()
+    x = Batch(padded(TOKENS[[5]].expand(40_000, L)))
+    both = [
+        AnyOrder(exact(law), complementary=pair).loss("denoiser", x, random.derive(7, "loss")).each
+        for pair in (False, True)
+    ]
+    single, paired = (each.double() for each in both)
+    error = float(paired.std()) / math.sqrt(len(paired))
+    assert abs(float(paired.mean()) + float(law[5].log()) / L) < 4 * error  # false alarm 6e-5
+    assert float(paired.var()) < 0.8 * float(single.var())
+
+
+def test_shares_bound_how_many_are_hidden(monkeypatch):
+    """Of 200 tokens, n evenly on 1 + floor(0.1 L) .. floor(0.6 L), stratified over the batch."""
+    counts = []
+
+    def told(denoiser, batch, at):
+        counts.append(at.sum(1))
+        return at.float()
+
+    monkeypatch.setattr(objective, "cross_entropy", told)
+    x = padded(torch.zeros(100, 200, dtype=torch.long))
+    AnyOrder(exact(some_law()), shares=(0.1, 0.6)).loss("", Batch(x), random.derive(0, "loss"))
+    assert torch.equal(counts[0].sort().values, torch.arange(21, 121))
+    for wrong in ((0.5, 0.5), (-0.1, 1.0), (0.0, 1.1)):
+        with pytest.raises(InputError, match="the least before the largest"):
+            AnyOrder(exact(some_law()), shares=wrong)

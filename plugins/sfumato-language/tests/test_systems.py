@@ -56,7 +56,8 @@ def small(monkeypatch):
         (mdmfhs, "N", 20), (mdmfhs, "ALONE", 1), (mdmfhs, "STEPS", 64), (mdmfhs, "LENGTH", 16),
         (mdmfhs, "ZIPF", 500), (mdmfhs, "RACES", 32), (mdmfhs, "LOSSES", 2),
         (ardm, "N", 50), (ardm, "LENGTH", 16), (ardm, "STEPS", 2), (ardm, "CALLS", 2),
-        (ardm, "TEXTS", 2), (d3pm, "STEPS", 2), (d3pm, "HELD", 100), (d3pm, "TRAIN", 100),
+        (ardm, "TEXTS", 2), (ardm, "CONTEXTS", 50), (ardm, "WINDOW", 32),
+        (d3pm, "STEPS", 2), (d3pm, "HELD", 100), (d3pm, "TRAIN", 100),
         (d3pm, "CHAIN", 10), (mdmorder, "STEPS", 2), (mdmorder, "TRAIN", 60),
         (mdmorder, "BOARDS", 20), (mdmorder, "CLUES", 34), (mdmorder, "NINE_CLUES", 78),
         (mdmorder, "NINE_STEPS", 2), (flexmdm, "STEPS", 2), (flexmdm, "TRAIN", 100),
@@ -91,10 +92,10 @@ def test_a_system_is_found_by_name_and_made_of_what_there_is(module):
     assert set(system.components) <= known
 
 
-@pytest.mark.parametrize("stay", [0.0, 0.6])
-def test_the_posterior_of_a_chain_is_that_of_bayes(stay):
+@pytest.mark.parametrize(("stay", "kin"), [(0.0, 1), (0.6, 1), (0.6, 3)])
+def test_the_posterior_of_a_chain_is_that_of_bayes(stay, kin):
     """All 256 states of 3 tokens and a mask at 4 places, against sums over all 81 sequences."""
-    chain = Chain(3, 4, random.derive(0, "chain"), stay)
+    chain = Chain(3, 4, random.derive(0, "chain"), stay, kin)
     every = torch.tensor(list(itertools.product(range(3), repeat=4)))
     law = (-chain.nll(every)).exp()
     assert float(law.sum()) == pytest.approx(1, abs=1e-12)
@@ -131,6 +132,10 @@ def test_the_minimiser_of_the_published_loss_throws_good_tokens_away(monkeypatch
     monkeypatch.setattr(sddlm, "TOKENS", 5)
     found = sddlm._minimisers(Trial(100, 1.0, "cpu", None, 1.0))
     assert found.method > 1.5 * found.floor and found.baseline < 1.1 * found.floor
+def test_a_chain_stays_among_its_kin():
+    chain = Chain(6, 4, random.derive(0, "chain"), 1.0, 2)
+    pair = torch.full((2, 2), 0.5, dtype=torch.float64)
+    assert torch.equal(chain.matrix, torch.block_diag(pair, pair, pair))
 
 
 def test_sequences_of_a_chain_have_its_law():

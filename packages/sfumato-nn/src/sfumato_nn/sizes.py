@@ -42,6 +42,7 @@ SIZES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "xlarge": {"width": 1152, "depth": 28, "heads": 16},
     },
     "tokens": {
+        "pico": {"width": 64, "depth": 1, "heads": 2},
         "nano": {"width": 64, "depth": 2, "heads": 2},
         "tiny": {"width": 128, "depth": 4, "heads": 4},
         "mini": {"width": 256, "depth": 6, "heads": 4},

@@ -124,16 +124,17 @@ class TokenTransformer(nn.Module):
             document: (B, L) integers: a token reads those of its own document; below 0: none.
             level: (B, L) integers: a token reads those of its own level and lower ones, so that
                 what stands at a lower level does not depend on the higher ones (prefixes, blocks).
-            at: (B, L) bool: the tokens whose logits are wanted, (N, K) in their order; the rest of
-                the head's work is spared.
+            at: (B, L) bool: the tokens whose logits are wanted, (N, K) in their order; others are
+                only read by them in the last block, and the rest of its and the head's work is
+                spared.
             memory: of tokens that are read beside those of `x`, see `remember`.
 
         Raises:
             InputError: for an id outside the vocabulary, or documents or levels with a memory.
         """
-        hidden, _ = self._hidden(x, clock, document, level, memory)
+        hidden, _ = self._hidden(x, clock, document, level, memory, at)
         if at is not None:
-            return self._logits(hidden[at])
+            return self._logits(hidden)
         logits = self._logits(hidden)
         return Padded(logits, x.mask) if isinstance(x, Padded) else logits
 
@@ -204,6 +205,7 @@ class TokenTransformer(nn.Module):
         document: Tensor | None,
         level: Tensor | None,
         memory: Memory | None,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         ids, real = (x.data, x.mask) if isinstance(x, Padded) else (x, None)
         if real is not None and bool(real.all()):
@@ -225,7 +227,8 @@ class TokenTransformer(nn.Module):
         pairs: list[tuple[Tensor, Tensor]] = []
         for i, block in enumerate(self.blocks):
             past = None if memory is None else (memory.keys[i], memory.values[i])
-            hidden, pair = block(hidden, signal, positions, mask, past)
+            chosen = at if i + 1 == len(self.blocks) else None
+            hidden, pair = block(hidden, signal, positions, mask, past, chosen)
             pairs.append(pair)
         return hidden, pairs
 
@@ -271,15 +274,20 @@ class _Block(nn.Module):
         positions: Rotary,
         mask: Tensor | None,
         past: tuple[Tensor, Tensor] | None,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Map tokens x (B, L, W); also their own keys and values."""
+        """Map tokens x (B, L, W), or (N, W) those `at`; also the keys and values of all."""
         if self.modulation is None:
-            y, pair = self._mixed(self.norm1(x), positions, mask, past)
-            x = x + y
+            y, pair = self._mixed(self.norm1(x), positions, mask, past, at)
+            x = (x if at is None else x[at]) + y
             return x + self.mlp(self.norm2(x)), pair
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(signal).chunk(6, dim=-1)
+        told = self.modulation(signal)
+        shift1, scale1, gate1, shift2, scale2, gate2 = told.chunk(6, dim=-1)
         h = self.norm1(x) * (1 + scale1) + shift1
-        y, pair = self._mixed(h, positions, mask, past)
+        y, pair = self._mixed(h, positions, mask, past, at)
+        if at is not None:
+            x, told = x[at], told.expand(*at.shape, -1)[at]
+            _, _, gate1, shift2, scale2, gate2 = told.chunk(6, dim=-1)
         x = x + gate1 * y
         return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2), pair
 
@@ -289,12 +297,14 @@ class _Block(nn.Module):
         positions: Rotary,
         mask: Tensor | None,
         past: tuple[Tensor, Tensor] | None,
+        at: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         q, k, v = self.attention.project(x, positions)
         own = k, v
         if past is not None:
             k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
-        y: Tensor = self.attention.outward(attend(q, k, v, mask).transpose(1, 2).flatten(-2))
+        read = attend(q, k, v, mask).transpose(1, 2).flatten(-2)
+        y: Tensor = self.attention.outward(read if at is None else read[at])
         return y, own
 
 

@@ -104,7 +104,7 @@ def compress(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A text in UTF-8.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The new file, such as a.sfz.")],
     calls: Annotated[
-        int, typer.Option(help="Calls of the network for 16 windows; more take longer.", min=1)
+        int, typer.Option(help="Calls of the network for 8 windows; more take longer.", min=1)
     ] = 32,
     device: Device = None,
     weights: Weights = "ema",

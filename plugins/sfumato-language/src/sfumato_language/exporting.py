@@ -45,6 +45,10 @@ def export(path: Path, out: Path, weights: str = "ema") -> str:
     denoiser = masked(run.model(weights, device="cpu"))
     if not isinstance(run.recipe, Masked) or run.recipe.timed:
         raise InputError(f"{path} has a network that is told the time; train it with timed=false")
+    if run.recipe.contexts:
+        raise InputError(
+            f"{path} has counted contexts, which no folder of transformers has room for"
+        )
     tokenizer = rebuilt(run.about["tokenizer"])
     library = _library(tokenizer)
     tensors = {

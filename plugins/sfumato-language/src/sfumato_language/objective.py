@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from sfumato import Batch, Padded, random
+from sfumato import Batch, InputError, Padded, random
 from sfumato_methods.discrete import TokenDenoiser
 from sfumato_train import Loss, Objective
 from sfumato_train.times import stratified
@@ -26,25 +26,53 @@ class AnyOrder(Objective):
     most of the noise out of it. Where the data has a condition `canvas`, L counts its masks: what
     it shows, a prompt, is never hidden and has no part in the loss.
 
+    With `complementary`, an item is gone through twice, and what is hidden the second time are the
+    L - n tokens that were seen the first (Li et al. 2025, arXiv:2505.16839, section 3.2): each
+    token is learned exactly once a pair. With both means of weight 1/2, and the first alone where
+    n = L, the loss is the same bound: n and L - n are as likely.
+
+    With `shares` n is uniform on a part of 1..L, and the loss is no bound: where nearly all is
+    hidden there is little to learn, and where nearly nothing is, few tokens learn it, so that a
+    short training comes further (clipped schedules; Arriola et al. 2025, arXiv:2503.09573).
+
     Args:
         denoiser: what is trained; its process masks.
+        complementary: learn every token of an item, in two calls.
+        shares: least and largest n/L, in [0, 1].
+
+    Raises:
+        InputError: unless the least share is below the largest.
     """
 
-    def __init__(self, denoiser: TokenDenoiser) -> None:
+    def __init__(
+        self,
+        denoiser: TokenDenoiser,
+        *,
+        complementary: bool = False,
+        shares: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
         super().__init__()
-        self.denoiser = denoiser
+        if not 0 <= shares[0] < shares[1] <= 1:
+            raise InputError(
+                f"shares of hidden tokens lie in [0, 1], the least before the largest, not {shares}"
+            )
+        self.denoiser, self.complementary, self.shares = denoiser, complementary, shares
 
     def players(self) -> dict[str, nn.Module]:
         return {"denoiser": self.denoiser}
 
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
         x0: Padded = batch.x
-        share = stratified(len(x0.data), generator).to(x0.data.device)
+        low, high = self.shares
+        share = (low + (high - low) * stratified(len(x0.data), generator)).to(x0.data.device)
         noise = random.uniform(x0.mask.shape, generator).to(x0.data.device)
         free = _free(self.denoiser, batch)
         at, count = hide(free, share, noise)
-        each = cross_entropy(self.denoiser, batch, at)
-        mean = each.sum(1) / count
+        mean = cross_entropy(self.denoiser, batch, at).sum(1) / count
+        if self.complementary:
+            rest = free & ~at
+            other = cross_entropy(self.denoiser, batch, rest).sum(1) / rest.sum(1).clamp_min(1)
+            mean = torch.where(rest.any(1), (mean + other) / 2, mean)
         level = (count / free.sum(1)).double()
         return Loss(mean, clock=self.denoiser.process.clock(level))
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 import typer
 
-from sfumato import InputError, Model
-from sfumato_train import Run, open_run
+from sfumato import InputError
+from sfumato_train import open_run
 from sfumato_train.files import make_folder, write_bytes
 from sfumato_train.folders import check_place
 
-from .compression import compress, decompress
+from .compression import Coder
 from .reading import LARGEST
-from .tokens import Tokenizer, rebuilt
+from .tokens import rebuilt
 
 
 def packed(path: Path, file: Path, out: Path, calls: int, device: str | None, weights: str) -> str:
@@ -25,7 +25,7 @@ def packed(path: Path, file: Path, out: Path, calls: int, device: str | None, we
     Raises:
         InputError: if it cannot be read, is not UTF-8, or `out` exists already.
     """
-    run, model, tokenizer = _opened(path, out, device, weights)
+    coder = _opened(path, out, device, weights)
     content = _content(file)
     try:
         text = content.decode()
@@ -38,7 +38,7 @@ def packed(path: Path, file: Path, out: Path, calls: int, device: str | None, we
         f"{torch.get_num_threads()} thread(s) on such a processor only; keep {path}",
         err=True,
     )
-    made = compress(model, tokenizer, int(run.about["length"]), text, calls=calls)
+    made = coder.compress(text, calls=calls)
     make_folder(out.parent)
     write_bytes(out, made.content)
     size = len(made.content)
@@ -48,9 +48,9 @@ def packed(path: Path, file: Path, out: Path, calls: int, device: str | None, we
 
 def unpacked(path: Path, file: Path, out: Path, device: str | None, weights: str) -> str:
     """Decompress a file; returns what there is to say; raises as `packed` and `decompress`."""
-    _, model, tokenizer = _opened(path, out, device, weights)
+    coder = _opened(path, out, device, weights)
     try:
-        text = decompress(model, tokenizer, _content(file))
+        text = coder.decompress(_content(file))
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     make_folder(out.parent)
@@ -58,14 +58,13 @@ def unpacked(path: Path, file: Path, out: Path, device: str | None, weights: str
     return f"wrote {out}: {len(text.encode())} bytes"
 
 
-def _opened(
-    path: Path, out: Path, device: str | None, weights: str
-) -> tuple[Run, Model, Tokenizer]:
+def _opened(path: Path, out: Path, device: str | None, weights: str) -> Coder:
     if out.exists():
         raise InputError(f"{out} exists already; name a new file, or take it away first")
     check_place(out)
     run = open_run(path)
-    return run, run.model(weights, device=device), rebuilt(run.about["tokenizer"])
+    model, tokenizer = run.model(weights, device=device), rebuilt(run.about["tokenizer"])
+    return Coder(model, tokenizer, int(run.about["length"]))
 
 
 def _content(file: Path) -> bytes:

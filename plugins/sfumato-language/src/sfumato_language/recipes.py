@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from sfumato import Dataset, Model, registry
+from sfumato_data import split
 from sfumato_methods.discrete import Discrete, absorbing
 from sfumato_methods.discrete.insertion import Insertion, InsertionDenoiser
 from sfumato_methods.simplex import Simplex, SimplexDenoiser
@@ -18,10 +19,14 @@ from sfumato_train.ema import parts
 from sfumato_train.linked import LinkedModel, linked_model
 
 from .canvas import CANVAS, Blank
+from .counts import Counted, count
 from .denoiser import TextDenoiser
 from .growing import Grown, Nothing
 from .objective import AnyOrder
 from .tokens import TokenizerName, rebuilt
+
+_LEARNED = 0.2
+"""Share of the data that weights are learned on where contexts are counted, in the rest of it."""
 
 
 class Masked(Recipe):
@@ -31,8 +36,20 @@ class Masked(Recipe):
     vocabulary: int = Field(1024, ge=258, le=1 << 20, description="tokens of bpe, at most")
     length: int = Field(128, ge=2, le=1 << 16, description="tokens of a window")
     network: str = Field("tokens", description="a registered network over ids")
-    network_size: str = Field("tiny", description="one of its sizes: nano, tiny, mini, small, base")
+    network_size: str = Field("tiny", description="of it: pico, nano, tiny, mini, small or base")
     timed: bool = Field(False, description="tell the network the time, which it does not need")
+    contexts: int = Field(
+        0,
+        ge=0,
+        le=1 << 20,
+        description="counted contexts that help the network, of each kind at most; 0: none",
+    )
+    complementary: bool = Field(
+        False, description="hide in a second call what was seen in the first: two for each window"
+    )
+    shares: tuple[float, float] = Field(
+        (0.0, 1.0), description="least and largest share of a window that is hidden in training"
+    )
     sampler: str = Field(
         "first-hitting", description="a registered sampler; a command may ask for another"
     )
@@ -47,9 +64,12 @@ class Masked(Recipe):
 
     def model(self, about: Mapping[str, Any]) -> Model:
         process = Discrete(absorbing(about["vocabulary"]))
+        ids = about["vocabulary"] + 1
         net = registry().load("network", self.network)(
-            self.network_size, vocabulary=about["vocabulary"] + 1, time=self.timed
+            self.network_size, vocabulary=ids, time=self.timed
         )
+        if self.contexts:
+            net = Counted(net, ids, self.contexts)
         sizes = tuple((size, count) for size, count in about.get("lengths", ()))
         return Model(
             process=process,
@@ -63,8 +83,13 @@ class Masked(Recipe):
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
-        assert isinstance(model.denoiser, TextDenoiser)
-        return Training(AnyOrder(model.denoiser), data, model)
+        denoiser = model.denoiser
+        assert isinstance(denoiser, TextDenoiser)
+        if isinstance(denoiser.net, Counted):
+            counted, data = split(data, _LEARNED, self.seed)
+            count(denoiser.net, counted)
+        objective = AnyOrder(denoiser, complementary=self.complementary, shares=self.shares)
+        return Training(objective, data, model)
 
 
 class Text(Masked):
@@ -129,7 +154,7 @@ class Pairs(Masked):
         return training
 
 
-_NETWORK = ("network", "network_size", "timed")
+_NETWORK = ("network", "network_size", "timed", "contexts")
 
 
 class Brown(Text):
@@ -138,6 +163,9 @@ class Brown(Text):
     known: ClassVar[str | None] = "brown"
 
     tokenizer: TokenizerName = "char"
+    shares: tuple[float, float] = Field(
+        (0.1, 0.8), description="least and largest share of a window that is hidden in training"
+    )
 
 
 class Insertions(Text):

@@ -80,26 +80,28 @@ class Margin:
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
         def gap(rows: Tensor, probs: Tensor, best: Tensor) -> Tensor:
-            first = _likeliest(rows)
-            top = rows.gather(-1, first)
-            second = rows.scatter_(-1, first, -torch.inf).amax(-1, keepdim=True)
-            return ((-torch.expm1(second - top)).log() + best.log())[:, 0]
+            first, second = _largest_two(rows)
+            return (-torch.expm1(second - first)).log() + best[:, 0].log()
 
         return seen.each(gap)
 
 
-def _likeliest(rows: Tensor) -> Tensor:
-    """(m, 1) where a largest entry of each row (m, K) stands: argmax, which takes 15 times as long.
+def _largest_two(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(m,) the two largest entries of each row (m, K), in one pass: topk takes 15 times as long.
 
-    The largest of each block first, then the place in the block.
+    They stand in the two blocks whose own largest entries are the largest.
     """
     classes = rows.shape[-1]
-    size = min(_BLOCK, classes)
-    even = rows[:, : classes - classes % size].reshape(len(rows), classes // size, size).amax(-1)
-    last = rows[:, classes - size :].amax(-1, keepdim=True)
-    block = torch.cat([even, last], -1).argmax(-1, keepdim=True)
-    place = (block * size).clamp_max(classes - size) + torch.arange(size, device=rows.device)
-    return place.gather(-1, rows.gather(-1, place).argmax(-1, keepdim=True))
+    even = classes - classes % _BLOCK
+    most = [rows[:, :even].reshape(len(rows), even // _BLOCK, _BLOCK).amax(-1)]
+    if even < classes:
+        most.append(rows[:, even:].amax(-1, keepdim=True))
+    tops = torch.cat(most, -1)
+    block = tops.topk(min(2, tops.shape[-1]), -1).indices
+    place = (block[..., None] * _BLOCK + torch.arange(_BLOCK, device=rows.device)).flatten(1)
+    inside = rows.gather(-1, place.clamp_max(classes - 1))
+    first, second = inside.masked_fill(place >= classes, -torch.inf).topk(2, -1).values.unbind(-1)
+    return first, second
 
 
 @dataclass(frozen=True)

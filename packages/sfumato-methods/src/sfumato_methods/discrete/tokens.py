@@ -193,28 +193,35 @@ def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[T
     if isinstance(q, Tied):
         return q.draw(places, generator)
     u = places.uniform(generator)
-    ids, told = torch.empty_like(u, dtype=torch.long), torch.empty_like(u)
+    block, total = torch.empty_like(u, dtype=torch.long), torch.empty_like(u)
+    level, inside = torch.empty_like(u), u.new_empty(len(u), _BLOCK)
     done = 0
     for _, weight, _ in row_chunks(q, places, mask):
         here = slice(done, done + len(weight))
-        pick, total = _inverse(weight, u[here, None])
-        ids[here] = pick[:, 0]
-        told[here] = (weight.gather(-1, pick) / total).log()[:, 0]
+        block[here], level[here], total[here], inside[here] = _in_blocks(weight, u[here])
         done += len(weight)
-    return ids, told
+    place, _, _ = _pass(inside, level[:, None])
+    told = (inside.gather(-1, place)[:, 0] / total).log()
+    return block * _BLOCK + place[:, 0], told
 
 
-def _inverse(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """(m, 1) classes at which the cumulative weights (m, K) pass u times their sum, and the sum."""
+def _in_blocks(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The block of classes in which the cumulative weights (m, K) pass u (m,) times their sum.
+
+    Returns:
+        (m,) its number, (m,) the share of the block that lies below, (m,) the sum of all, and
+        (m, _BLOCK) the weights in it.
+    """
     classes = weight.shape[-1]
     even = classes - classes % _BLOCK
     blocks = weight[:, :even].reshape(len(weight), even // _BLOCK, _BLOCK).sum(-1)
     sums = torch.cat([blocks, weight[:, even:].sum(-1, keepdim=True)], -1).double()
-    block, rest, total = _pass(sums, u)
+    block, rest, total = _pass(sums, u[:, None])
     place = block * _BLOCK + torch.arange(_BLOCK, device=weight.device)
     inside = weight.gather(-1, place.clamp(max=classes - 1)).double()
-    pick, _, _ = _pass(inside.masked_fill(place >= classes, 0.0), rest / sums.gather(-1, block))
-    return block * _BLOCK + pick, total
+    inside = inside.masked_fill_(place >= classes, 0.0)
+    share = rest / sums.gather(-1, block)
+    return block[:, 0], share[:, 0], total[:, 0], inside
 
 
 def pick(weight: Tensor, u: Tensor) -> Tensor:

@@ -19,7 +19,9 @@ _SPREAD = 2.0
 
 
 class Chain:
-    """x_1 ~ uniform, x_(i+1) ~ P[x_i], P = stay I + (1 - stay) R, the rows of R softmaxes.
+    """x_1 ~ uniform, x_(i+1) ~ P[x_i], P = stay S + (1 - stay) R, the rows of R softmaxes.
+
+    S is uniform within kin, groups of as many tokens; where each is alone, S = I.
 
     Called as a denoiser of masked sequences it returns the exact posterior of each token given all
     that are seen, whatever the time: p(x_i) is proportional to P^d[a, x_i] P^e[x_i, b] with a and b
@@ -29,15 +31,19 @@ class Chain:
         tokens: K; the id K is the mask.
         length: L.
         generator: source of R.
-        stay: probability that a token is that before it, whatever R says.
+        stay: probability that a token is of the kin of that before it, whatever R says.
+        kin: tokens of a group; divides K.
     """
 
-    def __init__(self, tokens: int, length: int, generator: Generator, stay: float = 0.0) -> None:
+    def __init__(
+        self, tokens: int, length: int, generator: Generator, stay: float = 0.0, kin: int = 1
+    ) -> None:
         self.tokens, self.length = tokens, length
         like = torch.empty(tokens, tokens, dtype=torch.float64)
         same = torch.eye(tokens, dtype=torch.float64)
         moves = (_SPREAD * random.normal(like, generator)).softmax(-1)
-        self.matrix: Tensor = stay * same + (1 - stay) * moves
+        near = torch.kron(torch.eye(tokens // kin), torch.ones(kin, kin)).double() / kin
+        self.matrix: Tensor = stay * near + (1 - stay) * moves
         powers = [same]
         for _ in range(length):
             powers.append(powers[-1] @ self.matrix)

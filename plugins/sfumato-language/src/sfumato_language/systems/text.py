@@ -26,7 +26,7 @@ class Trained(NamedTuple):
         model: with its averaged weights, in evaluation mode.
         tokenizer: the characters of the corpus.
         length: characters of a window.
-        documents: a tenth of the corpus, which was held out.
+        documents: those that were held out.
     """
 
     model: Model
@@ -35,8 +35,18 @@ class Trained(NamedTuple):
     documents: list[str]
 
 
-def of_brown(given: Trial, *, length: int, steps: int, batch: int, lr: float) -> Trained:
-    """A network of the smallest size, trained on Brown by characters.
+def of_brown(
+    given: Trial,
+    *,
+    length: int,
+    steps: int,
+    batch: int,
+    lr: float,
+    size: str = "nano",
+    contexts: int = 0,
+    held: float = 0.1,
+) -> Trained:
+    """A small network, trained on Brown by characters.
 
     Args:
         given: seed, scale (of the steps) and scratch folder.
@@ -44,17 +54,21 @@ def of_brown(given: Trial, *, length: int, steps: int, batch: int, lr: float) ->
         steps: at scale 1.
         batch: windows in each step.
         lr: peak learning rate.
+        size: of the network.
+        contexts: see `sfumato_language.counts`; 0: none are counted.
+        held: share of the documents that are held out.
     """
     count = scaled(steps, given)
     fields: dict[str, Any] = {
-        "length": length, "network_size": "nano", "seed": given.seed, "steps": count,
-        "batch": batch, "lr": lr, "warmup": min(50, count // 2), "ema": 0.99,
+        "length": length, "network_size": size, "contexts": contexts, "held": held,
+        "seed": given.seed, "steps": count, "batch": batch, "lr": lr, "shares": (0.0, 1.0),
+        "warmup": min(50, count // 2), "ema": 0.99,
     }  # fmt: skip
     recipe = Brown(**fields)
     folder = sfumato_data.fetch("brown")
     data = windows.read(folder, **recipe.reading())
-    train, held = split(data, 0.1, given.seed)
-    names = set(keys_of(held) or ())
+    train, rest = split(data, held, given.seed)
+    names = set(keys_of(rest) or ())
     texts = (one for one in reading.documents(folder, reading.Reading()) if one.key in names)
     training = fresh(given.seed, lambda: recipe.build(train))
     last: list[Any] = []
