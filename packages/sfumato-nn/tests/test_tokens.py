@@ -185,7 +185,11 @@ def test_bad_ids_and_contexts_are_told(net, ids):
         net(ids.double(), CLOCK)
     with pytest.raises(InputError, match="document is one integer for each token"):
         net.encode(document=torch.zeros(3))
-    with pytest.raises(InputError, match="without documents, levels and padding"):
-        net(ids, CLOCK, memory=net.remember(ids, CLOCK), level=ids)
+    with pytest.raises(InputError, match="a memory goes without documents"):
+        net(ids, CLOCK, memory=net.remember(ids, CLOCK), document=ids)
+    padded = Padded(ids, torch.arange(L) < torch.tensor([[L], [3], [5]]))
+    block = net.remember(padded, CLOCK, block=slice(4, 8))
+    with pytest.raises(InputError, match="of a block goes without levels and padding"):
+        net(ids[:, 4:8], CLOCK, memory=block, level=ids[:, 4:8])
     with pytest.raises(InputError, match="two ids and a block"):
         TokenTransformer(1)

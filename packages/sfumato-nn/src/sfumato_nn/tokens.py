@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Memory", "TokenTransformer", "reads"]
+__all__ = ["Block", "Memory", "TokenTransformer", "reads"]
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -77,7 +77,7 @@ class TokenTransformer(nn.Module):
         self.table = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.table.weight, std=0.02)
         self.clock = ClockEmbedding(width) if time else None
-        self.blocks = nn.ModuleList(_Block(width, heads, time) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, time) for _ in range(depth))
         self.norm = nn.LayerNorm(width, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
@@ -125,10 +125,11 @@ class TokenTransformer(nn.Module):
                 what stands at a lower level does not depend on the higher ones (prefixes, blocks).
             at: (B, L) bool: the tokens whose logits are wanted, (N, K) in their order; the rest of
                 the head's work is spared.
-            memory: of tokens that are read beside those of `x`, see `remember`.
+            memory: of tokens that are read beside those of `x`, see `remember`, by all of them.
 
         Raises:
-            InputError: for an id outside the vocabulary, or documents or levels with a memory.
+            InputError: for an id outside the vocabulary, documents with a memory, or levels or
+                padding with one that says already what a token of its block reads.
         """
         hidden, _ = self._hidden(x, clock, document, level, memory)
         if at is not None:
@@ -176,6 +177,47 @@ class TokenTransformer(nn.Module):
         values = tuple(v[:, :, rest] for v in values)
         return Memory(keys, values, block.indices(ids.shape[1])[0], mask)
 
+    def prefill(self, prefix: Tensor) -> Memory:
+        """The memory of a prefix of vectors, such as a picture: ids that follow read it.
+
+        The prefix reads itself alone, so that logits with the memory are those of the whole
+        (Li et al. 2025, arXiv:2505.16839, section 3.3, "Prefix-DLM"). Gradients go through it.
+
+        Args:
+            prefix: (B, P, width).
+
+        Raises:
+            InputError: for another width, or a network with a clock, for which no memory holds.
+        """
+        width = self.table.embedding_dim
+        if prefix.ndim != 3 or prefix.shape[-1] != width:
+            raise InputError(f"a prefix is of shape (B, P, {width}), but was {tuple(prefix.shape)}")
+        if self.clock is not None:
+            raise InputError("what is remembered of a prefix holds at all times: give time=False")
+        _, pairs = self._through(prefix, prefix.new_zeros(len(prefix)), None, None)
+        keys, values = zip(*pairs, strict=True)
+        return Memory(tuple(keys), tuple(values), prefix.shape[1])
+
+    def extend(self, x: Tensor, clock: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Logits (B, L, K) of ids that follow a memory, and the memory with these in it.
+
+        With one id at a time it is what an autoregressive model does with its KV cache: the logits
+        are those of the whole with `level` 0, 1, 2, ...
+
+        Args:
+            x: ids (B, L), long, which read each other and the memory.
+            clock: (B,).
+            memory: of a prefix, see `prefill` and `remember`.
+        """
+        hidden, pairs = self._hidden(x, clock, None, None, memory)
+        kept = zip(memory.keys, memory.values, pairs, strict=True)
+        both = [(torch.cat((k, mine[0]), 2), torch.cat((v, mine[1]), 2)) for k, v, mine in kept]
+        keys, values = zip(*both, strict=True)
+        mask = memory.mask
+        mask = None if mask is None else F.pad(mask, (0, x.shape[1]), value=True)
+        longer = Memory(tuple(keys), tuple(values), memory.start + x.shape[1], mask)
+        return self._logits(hidden), longer
+
     def recall(
         self, x: Tensor | Padded, clock: Tensor, span: slice, **context: Any
     ) -> Callable[[Any, Tensor], Any]:
@@ -207,19 +249,21 @@ class TokenTransformer(nn.Module):
         ids, real = (x.data, x.mask) if isinstance(x, Padded) else (x, None)
         if real is not None and bool(real.all()):
             real = None
-        if memory is not None and not (document is None and level is None and real is None):
-            raise InputError("a memory goes without documents, levels and padding")
+        if memory is not None and document is not None:
+            raise InputError("a memory goes without documents")
         self._check(ids)
+        return self._through(self.table(ids), clock, reads(real, document, level), memory)
+
+    def _through(
+        self, hidden: Tensor, clock: Tensor, mask: Tensor | None, memory: Memory | None
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Vectors (B, L, width) through all blocks, and their keys and values in each."""
         start = 0 if memory is None else memory.start
-        cos, sin = rotary((start + ids.shape[1],), self.head, ids.device)
+        cos, sin = rotary((start + hidden.shape[1],), self.head, hidden.device)
         positions = cos[start:], sin[start:]
-        mask = reads(real, document, level)
-        if memory is not None and memory.mask is not None:
-            mask = memory.mask
-            if mask.shape[-1] == memory.keys[0].shape[2]:
-                mask = F.pad(mask, (0, ids.shape[1]), value=True)
+        if memory is not None:
+            mask = _with(memory, mask, hidden.shape[1])
         signal = None if self.clock is None else F.silu(self.clock(clock))[:, None]
-        hidden = self.table(ids)
         pairs: list[tuple[Tensor, Tensor]] = []
         for i, block in enumerate(self.blocks):
             past = None if memory is None else (memory.keys[i], memory.values[i])
@@ -246,7 +290,7 @@ class TokenTransformer(nn.Module):
         return F.linear(self.norm(hidden), self.table.weight, self.bias)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention, then an MLP; shifted, scaled and gated by a signal where there is one."""
 
     def __init__(self, width: int, heads: int, time: bool) -> None:
@@ -307,6 +351,21 @@ def _begin_near(attention: Attention) -> None:
     bias = attention.inward.bias.view(3, attention.heads, 2, -1)
     bias[:2, :, 0] += _NEAR
     bias[:2, :, 1] -= _NEAR
+
+
+def _with(memory: Memory, own: Tensor | None, length: int) -> Tensor | None:
+    """What tokens behind a memory read, of it and of themselves, as `reads`."""
+    past, count = memory.mask, memory.keys[0].shape[2]
+    if past is not None and past.shape[-1] != count:
+        if own is not None:
+            raise InputError("the memory of a block goes without levels and padding")
+        return past
+    if own is None:
+        return None if past is None else F.pad(past, (0, length), value=True)
+    if past is None:
+        past = own.new_ones(len(own), count)
+    past = past if own.ndim == 2 else past[:, None].expand(-1, length, -1)
+    return torch.cat((past, own), -1)
 
 
 def reads(

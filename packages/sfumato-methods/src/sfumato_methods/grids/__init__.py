@@ -9,7 +9,7 @@ tensor alone. Beside them stands what else is chosen about times: what a network
 from __future__ import annotations
 
 from .ays import align, klub
-from .fixed import booted, cosine, explicit, karras, logsnr, pyramid, quadratic, uniform
+from .fixed import booted, cosine, explicit, karras, logsnr, pyramid, quadratic, shifted, uniform
 from .ld3 import learn, mean_square
 from .levels import Levels, Retimed, ays_sd, ays_sdxl, ays_svd
 from .shared import SharedClock, sensitivity
@@ -19,5 +19,5 @@ from .twofold import twofold
 __all__ = [
     "LearnedStart", "Levels", "Retimed", "SharedClock", "align", "ays_sd", "ays_sdxl", "ays_svd",
     "booted", "cosine", "explicit", "karras", "klub", "learn", "logsnr", "mean_square", "path_loss",
-    "pyramid", "quadratic", "sensitivity", "start_loss", "twofold", "uniform",
+    "pyramid", "quadratic", "sensitivity", "shifted", "start_loss", "twofold", "uniform",
 ]  # fmt: skip
