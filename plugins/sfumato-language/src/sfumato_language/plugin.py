@@ -23,7 +23,15 @@ def sfumato_register(add: Add) -> None:
         "sfumato_language.domain:pairs_domain",
         summary="prompts with responses, and chats, as JSON lines",
     )
+    add(
+        "domain",
+        "language-captions",
+        "sfumato_language.domain:captions_domain",
+        summary="pictures with captions: a folder, or a font of emoji",
+    )
     for name, attribute, summary in (
+        ("captions", "Captions", "captions of your pictures; by default of drawn scenes"),
+        ("emoji", "Emoji", "emoji by their names; `sfumato data get emoji` first"),
         ("text", "Text", "masked diffusion of your text: bytes, characters or subwords"),
         ("pairs", "Pairs", "answers to prompts; may begin with the weights of another run"),
         ("brown", "Brown", "the Brown corpus by characters; `sfumato data get brown` first"),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = ["Brown", "Masked", "Pairs", "Text"]
+__all__ = ["Brown", "Captions", "Emoji", "Masked", "Pairs", "Text"]
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sfumato import Dataset, Model, registry
+from sfumato import Dataset, InputError, Model, registry
 from sfumato_methods.discrete import Discrete, absorbing
+from sfumato_nn.pictured import PicturedTokens, PictureEncoder
+from sfumato_nn.tokens import TokenTransformer
 from sfumato_train import Recipe, Training
 from sfumato_train.ema import parts
 from sfumato_train.linked import LinkedModel, linked_model
 
 from .canvas import CANVAS, Blank
+from .complementary import Complementary
 from .denoiser import TextDenoiser
 from .objective import AnyOrder
 from .tokens import TokenizerName, rebuilt
@@ -135,3 +139,66 @@ class Brown(Text):
     known: ClassVar[str | None] = "brown"
 
     tokenizer: TokenizerName = "char"
+
+
+class Captions(Masked):
+    """A masked diffusion model that describes pictures.
+
+    A small vision transformer turns a picture into a prefix, which the text reads and which reads
+    itself alone, so that it is encoded once a picture; training hides each token of a caption in
+    one of two rows (Li et al. 2025, arXiv:2505.16839).
+    """
+
+    domain: ClassVar[str] = "language-captions"
+
+    vocabulary: int = Field(512, ge=258, le=1 << 20, description="tokens of bpe, at most")
+    length: int = Field(24, ge=2, le=1 << 16, description="tokens of a caption, its end included")
+    timed: Literal[False] = Field(False, description="a prefix that is kept holds at all times")
+    sampler: str = Field(
+        "top-probability", description="a registered sampler; a command may ask for another"
+    )
+    grid: str = Field("shifted", description="a registered grid; a command may ask for another")
+    sampling_steps: int = Field(12, ge=1, description="steps of the sampler")
+
+    size: int = Field(
+        32, ge=4, le=1024, description="pixels a side that pictures are brought to, over white"
+    )
+    patch: int = Field(4, ge=1, description="pixels a side of what becomes a vector")
+    pool: int = Field(1, ge=1, description="patches a side that are averaged into one vector")
+    crops: bool = Field(
+        False, description="look at the whole at half its size, and at its quarters"
+    )
+    weights: Literal["even", "bound"] = Field(
+        "even", description="of the tokens in the loss, see `complementary`"
+    )
+
+    def reading(self) -> Mapping[str, Any]:
+        names = ("tokenizer", "vocabulary", "length", "size")
+        return {name: getattr(self, name) for name in names}
+
+    def model(self, about: Mapping[str, Any]) -> Model:
+        model = super().model(about)
+        text = model.denoiser.net
+        if not isinstance(text, TokenTransformer):
+            raise InputError(f"network={self.network} takes no prefix; accepted is tokens")
+        channels, *sides = about["picture"]
+        width = text.table.embedding_dim
+        encoder = PictureEncoder(
+            channels, sides, patch=self.patch, width=width, depth=(len(text.blocks) + 1) // 2,
+            heads=width // text.head, pool=self.pool, crops=self.crops,
+        )  # fmt: skip
+        net = PicturedTokens(text, encoder)
+        return replace(model, denoiser=TextDenoiser(net, model.process))
+
+    def build(self, data: Dataset) -> Training:
+        model = self.model(data.about)
+        assert isinstance(model.denoiser, TextDenoiser)
+        return Training(Complementary(model.denoiser, self.weights), data, model)
+
+
+class Emoji(Captions):
+    """Names for emoji, 3,926 pictures of a font, by what Unicode calls them."""
+
+    known: ClassVar[str | None] = "emoji"
+
+    length: int = Field(48, ge=2, le=1 << 16, description="tokens of a caption, its end included")
