@@ -75,6 +75,11 @@ def sfumato_register(add: Add) -> None:
             "Yu et al. 2025, arXiv:2506.13759",
         ),
         (
+            "lavida",
+            "a picture as prefix of a text that is written in any order",
+            "Li et al. 2025, arXiv:2505.16839",
+        ),
+        (
             "mdmfhs",
             "masks that fall event by event, and what single precision does to draws",
             "Zheng et al. 2024, arXiv:2409.02908",

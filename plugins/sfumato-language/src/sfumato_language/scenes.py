@@ -1,4 +1,8 @@
-"""Scenes of two things, drawn with true captions: what captioning is tried on without any data."""
+"""Scenes of two things, drawn, with true captions: what captioning is tried on without any data.
+
+All captions have as many words, and each scene has two that are true, since either thing may be
+named first.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,8 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "cross")
 SIZES = {"small": 3, "large": 6}  # half of the side, in pixels
-RELATIONS = ("left of", "right of", "above", "below")  # each beside its opposite
+RELATIONS = ("left of", "right of", "north of", "south of")  # each beside its opposite
+GROUNDS = {"white": (248, 248, 248), "grey": (176, 180, 184), "pink": (250, 205, 215)}
 
 
 class Thing(NamedTuple):
@@ -42,11 +47,12 @@ class Thing(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Two things; how the first stands to the second, an index of `RELATIONS`; where they are."""
+    """Two things on a ground; how the first stands to the second, an index of `RELATIONS`."""
 
     first: Thing
     second: Thing
     relation: int
+    ground: str
     shake: tuple[int, int, int, int]
 
 
@@ -54,7 +60,7 @@ def scenes(count: int, generator: Generator) -> list[Scene]:
     """Scenes with things and places drawn evenly; the two things of one always differ."""
     found: list[Scene] = []
     while len(found) < count:
-        sizes = (2, 6, 4, 2, 6, 4, 4)
+        sizes = (2, 6, 4, 2, 6, 4, 4, 3)
         rows = [random.integers(0, high, (count,), generator).tolist() for high in sizes]
         shakes = random.integers(-2, 3, (count, 4), generator).tolist()
         for *row, shake in zip(*rows, shakes, strict=True):
@@ -63,22 +69,20 @@ def scenes(count: int, generator: Generator) -> list[Scene]:
                 for s, c, f in (row[:3], row[3:6])
             )
             if first != second:
-                found.append(Scene(first, second, row[6], tuple(shake)))
+                found.append(Scene(first, second, row[6], list(GROUNDS)[row[7]], tuple(shake)))
     return found[:count]
 
 
 def captions(scene: Scene) -> tuple[str, str]:
     """The two captions that are true of a scene: either thing may be named first."""
     there, back = RELATIONS[scene.relation], RELATIONS[scene.relation ^ 1]
-    return (
-        f"{scene.first} {there} {scene.second}",
-        f"{scene.second} {back} {scene.first}",
-    )
+    first, second, ground = scene.first, scene.second, f"on a {scene.ground} ground"
+    return f"{ground} {first} {there} {second}", f"{ground} {second} {back} {first}"
 
 
 def draw(scene: Scene) -> Image.Image:
     """The picture of a scene, `SIDE` pixels a side."""
-    image = Image.new("RGB", (SIDE, SIDE), (238, 238, 232))
+    image = Image.new("RGB", (SIDE, SIDE), GROUNDS[scene.ground])
     pen = ImageDraw.Draw(image)
     near, far = SIDE // 4, SIDE - SIDE // 4
     low, high = (near, far) if scene.relation % 2 == 0 else (far, near)
