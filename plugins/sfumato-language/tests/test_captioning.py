@@ -155,7 +155,7 @@ def test_each_token_is_hidden_in_exactly_one_row_and_the_picture_encoded_once():
 def test_the_loss_is_that_of_two_separate_rows(weights):
     denoiser, batch = _denoiser(), _batch(4)
     objective = Complementary(denoiser, weights)
-    found = objective.loss("denoiser", batch, random.derive(3, "loss")).each
+    found = objective.loss("denoiser", batch, random.derive(3, "loss")).each.detach()
     at, other = objective.masks(batch.x.mask, random.derive(3, "loss"))
     for i in range(4):
         nats, counts = [], []

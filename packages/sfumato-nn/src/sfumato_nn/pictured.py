@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sfumato import Padded
 from sfumato.errors import InputError
 
+from .layers import convolution, group_norm
 from .positions import rotary, waves
 from .tokens import Block, Memory, TokenTransformer
 
@@ -23,15 +24,16 @@ _VIEWS = 5
 class PictureEncoder(nn.Module):
     """Pictures (B, C, H, W) to vectors (B, P, width): patches, and blocks in which all see all.
 
-    Dosovitskiy et al. 2021, arXiv:2010.11929. With `crops` a picture is looked at five times, as a
-    whole at half its resolution and in its four quarters, each for itself; with `pool` the vectors
-    of each square of so many patches a side are averaged, which is fewer to read (both as in
-    Li et al. 2025, arXiv:2505.16839, section 3.1).
+    Dosovitskiy et al. 2021, arXiv:2010.11929, with a stem of convolutions that halve the picture
+    until a pixel is a patch, which learns much faster (Xiao et al. 2021, arXiv:2106.14881). With
+    `crops` a picture is looked at five times, as a whole at half its resolution and in its four
+    quarters, each for itself; with `pool` the vectors of each square of so many patches a side are
+    averaged, which is fewer to read (both as in Li et al. 2025, arXiv:2505.16839, section 3.1).
 
     Args:
         channels: C.
         size: (H, W).
-        patch: pixels of a patch a side.
+        patch: pixels of a patch a side, a power of two.
         width: channels per vector.
         depth: number of blocks.
         heads: attention heads.
@@ -39,7 +41,7 @@ class PictureEncoder(nn.Module):
         crops: see above.
 
     Raises:
-        InputError: if patches, pools and crops do not divide the size.
+        InputError: if patches, pools and crops do not divide the size, or the patch is no power.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class PictureEncoder(nn.Module):
                 f"a picture of {size[0]} x {size[1]} is not cut evenly by patch={patch}, "
                 f"pool={pool}{' and crops' if crops else ''}: both sides are multiples of {unit}"
             )
+        if patch & (patch - 1):
+            raise InputError(f"patch={patch}: accepted are powers of two")
         self.size, self.pool, self.crops = (channels, *size), pool, crops
         side = [s // (2 if crops else 1) // patch for s in size]
         self.grid, self.head, self.width = side, width // heads, width
-        self.inward = nn.Conv2d(channels, width, patch, stride=patch)
+        self.inward = _stem(channels, width, patch.bit_length() - 1)
         self.view = nn.Parameter(torch.zeros(_VIEWS if crops else 1, 1, width))
-        self.blocks = nn.ModuleList(Block(width, heads, False) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, bias=False)
 
     @property
@@ -96,6 +100,15 @@ class PictureEncoder(nn.Module):
             h = F.avg_pool2d(h.mT.unflatten(2, self.grid), self.pool).flatten(2).mT
         each: Tensor = h.unflatten(0, (len(x), len(self.view))) + self.view
         return each.flatten(1, 2)
+
+
+def _stem(channels: int, width: int, halvings: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for left in reversed(range(halvings)):
+        wide = max(8, width >> left)
+        layers += [convolution(2, channels, wide, stride=2), group_norm(wide), nn.SiLU()]
+        channels = wide
+    return nn.Sequential(*layers, convolution(2, channels, width, size=1))
 
 
 def _views(x: Tensor) -> Tensor:

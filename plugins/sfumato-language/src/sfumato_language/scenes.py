@@ -47,12 +47,22 @@ class Thing(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Two things on a ground; how the first stands to the second, an index of `RELATIONS`."""
+    """Two things in the cells of a ground, 2 x 2.
+
+    Attributes:
+        first: the left or the upper one, if `relation` is even.
+        second: the other.
+        relation: how the first stands to the second, an index of `RELATIONS`.
+        ground: a colour of `GROUNDS`.
+        line: the row or the column of cells that they stand in.
+        shake: pixels by which they are off the middle of their cells.
+    """
 
     first: Thing
     second: Thing
     relation: int
     ground: str
+    line: int
     shake: tuple[int, int, int, int]
 
 
@@ -60,16 +70,17 @@ def scenes(count: int, generator: Generator) -> list[Scene]:
     """Scenes with things and places drawn evenly; the two things of one always differ."""
     found: list[Scene] = []
     while len(found) < count:
-        sizes = (2, 6, 4, 2, 6, 4, 4, 3)
+        sizes = (2, 6, 4, 2, 6, 4, 4, 3, 2)
         rows = [random.integers(0, high, (count,), generator).tolist() for high in sizes]
-        shakes = random.integers(-2, 3, (count, 4), generator).tolist()
+        shakes = random.integers(-1, 2, (count, 4), generator).tolist()
         for *row, shake in zip(*rows, shakes, strict=True):
             first, second = (
                 Thing(list(SIZES)[s], list(COLOURS)[c], SHAPES[f])
                 for s, c, f in (row[:3], row[3:6])
             )
             if first != second:
-                found.append(Scene(first, second, row[6], list(GROUNDS)[row[7]], tuple(shake)))
+                ground = list(GROUNDS)[row[7]]
+                found.append(Scene(first, second, row[6], ground, row[8], tuple(shake)))
     return found[:count]
 
 
@@ -84,15 +95,14 @@ def draw(scene: Scene) -> Image.Image:
     """The picture of a scene, `SIDE` pixels a side."""
     image = Image.new("RGB", (SIDE, SIDE), GROUNDS[scene.ground])
     pen = ImageDraw.Draw(image)
-    near, far = SIDE // 4, SIDE - SIDE // 4
-    low, high = (near, far) if scene.relation % 2 == 0 else (far, near)
-    middle = SIDE // 2
-    places = (low, middle), (high, middle)
+    cells = SIDE // 4, SIDE - SIDE // 4
+    begin = scene.relation % 2
+    places = [(cells[k], cells[scene.line]) for k in (begin, 1 - begin)]
     if scene.relation >= 2:
-        places = (middle, low), (middle, high)
+        places = [(y, x) for x, y in places]
     shakes = scene.shake[:2], scene.shake[2:]
     for thing, (x, y), (dx, dy) in zip(scene[:2], places, shakes, strict=True):
-        _thing(pen, thing, x + dx // 2, y + dy // 2)
+        _thing(pen, thing, x + dx, y + dy)
     return image
 
 

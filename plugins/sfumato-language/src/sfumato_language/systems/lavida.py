@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sfumato import Dataset
-    from sfumato_nn.pictured import PicturedTokens
+    from sfumato_nn.pictured import PicturedTokens, PictureEncoder
 
     from ..captioning import Captions
     from ..denoiser import TextDenoiser
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 SCENES, HELD, ALONE = 6000, 300, 24
 """Scenes to train on, held out, and of these described one at a time to measure the time."""
-WIDTH, DEPTH, HEADS, SEEN = 64, 4, 2, 2
-"""Of the text network, and the blocks of the vision transformer."""
-STEPS, BATCH, LEARNING = 800, 32, 4e-3
-EMOJI_STEPS, EMOJI_LENGTH, DRAWS = 400, 32, 8
+WIDTH, DEPTH, HEADS = 64, 4, 2
+PATCH, POOL, SEEN, SIGHT = 8, 1, 2, 400
+"""Of the vision transformer: pixels of a patch a side, patches a side that become one vector,
+blocks, and steps of its own training."""
+STEPS, BATCH, LEARNING = 1200, 16, 1.5e-3
+EMOJI_STEPS, EMOJI_LENGTH, DRAWS = 250, 32, 8
 """Steps on emoji, tokens of a name, and sets of hidden tokens a name that the bound averages."""
 COLD = 0.05
 """Temperature at which captions are written: all but the likeliest token."""
@@ -52,6 +54,8 @@ def trial(given: Trial) -> Mapping[str, Measured]:
       with it;
     - `masks`: bound on the nats of a held-out name, complementary masks over independent ones.
     """
+    import copy
+
     import torch
 
     from ..complementary import Complementary
@@ -60,10 +64,10 @@ def trial(given: Trial) -> Mapping[str, Measured]:
     data, scenes = _scenes(given.seed)
     held = range(SCENES, SCENES + HELD)
     steps = scaled(STEPS, given)
-    ours = _fitted(
-        Complementary(_denoiser(data, given)), data, given, "scenes", steps, range(SCENES)
-    )
-    theirs = _autoregressive(data, given, "autoregressive", steps)
+    index = range(SCENES)
+    fresh = _denoiser(data, given, _seen(data, given, index))
+    ours = _fitted(Complementary(copy.deepcopy(fresh)), data, given, "scenes", steps, index)
+    theirs = _autoregressive(fresh, data, given, "autoregressive", steps, index)
     with torch.inference_mode():
         found = {"seconds": _seconds(ours, theirs, data, held)}
         found |= _quality(ours, theirs, data, [scenes[i] for i in held], held, given.seed)
@@ -92,27 +96,81 @@ def _scenes(seed: int) -> tuple[Captions, list[Scene]]:
     return Captions(np.array(rows), x, [""] * len(texts), tokenizer, about), drawn
 
 
-def _network(data: Captions, patch: int = 8) -> PicturedTokens:
-    from sfumato_nn.pictured import PicturedTokens, PictureEncoder
-    from sfumato_nn.tokens import TokenTransformer
+def _encoder(data: Captions) -> PictureEncoder:
+    from sfumato_nn.pictured import PictureEncoder
 
-    text = TokenTransformer(data.tokenizer.size + 1, width=WIDTH, depth=DEPTH, heads=HEADS)
     channels, *size = data.pixels.shape[1:]
-    seen = PictureEncoder(channels, size, patch=patch, width=WIDTH, depth=SEEN, heads=HEADS)
-    return PicturedTokens(text, seen)
+    return PictureEncoder(
+        channels, size, patch=PATCH, pool=POOL, width=WIDTH, depth=SEEN, heads=HEADS
+    )
 
 
-def _denoiser(data: Captions, given: Trial) -> TextDenoiser:
+def _seen(data: Captions, given: Trial, index: Sequence[int]) -> PictureEncoder:
+    """A vision transformer that was trained to tell which tokens a caption has.
+
+    It stands for the SigLIP encoder that the published model begins with (Zhai et al. 2023,
+    arXiv:2303.15343): a sigmoid for each token, of the mean of all vectors.
+    """
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    from sfumato import random
+    from sfumato_train.runs import fresh
+
+    from .fitting import scaled
+
+    def made() -> nn.ModuleList:
+        return nn.ModuleList([_encoder(data), nn.Linear(WIDTH, data.tokenizer.size)])
+
+    parts, source = fresh(given.seed, made), random.derive(given.seed, "encoder")
+    encoder, head = parts
+    steps = scaled(SIGHT, given)
+    adam = torch.optim.AdamW(parts.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, 3e-3, steps)
+    for _ in range(steps):
+        place = random.integers(0, len(index), (2 * BATCH,), source).tolist()
+        batch = data.batch([index[i] for i in place])
+        has = torch.zeros(len(place), data.tokenizer.size).scatter_(1, batch.x.data, 1.0)
+        loss = F.binary_cross_entropy_with_logits(
+            head(encoder(batch.condition["picture"]).mean(1)), has
+        )
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        schedule.step()
+    found: PictureEncoder = encoder
+    return found
+
+
+def _denoiser(data: Captions, given: Trial, encoder: PictureEncoder) -> TextDenoiser:
+    """A fresh text network behind a copy of an encoder."""
+    import copy
+
     from sfumato_methods.discrete import Discrete, absorbing
+    from sfumato_nn.pictured import PicturedTokens
+    from sfumato_nn.tokens import TokenTransformer
     from sfumato_train.runs import fresh
 
     from ..denoiser import TextDenoiser
 
-    net = fresh(given.seed, lambda: _network(data))
-    return TextDenoiser(net, Discrete(absorbing(data.tokenizer.size)))
+    def made() -> PicturedTokens:
+        text = TokenTransformer(
+            data.tokenizer.size + 1, width=WIDTH, depth=DEPTH, heads=HEADS, near=0.0
+        )
+        return PicturedTokens(text, copy.deepcopy(encoder))
+
+    return TextDenoiser(fresh(given.seed, made), Discrete(absorbing(data.tokenizer.size)))
 
 
-def _autoregressive(data: Captions, given: Trial, name: str, steps: int) -> PicturedTokens:
+def _autoregressive(
+    fresh: TextDenoiser,
+    data: Captions,
+    given: Trial,
+    name: str,
+    steps: int,
+    index: Sequence[int],
+) -> PicturedTokens:
     """A network that was trained to say each token from those before it."""
     import torch
     import torch.nn.functional as F
@@ -137,8 +195,7 @@ def _autoregressive(data: Captions, given: Trial, name: str, steps: int) -> Pict
             logits = net(torch.cat((begin, ids[:, :-1]), 1), clock, level=level, **context)
             return Loss(F.cross_entropy(logits.mT, ids, reduction="none").mean(1))
 
-    objective = NextToken(_denoiser(data, given))
-    found: Any = _fitted(objective, data, given, name, steps, range(SCENES))
+    found: Any = _fitted(NextToken(fresh), data, given, name, steps, index)
     net: PicturedTokens = found.net
     return net
 
@@ -332,6 +389,8 @@ def _prefix() -> Measured:
 
 def _masks(given: Trial, steps: int) -> Measured:
     """Nats of held-out names of emoji, bounded by the same hidden sets for both."""
+    import copy
+
     import sfumato_data
     from sfumato import random
     from sfumato_data import split
@@ -351,9 +410,9 @@ def _masks(given: Trial, steps: int) -> Measured:
 
     every = read(sfumato_data.fetch("emoji"), length=EMOJI_LENGTH)
     train, held = split(every, 0.1, given.seed)
-    found = []
+    found, fresh = [], _denoiser(every, given, _seen(every, given, train.index))
     for kind in (Complementary, Independent):
-        objective = kind(_denoiser(every, given))
+        objective = kind(copy.deepcopy(fresh))
         denoiser = _fitted(objective, every, given, kind.__name__, steps, train.index)
         found.append(_bound(AnyOrder(denoiser), held, random.derive(given.seed, "held")))
     n = len(held) * DRAWS
