@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CANVAS", "INSIDE", "Blank", "conditions", "ids_of", "lines_of"]
+__all__ = ["CANVAS", "INSIDE", "REGEX", "Blank", "conditions", "ids_of", "lines_of", "pattern_of"]
 
 import re
 from collections.abc import Mapping, Sequence
@@ -74,6 +74,16 @@ def ids_of(text: str, tokenizer: Tokenizer) -> list[int]:
         found += [tokenizer.mask] * int(gap[1] or 1)
         at = gap.end()
     return [*found, *tokenizer.encode(text[at:]).tolist()]
+
+
+def pattern_of(text: str, allowed: Sequence[str]) -> str:
+    """A regular expression of a text with gaps (see `ids_of`), each filled by one of some texts."""
+    choice = f"({'|'.join(map(_literal, allowed))})"
+    return choice.join(_literal(part) for part in _GAP.split(text)[::2])
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text)
 
 
 def conditions(

@@ -5,12 +5,12 @@ from __future__ import annotations
 __all__ = ["Brown", "Captions", "Emoji", "Masked", "Pairs", "Text"]
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
+from torch import nn
 
-from sfumato import Dataset, InputError, Model, registry
+from sfumato import Dataset, Model, registry
 from sfumato_methods.discrete import Discrete, absorbing
 from sfumato_nn.pictured import PicturedTokens, PictureEncoder
 from sfumato_nn.tokens import TokenTransformer
@@ -48,9 +48,7 @@ class Masked(Recipe):
 
     def model(self, about: Mapping[str, Any]) -> Model:
         process = Discrete(absorbing(about["vocabulary"]))
-        net = registry().load("network", self.network)(
-            self.network_size, vocabulary=about["vocabulary"] + 1, time=self.timed
-        )
+        net = self.net(about)
         sizes = tuple((size, count) for size, count in about.get("lengths", ()))
         return Model(
             process=process,
@@ -61,6 +59,13 @@ class Masked(Recipe):
             blank=Blank(about["length"], about["vocabulary"], sizes),
             sizing=(CANVAS,),
         )
+
+    def net(self, about: Mapping[str, Any], **options: Any) -> nn.Module:
+        """The network of the text, its weights fresh; `options` are of its own."""
+        made: nn.Module = registry().load("network", self.network)(
+            self.network_size, vocabulary=about["vocabulary"] + 1, time=self.timed, **options
+        )
+        return made
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
@@ -153,17 +158,19 @@ class Captions(Masked):
 
     vocabulary: int = Field(512, ge=258, le=1 << 20, description="tokens of bpe, at most")
     length: int = Field(24, ge=2, le=1 << 16, description="tokens of a caption, its end included")
+    network: Literal["tokens"] = Field("tokens", description="what takes a picture as prefix")
     timed: Literal[False] = Field(False, description="a prefix that is kept holds at all times")
     sampler: str = Field(
         "top-probability", description="a registered sampler; a command may ask for another"
     )
     grid: str = Field("shifted", description="a registered grid; a command may ask for another")
     sampling_steps: int = Field(12, ge=1, description="steps of the sampler")
+    lr: float = Field(1.5e-3, gt=0, le=1, description="peak learning rate of AdamW")
 
     size: int = Field(
         32, ge=4, le=1024, description="pixels a side that pictures are brought to, over white"
     )
-    patch: int = Field(4, ge=1, description="pixels a side of what becomes a vector")
+    patch: int = Field(4, ge=1, description="pixels a side of a patch, a power of two")
     pool: int = Field(1, ge=1, description="patches a side that are averaged into one vector")
     crops: bool = Field(
         False, description="look at the whole at half its size, and at its quarters"
@@ -176,19 +183,16 @@ class Captions(Masked):
         names = ("tokenizer", "vocabulary", "length", "size")
         return {name: getattr(self, name) for name in names}
 
-    def model(self, about: Mapping[str, Any]) -> Model:
-        model = super().model(about)
-        text = model.denoiser.net
-        if not isinstance(text, TokenTransformer):
-            raise InputError(f"network={self.network} takes no prefix; accepted is tokens")
+    def net(self, about: Mapping[str, Any], **options: Any) -> nn.Module:
+        text = super().net(about, near=0.0, **options)  # what is to be read first is the picture
+        assert isinstance(text, TokenTransformer)
         channels, *sides = about["picture"]
         width = text.table.embedding_dim
         encoder = PictureEncoder(
             channels, sides, patch=self.patch, width=width, depth=(len(text.blocks) + 1) // 2,
             heads=width // text.head, pool=self.pool, crops=self.crops,
         )  # fmt: skip
-        net = PicturedTokens(text, encoder)
-        return replace(model, denoiser=TextDenoiser(net, model.process))
+        return PicturedTokens(text, encoder)
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
