@@ -95,6 +95,31 @@ def test_shifted_logits_of_a_model_with_its_own_code(bert, tmp_path):
     )
 
 
+def test_adapters_alone_learn_to_answer(bert, tmp_path):
+    """A run of LoRA: the base stays bit for bit, the loss falls, and the run opens again."""
+    pytest.importorskip("peft")
+    from sfumato_train import open_run, start
+
+    pairs = [{"prompt": f"the school {w}", "response": f"was {w}"} for w in ("sold", "closed")] * 8
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    words = [f"base={bert}", "lora=4", "steps=40", "batch=8", "length=8", "lr=3e-2", "ema=0",
+             "warmup=2", "sampling_steps=4", "log=10", "separator= ", "held=0.2"]  # fmt: skip
+    out = start("language/tuned", words, tmp_path / "p.jsonl", tmp_path / "run", device="cpu")
+    run = open_run(out)
+    state = run.model().denoiser.state_dict()
+    for name, value in transformers.BertForMaskedLM.from_pretrained(bert).state_dict().items():
+        inside = [k for k in state if k.replace(".base_layer", "").endswith(f"inner.{name}")]
+        assert len(inside) == 1 and torch.equal(state[inside[0]], value), name
+    lora = [value for name, value in state.items() if ".lora_B." in name]
+    assert lora and all(value.shape[1] == 4 and bool(value.any()) for value in lora)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < 0.7 * losses[0], losses
+    asked = run.domain.condition({"prompt": "the school sold"}, 4, run.about)
+    texts = texts_of(draw(run, 4, condition=asked, seed=0), run.about)
+    assert all(text.startswith("the school sold") for text in texts)
+
+
 def _twin(folder, bert, kind, code, weights, auto="AutoModel", **config):
     """A folder as that of a published model, with code of its own and random weights."""
     from safetensors.torch import save_file

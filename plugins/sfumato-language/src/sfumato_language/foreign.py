@@ -14,7 +14,7 @@ SEDD has no such folder, BD3LM reads blocks and Duo does not mask: none of them 
 
 from __future__ import annotations
 
-__all__ = ["Loaded", "MaskedNetwork", "load"]
+__all__ = ["Loaded", "MaskedNetwork", "load", "tokenizer_of"]
 
 import inspect
 from pathlib import Path
@@ -147,21 +147,14 @@ def load(
         InputError: if transformers is missing, the folder cannot be read, weights are missing or
             left over, no mask is known, the mask is the padding, or ids and table do not fit.
     """
+    transformers, config = _config(path, trust)
     try:
-        import transformers
-    except ImportError:
-        raise InputError(
-            "models of others need transformers: pip install 'sfumato-language[transformers]'"
-        ) from None
-    try:
-        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust)
         name = next((n for n in _AUTO if n in (getattr(config, "auto_map", None) or {})), _AUTO[0])
         inner, info = getattr(transformers, name).from_pretrained(
             path, trust_remote_code=trust, output_loading_info=True, use_safetensors=True
         )
     except (OSError, ValueError, ImportError) as error:
-        more = "" if trust else "; if it came with code of its own that you trust, say trust=True"
-        raise InputError(f"{path} is no model that transformers loads: {error}{more}") from None
+        raise _no_model(path, error, trust) from None
     _whole(path, info)
     kind = str(config.model_type).lower()
     if getattr(config, "time_conditioning", False):
@@ -202,6 +195,35 @@ def load(
         sizing=(CANVAS,),
     )
     return Loaded(model, tokenizer, about)
+
+
+def tokenizer_of(path: Path | str, *, trust: bool = False) -> Foreign:
+    """The tokenizer of a folder that `load` takes; reads no weights.
+
+    Raises:
+        InputError: see `load`.
+    """
+    _, config = _config(path, trust)
+    return _tokenizer(Path(path), config, str(config.model_type).lower(), None)[0]
+
+
+def _config(path: Path | str, trust: bool) -> tuple[Any, Any]:
+    """The library, and the configuration of a model."""
+    try:
+        import transformers
+    except ImportError:
+        raise InputError(
+            "models of others need transformers: pip install 'sfumato-language[transformers]'"
+        ) from None
+    try:
+        return transformers, transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust)
+    except (OSError, ValueError, ImportError) as error:
+        raise _no_model(path, error, trust) from None
+
+
+def _no_model(path: Path | str, error: Exception, trust: bool) -> InputError:
+    more = "" if trust else "; if it came with code of its own that you trust, say trust=True"
+    return InputError(f"{path} is no model that transformers loads: {error}{more}")
 
 
 def _whole(path: Path | str, info: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ def sfumato_register(add: Add) -> None:
         ("emoji", "Emoji", "emoji by their names; `sfumato data get emoji` first"),
         ("text", "Text", "masked diffusion of your text: bytes, characters or subwords"),
         ("pairs", "Pairs", "answers to prompts; may begin with the weights of another run"),
+        ("tuned", "Tuned", "answers by a model of others, with low-rank adapters"),
         ("brown", "Brown", "the Brown corpus by characters; `sfumato data get brown` first"),
     ):
         add(

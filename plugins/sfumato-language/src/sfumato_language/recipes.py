@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["Brown", "Captions", "Emoji", "Masked", "Pairs", "Text"]
+__all__ = ["Brown", "Captions", "Emoji", "Masked", "Pairs", "Text", "Tuned"]
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from sfumato import Dataset, Model, registry
@@ -21,6 +23,8 @@ from sfumato_train.linked import LinkedModel, linked_model
 from .canvas import CANVAS, Blank
 from .complementary import Complementary
 from .denoiser import TextDenoiser
+from .foreign import load, tokenizer_of
+from .lora import adapted
 from .objective import AnyOrder
 from .tokens import TokenizerName, rebuilt
 
@@ -136,6 +140,51 @@ class Pairs(Masked):
 
 
 _NETWORK = ("network", "network_size", "timed")
+
+
+class Tuned(Recipe):
+    """A masked model of others that learns to answer, by low-rank adapters.
+
+    Only responses are hidden, as in `Pairs`; the weights of the model stay as they are, and
+    matrices of rank `lora` are added to its linear layers (Hu et al. 2021, arXiv:2106.09685). A run
+    keeps all weights; configuration and code of the model are read from its folder each time.
+    """
+
+    domain: ClassVar[str] = "language-pairs"
+
+    base: str = Field(description="folder of a masked model that transformers loads")
+    trust: bool = Field(False, description="run the code that came with it")
+    lora: int = Field(8, ge=1, le=4096, description="rank of the adapters")
+    separator: str = Field("\n", description="text between prompt and response")
+    length: int = Field(64, ge=2, le=1 << 16, description="tokens of a pair, at most")
+
+    sampler: str = Field("first-hitting", description="a registered sampler")
+    sampling_steps: int = Field(64, ge=1, description="steps of the sampler")
+
+    steps: int = Field(1000, ge=1, description="optimiser steps")
+    batch: int = Field(16, ge=1, description="pairs in each step")
+    lr: float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
+
+    @field_validator("base")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        return str(Path(value).absolute())
+
+    def reading(self) -> Mapping[str, Any]:
+        known = tokenizer_of(self.base, trust=self.trust)
+        return {"tokenizer": known, "length": self.length, "separator": self.separator}
+
+    def model(self, about: Mapping[str, Any]) -> Model:
+        model = load(self.base, length=about["length"], trust=self.trust).model
+        net: Any = model.denoiser.net
+        net.inner = adapted(net.inner, self.lora)
+        sampler = registry().load("sampler", self.sampler)()
+        return replace(model, sampler=sampler, steps=self.sampling_steps)
+
+    def build(self, data: Dataset) -> Training:
+        model = self.model(data.about)
+        assert isinstance(model.denoiser, TextDenoiser)
+        return Training(AnyOrder(model.denoiser), data, model)
 
 
 class Brown(Text):
