@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["LIMIT", "SUFFIXES", "over_white", "read", "squared", "values"]
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -39,7 +38,7 @@ def read(file: Path, size: int) -> Tensor:
 
 
 def squared(
-    content: IO[bytes], where: object, size: int, formats: Sequence[str] = _FORMATS
+    content: IO[bytes], where: object, size: int, formats: tuple[str, ...] = _FORMATS
 ) -> Image.Image:
     """A picture in the centre of a transparent square, scaled to `size` pixels a side, as RGBA.
 

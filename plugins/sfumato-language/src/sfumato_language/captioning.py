@@ -129,8 +129,8 @@ def _found(path: Path, size: int) -> tuple[Tensor, Sequence[str], Sequence[str],
     """Pixels, captions, what messages call each, and the keys of the split."""
     font = emoji.find_font(path)
     if font is not None:
-        x, texts, keys = emoji.read(font, size)
-        return _bytes(x), texts, texts, keys
+        x, called, keys = emoji.read(font, size)
+        return _bytes(x), called, called, keys
     if not path.is_dir():
         raise InputError(
             f"{path} is no folder of pictures with captions, and no font of emoji (.ttf)"

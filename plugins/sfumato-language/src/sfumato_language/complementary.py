@@ -50,8 +50,8 @@ class Complementary(Objective):
         free = self._free(batch)
         first, second = self.masks(free, generator)
         at = torch.cat((first, second))
-        nats = cross_entropy(self.denoiser, _twice(batch), at).unflatten(0, (2, -1)).sum(2)
-        count = at.unflatten(0, (2, -1)).sum(2)
+        each = cross_entropy(self.denoiser, _twice(batch), at)
+        nats, count = (v.view(2, *free.shape).sum(2) for v in (each, at))
         if self.weights == "bound":
             mean = (nats / count.clamp_min(1)).sum(0) / (count > 0).sum(0)
         else:

@@ -13,6 +13,7 @@ __all__ = ["system"]
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sfumato.survey import Claim, Measured, System, Trial
@@ -139,8 +140,8 @@ def _seen(data: Captions, given: Trial, index: Sequence[int]) -> PictureEncoder:
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
         schedule.step()
-    found: PictureEncoder = encoder
-    return found
+    found: Any = encoder
+    return found  # type: ignore[no-any-return]
 
 
 def _denoiser(data: Captions, given: Trial, encoder: PictureEncoder) -> TextDenoiser:
@@ -263,8 +264,8 @@ def _written(denoiser: TextDenoiser, picture: Tensor, canvas: Tensor, seed: int)
     )
 
     process = denoiser.process
-    masks = int((canvas[0] == process.kernel.absorbs).sum())
-    prompt = Prompt(canvas, canvas != process.kernel.absorbs)
+    hidden: Tensor = canvas.eq(denoiser.process.kernel.classes - 1)  # the mask is the last id
+    masks, prompt = int(hidden[0].sum()), Prompt(canvas, ~hidden)
     x: Tensor = sample(
         process,
         Temperature(denoiser.given(picture=picture), COLD),
@@ -293,7 +294,7 @@ def _seconds(
     spent = dict.fromkeys(kinds, 0.0)
     for one in picture.split(1):
         for name, describe in kinds.items():
-            spent[name] += min(_timed(lambda d=describe, x=one: d(x)) for _ in range(REPEATS))
+            spent[name] += min(_timed(partial(describe, one)) for _ in range(REPEATS))
     return Measured(spent["theirs"], spent["ours"], None, len(picture), spent["ours"])
 
 
