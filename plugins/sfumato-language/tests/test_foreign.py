@@ -120,6 +120,32 @@ def test_adapters_alone_learn_to_answer(bert, tmp_path):
     assert all(text.startswith("the school sold") for text in texts)
 
 
+def test_prompts_are_put_as_the_chat_template_has_them(bert, tmp_path):
+    from sfumato_language.foreign import template_of, tokenizer_of
+    from sfumato_language.pairs import read
+    from sfumato_language.recipes import Tuned
+
+    with pytest.raises(InputError, match="has no chat template that can be used"):
+        template_of(bert)
+    text = "{% for m in messages %}the {{ m.content }} {% endfor %}was "
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": text}
+    (bert / "tokenizer_config.json").write_text(json.dumps(config))
+    assert template_of(bert) == ("the ", " was ")
+    reading = Tuned(base=str(bert), chat=True, length=9).reading()
+    assert (reading["opening"], reading["separator"]) == ("the ", " was ")
+    row = {"messages": [{"role": "user", "content": "school"},
+                        {"role": "assistant", "content": "sold"}]}  # fmt: skip
+    (tmp_path / "p.jsonl").write_text(json.dumps(row))
+    data = read(tmp_path / "p.jsonl", **reading)
+    assert data.batch([0]).x.data[0].tolist() == [5, 6, 7, 8, 3, 3, 3, 3, 3]
+    asked = conditions({"prompt": "closed"}, 1, data.about)["canvas"].data[0].tolist()
+    assert asked == [5, 9, 7, 4, 4, 4, 4, 4, 4] and tokenizer_of(bert).mask == 4
+    row["messages"] *= 2
+    (tmp_path / "p.jsonl").write_text(json.dumps(row))
+    with pytest.raises(InputError, match="a chat of several turns"):
+        read(tmp_path / "p.jsonl", **reading)
+
+
 def _twin(folder, bert, kind, code, weights, auto="AutoModel", **config):
     """A folder as that of a published model, with code of its own and random weights."""
     from safetensors.torch import save_file

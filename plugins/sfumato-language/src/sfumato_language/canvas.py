@@ -125,7 +125,7 @@ def conditions(
     several = {name: lines_of(name, value) for name, value in values.items() if name != "length"}
     if answers:
         prompts = several.get("prompt", about["examples"])
-        several["prompt"] = [prompt + about["separator"] for prompt in prompts]
+        several["prompt"] = [about["opening"] + one + about["separator"] for one in prompts]
     lengths = _lengths(values["length"], most) if "length" in values else None
     rows = []
     for i in range(n):

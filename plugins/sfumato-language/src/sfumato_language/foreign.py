@@ -14,7 +14,7 @@ SEDD has no such folder, BD3LM reads blocks and Duo does not mask: none of them 
 
 from __future__ import annotations
 
-__all__ = ["Loaded", "MaskedNetwork", "load", "tokenizer_of"]
+__all__ = ["Loaded", "MaskedNetwork", "load", "template_of", "tokenizer_of"]
 
 import inspect
 from pathlib import Path
@@ -38,6 +38,7 @@ _SHIFTED = ("dream",)
 _PAIRWISE = ("dream",)  # what is read is told for each pair of places
 _LAST = ("mdlm",)  # the mask is the last row of the table
 _LONGEST = 512
+_PROMPT = "PROMPT"
 _ROOMS = ("max_position_embeddings", "max_sequence_length", "model_length")
 _AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel")
 
@@ -205,6 +206,25 @@ def tokenizer_of(path: Path | str, *, trust: bool = False) -> Foreign:
     """
     _, config = _config(path, trust)
     return _tokenizer(Path(path), config, str(config.model_type).lower(), None)[0]
+
+
+def template_of(path: Path | str, *, trust: bool = False) -> tuple[str, str]:
+    """What the chat template of a model puts before a prompt, and between it and a response.
+
+    Raises:
+        InputError: if it has none, or one that changes prompts; see `load`.
+    """
+    transformers, _ = _config(path, trust)
+    try:
+        library = transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=trust)
+        asked = [{"role": "user", "content": _PROMPT}]
+        told = library.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # templates are programs, which raise what they like
+        raise InputError(f"{path} has no chat template that can be used: {error}") from None
+    before, found, behind = str(told).partition(_PROMPT)
+    if not found or _PROMPT in behind:
+        raise InputError(f"the chat template of {path} does not hold a prompt once, as it is")
+    return before, behind
 
 
 def _config(path: Path | str, trust: bool) -> tuple[Any, Any]:

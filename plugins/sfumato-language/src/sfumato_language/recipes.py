@@ -23,7 +23,7 @@ from sfumato_train.linked import LinkedModel, linked_model
 from .canvas import CANVAS, Blank
 from .complementary import Complementary
 from .denoiser import TextDenoiser
-from .foreign import load, tokenizer_of
+from .foreign import load, template_of, tokenizer_of
 from .lora import adapted
 from .objective import AnyOrder
 from .tokens import TokenizerName, rebuilt
@@ -155,7 +155,8 @@ class Tuned(Recipe):
     base: str = Field(description="folder of a masked model that transformers loads")
     trust: bool = Field(False, description="run the code that came with it")
     lora: int = Field(8, ge=1, le=4096, description="rank of the adapters")
-    separator: str = Field("\n", description="text between prompt and response")
+    chat: bool = Field(False, description="put prompts as the chat template of the model does")
+    separator: str = Field("\n", description="text between prompt and response, without chat")
     length: int = Field(64, ge=2, le=1 << 16, description="tokens of a pair, at most")
 
     sampler: str = Field("first-hitting", description="a registered sampler")
@@ -172,7 +173,11 @@ class Tuned(Recipe):
 
     def reading(self) -> Mapping[str, Any]:
         known = tokenizer_of(self.base, trust=self.trust)
-        return {"tokenizer": known, "length": self.length, "separator": self.separator}
+        around = "", self.separator
+        if self.chat:
+            around = template_of(self.base, trust=self.trust)
+        names = dict(zip(("opening", "separator"), around, strict=True))
+        return {"tokenizer": known, "length": self.length, **names}
 
     def model(self, about: Mapping[str, Any]) -> Model:
         model = load(self.base, length=about["length"], trust=self.trust).model
