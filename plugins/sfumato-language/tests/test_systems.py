@@ -7,22 +7,33 @@ import math
 
 import pytest
 import torch
+from fixtures import font
 
 from sfumato import Trial, random, registry
-from sfumato_language.systems import ardm, d3pm, dllm, mdmfhs, mdmorder, sddlm, vmd
+from sfumato_language.systems import (
+    ardm,
+    captioners,
+    d3pm,
+    dllm,
+    lavida,
+    mdmfhs,
+    mdmorder,
+    sddlm,
+    vmd,
+)
 from sfumato_language.systems.chain import Chain, Counted, unigram_entropy
 from sfumato_language.systems.fitting import PerItem, trained
 from sfumato_language.systems.sudoku import CELLS, GROUPS, SudokuNet, boards, solved
 from sfumato_methods.discrete import Discrete, TokenDenoiser, absorbing
 from sfumato_methods.discrete.anyorder import any_order
 
-MODULES = (ardm, d3pm, dllm, mdmfhs, mdmorder, sddlm, vmd)
+MODULES = (ardm, d3pm, dllm, lavida, mdmfhs, mdmorder, sddlm, vmd)
 KINDS = ("process", "network", "sampler", "grid", "recipe", "command", "metric")
 
 
 @pytest.fixture
 def brown(monkeypatch, tmp_path):
-    """A folder of forty short documents in the form of the Brown corpus."""
+    """Forty short documents in the form of the Brown corpus, and a font of 24 emoji."""
     import sfumato_data
 
     folder = tmp_path / "brown"
@@ -31,7 +42,10 @@ def brown(monkeypatch, tmp_path):
     for i in range(40):
         words = f"The/at committee/nn met/vbd on/in day/nn {i}/cd and/cc closed/vbd it/pps ./."
         (folder / f"ca{i + 1:02d}").write_text(" ".join([words] * 6))
-    monkeypatch.setattr(sfumato_data, "fetch", lambda name: folder)
+    emoji = tmp_path / "emoji"
+    emoji.mkdir()
+    font(emoji / "small.ttf")
+    monkeypatch.setattr(sfumato_data, "fetch", {"brown": folder, "emoji": emoji}.__getitem__)
 
 
 def small(monkeypatch):
@@ -43,6 +57,9 @@ def small(monkeypatch):
         (ardm, "TEXTS", 2), (d3pm, "STEPS", 2), (d3pm, "HELD", 100), (d3pm, "TRAIN", 100),
         (d3pm, "CHAIN", 10), (mdmorder, "STEPS", 2), (mdmorder, "TRAIN", 60),
         (mdmorder, "BOARDS", 20), (mdmorder, "CLUES", 34),
+        (lavida, "STEPS", 2), (lavida, "EMOJI_STEPS", 2), (lavida, "SCENES", 60),
+        (lavida, "HELD", 10), (lavida, "ALONE", 2), (lavida, "REPEATS", 1), (lavida, "DRAWS", 1),
+        (captioners, "SIGHT", 2),
         (dllm, "STEPS", 2), (dllm, "LENGTH", 24), (dllm, "BLOCK", 8), (dllm, "N", 2),
         (sddlm, "STEPS", 2), (sddlm, "N", 100), (sddlm, "TRAIN", 100), (sddlm, "SAMPLING", 4),
         (sddlm, "TIMED", 2), (vmd, "STEPS", 2), (vmd, "N", 100),
