@@ -15,7 +15,8 @@ PROCESSES = [Gaussian(s) for s in (VP(), VE(), Linear(), Cosine(), EDM())]
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 @pytest.mark.parametrize(
-    "grid", [grids.uniform, grids.quadratic, grids.cosine, grids.logsnr, grids.karras]
+    "grid",
+    [grids.uniform, grids.quadratic, grids.cosine, grids.shifted, grids.logsnr, grids.karras],
 )
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
 def test_descends_from_one_to_zero(process, grid, steps):

@@ -40,19 +40,26 @@ def test_blocks_start_as_the_identity_and_the_head_shares_the_table():
     assert 0.7e6 < count_parameters(tokens("tiny", vocabulary=100)) < 1e6
 
 
-def test_attention_begins_near_each_token():
-    """Mean weight at distance 0, 1, 4, 16 falls, to less than half of an even share at 48."""
+def _begins(**options):
+    """Mean weight of attention at distances 0, 1, 4, 16, 48 of 64 tokens."""
     torch.manual_seed(0)
-    net = TokenTransformer(K, width=64, depth=1, heads=2)
+    net = TokenTransformer(K, width=64, depth=1, heads=2, **options)
     ids = torch.randint(0, K, (8, 64))
     attention = net.blocks[0].attention
     with torch.no_grad():
         tokens_in = net.blocks[0].norm1(net.table(ids))
         q, k, _ = attention.project(tokens_in, rotary((64,), net.head))
     weight = (q @ k.mT / math.sqrt(net.head)).softmax(-1).mean((0, 1))
-    mean = [float(weight.diagonal(d)[:16].mean()) for d in (0, 1, 4, 16, 48)]
+    return [float(weight.diagonal(d)[:16].mean()) for d in (0, 1, 4, 16, 48)]
+
+
+def test_attention_begins_near_each_token_or_everywhere():
+    """Weights fall, to less than half of an even share at 48; without, all are about even."""
+    mean = _begins()
     assert mean == sorted(mean, reverse=True)
     assert mean[0] > 3 / 64 and mean[-1] < 0.5 / 64
+    even = _begins(near=0.0)[1:]  # a token may resemble itself
+    assert 0.7 / 64 < min(even) and max(even) < 1.5 / 64, even
 
 
 def test_every_token_reads_every_other(net, ids):
@@ -185,7 +192,11 @@ def test_bad_ids_and_contexts_are_told(net, ids):
         net(ids.double(), CLOCK)
     with pytest.raises(InputError, match="document is one integer for each token"):
         net.encode(document=torch.zeros(3))
-    with pytest.raises(InputError, match="without documents, levels and padding"):
-        net(ids, CLOCK, memory=net.remember(ids, CLOCK), level=ids)
+    with pytest.raises(InputError, match="a memory goes without documents"):
+        net(ids, CLOCK, memory=net.remember(ids, CLOCK), document=ids)
+    padded = Padded(ids, torch.arange(L) < torch.tensor([[L], [3], [5]]))
+    block = net.remember(padded, CLOCK, block=slice(4, 8))
+    with pytest.raises(InputError, match="of a block goes without levels and padding"):
+        net(ids[:, 4:8], CLOCK, memory=block, level=ids[:, 4:8])
     with pytest.raises(InputError, match="two ids and a block"):
         TokenTransformer(1)

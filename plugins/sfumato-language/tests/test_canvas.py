@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sfumato import InputError, random
-from sfumato_language.canvas import CANVAS, INSIDE, Blank, conditions, ids_of
+from sfumato_language.canvas import CANVAS, INSIDE, Blank, conditions, ids_of, pattern_of
 from sfumato_language.tokens import Char
 from sfumato_methods.discrete import Discrete, absorbing
 
@@ -100,3 +100,11 @@ def test_what_is_known_is_shown_from_the_first_state_on_and_padding_is_not_known
 def test_gaps_count_tokens():
     assert ids_of("[MASK]a[MASK*3]", TOKENIZER) == [M, 1, M, M, M]
     assert ids_of("", TOKENIZER) == []
+
+
+def test_a_text_with_gaps_as_a_pattern():
+    import re
+
+    pattern = pattern_of("a.b [MASK*3] (c) [MASK]", ["x|y", "[z]"])
+    assert re.fullmatch(pattern, "a.b x|y (c) [z]") and not re.fullmatch(pattern, "a.b x (c) [z]")
+    assert not re.fullmatch(pattern, "aXb x|y (c) [z]")

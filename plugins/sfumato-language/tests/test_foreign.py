@@ -95,6 +95,130 @@ def test_shifted_logits_of_a_model_with_its_own_code(bert, tmp_path):
     )
 
 
+def test_adapters_alone_learn_to_answer(bert, tmp_path):
+    """A run of LoRA: the base stays bit for bit, the loss falls, and the run opens again."""
+    pytest.importorskip("peft")
+    from sfumato_train import open_run, start
+
+    pairs = [{"prompt": f"the school {w}", "response": f"was {w}"} for w in ("sold", "closed")] * 8
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    words = [f"base={bert}", "lora=4", "steps=40", "batch=8", "length=8", "lr=3e-2", "ema=0",
+             "warmup=2", "sampling_steps=4", "log=10", "separator= ", "held=0.2"]  # fmt: skip
+    out = start("language/tuned", words, tmp_path / "p.jsonl", tmp_path / "run", device="cpu")
+    run = open_run(out)
+    state = run.model().denoiser.state_dict()
+    for name, value in transformers.BertForMaskedLM.from_pretrained(bert).state_dict().items():
+        inside = [k for k in state if k.replace(".base_layer", "").endswith(f"inner.{name}")]
+        assert len(inside) == 1 and torch.equal(state[inside[0]], value), name
+    lora = [value for name, value in state.items() if ".lora_B." in name]
+    assert lora and all(value.shape[1] == 4 and bool(value.any()) for value in lora)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < 0.7 * losses[0], losses
+    asked = run.domain.condition({"prompt": "the school sold"}, 4, run.about)
+    texts = texts_of(draw(run, 4, condition=asked, seed=0), run.about)
+    assert all(text.startswith("the school sold") for text in texts)
+
+
+def test_prompts_are_put_as_the_chat_template_has_them(bert, tmp_path):
+    from sfumato_language.foreign import template_of, tokenizer_of
+    from sfumato_language.pairs import read
+    from sfumato_language.recipes import Tuned
+
+    with pytest.raises(InputError, match="has no chat template that can be used"):
+        template_of(bert)
+    text = "{% for m in messages %}the {{ m.content }} {% endfor %}was "
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": text}
+    (bert / "tokenizer_config.json").write_text(json.dumps(config))
+    assert template_of(bert) == ("the ", " was ")
+    reading = Tuned(base=str(bert), chat=True, length=9).reading()
+    assert (reading["opening"], reading["separator"]) == ("the ", " was ")
+    row = {"messages": [{"role": "user", "content": "school"},
+                        {"role": "assistant", "content": "sold"}]}  # fmt: skip
+    (tmp_path / "p.jsonl").write_text(json.dumps(row))
+    data = read(tmp_path / "p.jsonl", **reading)
+    assert data.batch([0]).x.data[0].tolist() == [5, 6, 7, 8, 3, 3, 3, 3, 3]
+    asked = conditions({"prompt": "closed"}, 1, data.about)["canvas"].data[0].tolist()
+    assert asked == [5, 9, 7, 4, 4, 4, 4, 4, 4] and tokenizer_of(bert).mask == 4
+    row["messages"] *= 2
+    (tmp_path / "p.jsonl").write_text(json.dumps(row))
+    with pytest.raises(InputError, match="a chat of several turns"):
+        read(tmp_path / "p.jsonl", **reading)
+
+
+def _twin(folder, bert, kind, code, weights, auto="AutoModel", **config):
+    """A folder as that of a published model, with code of its own and random weights."""
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text((bert / "tokenizer.json").read_text())
+    (folder / "modeling_twin.py").write_text(code.replace("KIND", kind))
+    made = {"AutoConfig": "modeling_twin.TwinConfig", auto: "modeling_twin.Twin"}
+    config = {"model_type": kind, "vocab_size": TABLE, "auto_map": made, **config}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def test_a_twin_of_mdlm_has_its_mask_behind_the_tokenizer(bert, tmp_path):
+    """`backbone.` keys, `timesteps`, no padding, bare logits, as its public code has them."""
+    names = ("backbone.vocab_embed.embedding", "backbone.output_layer.linear.weight")
+    weights = {
+        name: random.normal(torch.empty(len(WORDS) + 1, 8), random.derive(i, "twin"))
+        for i, name in enumerate(names)
+    }
+    config = {"vocab_size": len(WORDS) + 1, "model_length": 24}
+    config |= {"time_conditioning": False, "hidden_dim": 8, "auto": "AutoModelForMaskedLM"}
+    library = json.loads((bert / "tokenizer.json").read_text())
+    vocabulary = library["model"]["vocab"]  # as that of GPT-2, without any of these
+    for old, new in (("[MASK]", "a"), ("[CLS]", "b"), ("[SEP]", "<|endoftext|>")):
+        vocabulary[new] = vocabulary.pop(old)
+    (bert / "tokenizer.json").write_text(json.dumps(library))
+    folder = _twin(tmp_path / "mdlm", bert, "mdlm", MDLM, weights, **config)
+    loaded = load(folder, trust=True)
+    assert loaded.tokenizer.mask == len(WORDS) and loaded.about["length"] == 24
+    ids = torch.tensor([[5, len(WORDS), 6]])
+    expected = weights[names[0]][ids] @ weights[names[1]].T
+    raw = loaded.model.denoiser.net(ids, torch.zeros(1))
+    torch.testing.assert_close(raw[..., : len(WORDS)], expected[..., : len(WORDS)])
+    padded = Padded(ids, torch.tensor([[True, True, False]]))
+    with pytest.raises(InputError, match="takes no padding"):
+        loaded.model.denoiser.net(padded, torch.zeros(1))
+    values = json.loads((folder / "config.json").read_text()) | {"time_conditioning": True}
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match="is told the time of its masks"):
+        load(folder, trust=True)
+
+
+@pytest.mark.parametrize("kind", ["Dream", "llada"])
+def test_twins_of_dream_and_llada_are_told_padding_in_their_ways(bert, tmp_path, kind):
+    """Dream (B, 1, L, L) bool and a shift, LLaDA (B, L); of LLaDA the mask is a known id."""
+    names = {"Dream": "model.embed_tokens.weight", "llada": "model.transformer.wte.weight"}
+    weights = {names[kind]: random.normal(torch.empty(TABLE, 8), random.derive(0, "twin"))}
+    code = MIXED.replace("PLACE", names[kind]).replace("PAIRWISE", str(kind == "Dream"))
+    folder = _twin(tmp_path / kind, bert, kind, code, weights, mask_token_id=4)
+    loaded = load(folder, trust=True)
+    ids = torch.tensor([[5, 4, 7, 0], [6, 4, 8, 9]])
+    mask = torch.tensor([[True, True, True, False], [True] * 4])
+    raw = loaded.model.denoiser.net(Padded(ids, mask), torch.zeros(2)).data
+    table = weights[names[kind]]
+    for row, count in ((0, 3), (1, 4)):
+        # attention that is even over what is real
+        mixed = table[ids[row, :count]] + table[ids[row, :count]].mean(0)
+        logits = mixed @ table.T
+        if kind == "Dream":
+            logits = torch.cat((logits[:1], logits[:-1]))
+        torch.testing.assert_close(raw[row, :count, :10], logits[:, :10], atol=1e-5, rtol=0)
+
+
+def test_the_mask_of_llada_is_known(bert, tmp_path):
+    """Id 126336 stands in no configuration; a smaller table than that is told to be too small."""
+    weights = {"model.transformer.wte.weight": torch.zeros(TABLE, 8)}
+    code = MIXED.replace("PLACE", "model.transformer.wte.weight").replace("PAIRWISE", "False")
+    with pytest.raises(InputError, match="has ids up to 126336, and the model knows 16"):
+        load(_twin(tmp_path / "llada", bert, "llada", code, weights), trust=True)
+
+
 CODE = """
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
@@ -151,3 +275,72 @@ def test_masks_that_cannot_be_are_told(bert, tmp_path):
         load(bert)
     with pytest.raises(InputError, match="is no model that transformers loads"):
         load(tmp_path)
+
+
+HEAD = """
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import MaskedLMOutput
+
+
+class TwinConfig(PretrainedConfig):
+    model_type = "KIND"
+
+
+class Part(torch.nn.Module):
+    pass
+
+"""
+
+MDLM = (
+    HEAD
+    + """
+class Twin(PreTrainedModel):
+    config_class = TwinConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.backbone = Part()
+        self.backbone.vocab_embed = Part()
+        size = config.vocab_size, config.hidden_dim
+        self.backbone.vocab_embed.embedding = torch.nn.Parameter(torch.empty(size))
+        self.backbone.output_layer = Part()
+        self.backbone.output_layer.linear = torch.nn.Linear(*size[::-1], bias=False)
+        self.post_init()
+
+    def forward(self, input_ids=None, timesteps=None, return_dict=None):
+        assert timesteps.shape == input_ids.shape[:1]
+        return self.backbone.output_layer.linear(self.backbone.vocab_embed.embedding[input_ids])
+"""
+)
+
+MIXED = (
+    HEAD
+    + """
+class Twin(PreTrainedModel):
+    config_class = TwinConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        part = self
+        *path, table, _ = "PLACE".split(".")
+        for name in path:
+            setattr(part, name, Part())
+            part = getattr(part, name)
+        self.place = part, table
+        setattr(part, table, torch.nn.Embedding(config.vocab_size, 8))
+        self.post_init()
+
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None):
+        part, table = self.place
+        weight = getattr(part, table).weight
+        hidden = weight[input_ids]
+        if PAIRWISE:
+            assert attention_mask.dtype is torch.bool and attention_mask.ndim == 4
+            share = attention_mask[:, 0].float()
+        else:
+            share = attention_mask[:, None].expand(-1, input_ids.shape[1], -1).float()
+        share = share / share.sum(-1, keepdim=True).clamp_min(1)
+        return MaskedLMOutput(logits=(hidden + share @ hidden) @ weight.T)
+"""
+)

@@ -103,6 +103,12 @@ def test_infill_prints_or_writes(run_folder, tmp_path):
     assert [json.loads(line)["text"] for line in out.read_text().splitlines()] == texts
     ways = json.loads(trace.read_text())
     assert [item["text"] for item in ways["items"]] == texts and ways["items"][0]["steps"]
+    allowed = cli(*words, "-n", 3, "--allow", "bridge", "--allow", "school")
+    assert {t[4:10] for t in allowed.output.splitlines()} <= {"bridge", "school"}, allowed.output
+    kept = cli(*words, "--pattern", "The [a-f]+ was sold[.]")
+    assert set(kept.output[4:10]) <= set("abcdef"), kept.output
+    both = cli(*words, "--pattern", "a", "--allow", "b")
+    assert both.exit_code and "goes without --pattern" in both.output
     watched = cli(*words, "--watch")
     assert "\u2592" in watched.output and watched.output.splitlines()[-1] == texts[0]
     again = cli(*words, "--out", out)

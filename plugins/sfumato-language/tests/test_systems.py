@@ -8,9 +8,22 @@ import math
 
 import pytest
 import torch
+from fixtures import font
 
 from sfumato import Trial, random, registry
-from sfumato_language.systems import ardm, d3pm, ddsm, dllm, flexmdm, mdmfhs, mdmorder, sddlm, vmd
+from sfumato_language.systems import (
+    ardm,
+    captioners,
+    d3pm,
+    ddsm,
+    dllm,
+    flexmdm,
+    lavida,
+    mdmfhs,
+    mdmorder,
+    sddlm,
+    vmd,
+)
 from sfumato_language.systems.chain import Chain, Counted, Others, unigram_entropy
 from sfumato_language.systems.fitting import PerItem, trained
 from sfumato_language.systems.promoters import BASES, activity, strands
@@ -28,13 +41,13 @@ from sfumato_language.systems.sudoku import (
 from sfumato_methods.discrete import Discrete, TokenDenoiser, absorbing, uniform
 from sfumato_methods.discrete.anyorder import any_order
 
-MODULES = (ardm, d3pm, ddsm, dllm, flexmdm, mdmfhs, mdmorder, sddlm, vmd)
+MODULES = (ardm, d3pm, ddsm, dllm, flexmdm, lavida, mdmfhs, mdmorder, sddlm, vmd)
 KINDS = ("process", "network", "sampler", "grid", "recipe", "command", "metric")
 
 
 @pytest.fixture
 def brown(monkeypatch, tmp_path):
-    """Forty short documents in the form of the Brown corpus, and forty short promoters."""
+    """Forty short documents like the Brown corpus, forty short promoters, a font of 24 emoji."""
     import sfumato_data
 
     folder = tmp_path / "brown"
@@ -47,7 +60,11 @@ def brown(monkeypatch, tmp_path):
     with gzip.open(folder / "dm3_upstream2000.fa.gz", "wt") as file:
         for i, row in enumerate(bases):
             file.write(f">s{i}\n" + "".join("acgt"[base] for base in row) + "\n")
-    monkeypatch.setattr(sfumato_data, "fetch", lambda name: folder)
+    emoji = tmp_path / "emoji"
+    emoji.mkdir()
+    font(emoji / "small.ttf")
+    found = {"brown": folder, "promoters": folder, "emoji": emoji}
+    monkeypatch.setattr(sfumato_data, "fetch", found.__getitem__)
 
 
 def small(monkeypatch):
@@ -65,6 +82,9 @@ def small(monkeypatch):
         (ddsm, "STEPS", 2), (ddsm, "BOARDS", 20), (ddsm, "CALLS", 3), (ddsm, "STRANDS", 20),
         (ddsm, "STRAND_STEPS", 2), (ddsm, "STRAND_CALLS", 3), (ddsm, "LENGTH", 24),
         (ddsm, "_CLASSES", (4,)), (ddsm, "ACTIVE", 0.0),
+        (lavida, "STEPS", 2), (lavida, "EMOJI_STEPS", 2), (lavida, "SCENES", 60),
+        (lavida, "HELD", 10), (lavida, "ALONE", 2), (lavida, "REPEATS", 1), (lavida, "DRAWS", 1),
+        (captioners, "SIGHT", 2),
         (dllm, "STEPS", 2), (dllm, "LENGTH", 24), (dllm, "BLOCK", 8), (dllm, "N", 2),
         (sddlm, "STEPS", 2), (sddlm, "N", 100), (sddlm, "EXACT", 100), (sddlm, "TRAIN", 100),
         (sddlm, "SAMPLING", 4), (sddlm, "TIMED", 2), (vmd, "STEPS", 2), (vmd, "N", 100),

@@ -12,6 +12,7 @@ import torch
 import typer
 
 from sfumato import Batch, Dataset, InputError
+from sfumato.state import items, leaf
 from sfumato_data import Tensors, concatenate, groups_of, select
 from sfumato_train import Run, draw, pairing
 from sfumato_train.files import write_json
@@ -57,9 +58,10 @@ def restore(run: Run, path: Path | None, out: Path, asked: Asked, minutes: float
                 pairs = sources.batch([wanted[place] for place in places])
                 if path is None:
                     pairs = pairing.restored(pairs, pairs)
+                sized = any(name in pairs.condition for name in model.sizing)
                 made = draw(
-                    model, len(places), condition=pairs.condition, like=pairs.x, batch=asked.batch,
-                    first=done, **options,
+                    model, len(places), condition=pairs.condition, batch=asked.batch, first=done,
+                    like=None if sized else pairs.x, **options,
                 )  # fmt: skip
                 run.domain.write(_named(made, pairs, places, each), folder, run.about)
                 if done < SHOWN:
@@ -71,9 +73,9 @@ def restore(run: Run, path: Path | None, out: Path, asked: Asked, minutes: float
                     break
             note = {**facts(run, asked, model, done), "sources": path and str(path)}
             write_json(folder / NOTE, note)
-            alike = [batch for batch in shown if batch.x.shape[1:] == shown[0].x.shape[1:]]
+            alike = [b for b in shown if leaf(b.x).shape[1:] == leaf(shown[0].x).shape[1:]]
             first = concatenate(alike)
-            some = torch.arange(min(SHOWN, len(first.x)))
+            some = torch.arange(min(SHOWN, items(first.x)))
             run.domain.preview(select(first, some), picture, run.about)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("no restorations were written") from None
@@ -83,7 +85,7 @@ def restore(run: Run, path: Path | None, out: Path, asked: Asked, minutes: float
 
 def _sources(run: Run, path: Path | None, asked: Asked) -> Dataset:
     """What is to be restored."""
-    if not pairing.is_paired(run.about):
+    if not pairing.takes_sources(run.about):
         raise InputError(f"{run.path} was not trained on pairs, so no sources can be given to it")
     values, domain = asked.condition, run.domain
     if path is None:

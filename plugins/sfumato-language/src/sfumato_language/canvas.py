@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CANVAS", "INSIDE", "Blank", "conditions", "ids_of", "lines_of"]
+__all__ = ["CANVAS", "INSIDE", "REGEX", "Blank", "conditions", "ids_of", "lines_of", "pattern_of"]
 
 import re
 from collections.abc import Mapping, Sequence
@@ -76,6 +76,16 @@ def ids_of(text: str, tokenizer: Tokenizer) -> list[int]:
     return [*found, *tokenizer.encode(text[at:]).tolist()]
 
 
+def pattern_of(text: str, allowed: Sequence[str]) -> str:
+    """A regular expression of a text with gaps (see `ids_of`), each filled by one of some texts."""
+    choice = f"({'|'.join(map(_literal, allowed))})"
+    return choice.join(_literal(part) for part in _GAP.split(text)[::2])
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text)
+
+
 def conditions(
     values: Mapping[str, str], n: int, about: Mapping[str, Any]
 ) -> dict[str, Padded | Tensor]:
@@ -115,7 +125,7 @@ def conditions(
     several = {name: lines_of(name, value) for name, value in values.items() if name != "length"}
     if answers:
         prompts = several.get("prompt", about["examples"])
-        several["prompt"] = [prompt + about["separator"] for prompt in prompts]
+        several["prompt"] = [about["opening"] + one + about["separator"] for one in prompts]
     lengths = _lengths(values["length"], most) if "length" in values else None
     rows = []
     for i in range(n):

@@ -23,6 +23,14 @@ def infill(
         ),
     ] = None,
     n: Annotated[int, typer.Option("-n", help="Results for each text.", min=1)] = 1,
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="A regular expression that each whole text matches, to its end."),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="A text that may fill a gap; may be repeated. All gaps take one each."),
+    ] = None,
     sampler: Sampler = None,
     grid: Grid = None,
     steps: Steps = None,
@@ -49,8 +57,9 @@ def infill(
     from .filling import fill
 
     told = fill(
-        run, text or [], n, sampler=sampler, grid=grid, steps=steps, seed=seed, out=out,
-        watch=watch, trace=trace, device=device, weights=weights, trust=trust,
+        run, text or [], n, pattern=pattern, allow=allow or [], sampler=sampler, grid=grid,
+        steps=steps, seed=seed, out=out, watch=watch, trace=trace, device=device, weights=weights,
+        trust=trust,
     )  # fmt: skip
     typer.echo(told)
 

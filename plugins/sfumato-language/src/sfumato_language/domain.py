@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["LanguageDomain", "PairsDomain", "domain", "pairs_domain"]
+__all__ = [
+    "CaptionsDomain", "LanguageDomain", "PairsDomain", "captions_domain", "domain", "pairs_domain",
+]  # fmt: skip
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +13,7 @@ from typing import Any, ClassVar
 
 from sfumato import Batch, Dataset
 
-from . import canvas, metrics, pairs, samples, topics, windows
+from . import canvas, captioning, metrics, pairs, samples, scenes, topics, windows
 from .preview import preview
 from .tokens import rebuilt
 
@@ -87,5 +89,65 @@ class PairsDomain(LanguageDomain):
         return pairs.read(self.demo_path(), length=16)
 
 
+class CaptionsDomain(LanguageDomain):
+    """The `sfumato.domain.Domain` of pictures with captions."""
+
+    name: ClassVar[str] = "language-captions"
+
+    def read(self, path: Path, **options: Any) -> Dataset:
+        """Pictures and captions; takes the options of `sfumato_language.captioning.read`."""
+        return captioning.read(Path(path), **options)
+
+    def follow(self, path: Path, about: Mapping[str, Any], **options: Any) -> Dataset:
+        """Other captions, by the tokenizer of a run; samples that were written are read as such."""
+        own = samples.read_back(Path(path), about)
+        if own is not None:
+            return own
+        options |= {"tokenizer": rebuilt(about["tokenizer"])}
+        return replace(captioning.read(Path(path), **options), about=about)
+
+    def demo_path(self) -> Path:
+        """A folder of drawn scenes: two things, and how they stand to each other."""
+        return scenes.demo_path()
+
+    def demo(self) -> Dataset:
+        """Those scenes."""
+        return captioning.read(self.demo_path())
+
+    def sources(
+        self, path: Path, values: Mapping[str, str], about: Mapping[str, Any], **options: Any
+    ) -> Dataset:
+        """Pictures to be described; values as for text, see `canvas.conditions`."""
+        return captioning.shown(Path(path), values, about)
+
+    def write(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> list[Path]:
+        """A row of JSON for each caption; with its `file` where that is known."""
+        if "name" in batch.about:
+            return captioning.write(batch, Path(path), about)
+        return super().write(batch, path, about)
+
+    def preview(self, batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
+        """Captions beside their pictures."""
+        return preview(batch, Path(path), about, batch.condition.get(captioning.PICTURE))
+
+    def condition(
+        self, values: Mapping[str, str], n: int, about: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The words of text, and `picture=` a file or a folder, gone through in turn.
+
+        Without it some pictures of the training data are described.
+        """
+        words = dict(values)
+        given = words.pop(captioning.PICTURE, None)
+        those = (
+            captioning.examples(about)
+            if given is None
+            else captioning.looked_at(Path(given), about)[0]
+        )
+        found = canvas.conditions(words, n, about)
+        return {**found, captioning.PICTURE: those[[i % len(those) for i in range(n)]]}
+
+
 domain = LanguageDomain()
 pairs_domain = PairsDomain()
+captions_domain = CaptionsDomain()

@@ -43,7 +43,9 @@ def export(path: Path, out: Path, weights: str = "ema") -> str:
     check_place(out)
     run = open_run(path)
     denoiser = masked(run.model(weights, device="cpu"))
-    if not isinstance(run.recipe, Masked) or run.recipe.timed:
+    if not isinstance(run.recipe, Masked):
+        raise InputError(f"{path} is exported only if language/text or language/pairs trained it")
+    if run.recipe.timed:
         raise InputError(f"{path} has a network that is told the time; train it with timed=false")
     if run.recipe.contexts:
         raise InputError(

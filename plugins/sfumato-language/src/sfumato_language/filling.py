@@ -36,6 +36,8 @@ def fill(
     texts: Sequence[str],
     n: int,
     *,
+    pattern: str | None,
+    allow: Sequence[str],
     sampler: str | None,
     grid: str | None,
     steps: int | None,
@@ -50,10 +52,12 @@ def fill(
     """Fill the gaps of each text n times; returns what there is to say.
 
     `path` is a run, or the folder of a masked model of transformers, whose own code is run if it is
-    to be trusted (`trust`).
+    to be trusted (`trust`). `pattern` is a regular expression that each whole text matches, `allow`
+    texts of which one fills each gap.
 
     Raises:
-        InputError: if a text does not fit the model, or a file exists already.
+        InputError: if a text does not fit the model, a file exists already, or both a pattern and
+            texts that are allowed are given.
     """
     if out is not None and out.suffix not in samples.SUFFIXES:
         raise InputError(f"{out}: accepted are files that end in {' or '.join(samples.SUFFIXES)}")
@@ -63,8 +67,8 @@ def fill(
                 raise InputError(f"{file} exists already; name a new file, or take it away first")
             check_place(file)
     model, about = _opened(path, device, weights, trust)
-    asked = [canvas.conditions({"text": text}, n, about) for text in texts]
-    asked = asked or [canvas.conditions({}, n, about)]
+    words = [_words(text, pattern, allow) for text in texts or (None,)]
+    asked = [canvas.conditions(one, n, about) for one in words]
     found: list[Batch] = []
     ways: list[dict[str, Any]] = []
     for i, condition in enumerate(asked):
@@ -90,6 +94,17 @@ def fill(
         samples.write(made, out, about)
         return f"wrote {len(made.x.data)} texts to {out}"
     return "\n".join(samples.texts_of(made, about))
+
+
+def _words(text: str | None, pattern: str | None, allow: Sequence[str]) -> dict[str, str]:
+    """What is asked of the samples of a text, as `canvas.conditions` takes it."""
+    if allow and (pattern is not None or text is None):
+        raise InputError("--allow says what fills the gaps of a --text, and goes without --pattern")
+    if allow:
+        assert text is not None
+        pattern = canvas.pattern_of(text, allow)
+    given = {"text": text, canvas.REGEX: pattern}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _opened(

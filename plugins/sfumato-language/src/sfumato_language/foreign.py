@@ -1,13 +1,22 @@
 """Masked models of others, through transformers, as denoisers of our masking process.
 
-BERT and its like, and models that come with code of their own (LLaDA, Dream, MDLM and others), from
-a folder that `save_pretrained` wrote.
+BERT and its like, and models that come with code of their own, from a folder that `save_pretrained`
+wrote. What differs between the published ones, as far as it stands in no configuration:
+
+- LLaDA (`GSAI-ML/LLaDA-8B-Base`): the mask is id 126336; padding is told by (B, L).
+- Dream (`Dream-org/Dream-v0-Base-7B`): logits at a place are about the next token; what is read is
+  told by (B, 1, L, L) bool, and its logits carry no padding of the batch.
+- MDLM (`kuleshov-group/mdlm-owt`): the mask is the last row of the table, behind the tokenizer of
+  GPT-2; takes `timesteps`, which it ignores, and no padding; gives logits without a container.
+
+SEDD has no such folder, BD3LM reads blocks and Duo does not mask: none of them is loaded.
 """
 
 from __future__ import annotations
 
-__all__ = ["Loaded", "MaskedNetwork", "load"]
+__all__ = ["Loaded", "MaskedNetwork", "load", "template_of", "tokenizer_of"]
 
+import inspect
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +35,11 @@ _MASKS = ("[MASK]", "<mask>", "<|mdm_mask|>", "<|mask|>")
 _ENDS = ("[SEP]", "</s>", "<|endoftext|>", "<eos>")
 _KNOWN_MASKS = {"llada": 126336}  # by model type; it stands in no configuration
 _SHIFTED = ("dream",)
+_PAIRWISE = ("dream",)  # what is read is told for each pair of places
+_LAST = ("mdlm",)  # the mask is the last row of the table
 _LONGEST = 512
+_PROMPT = "PROMPT"
+_ROOMS = ("max_position_embeddings", "max_sequence_length", "model_length")
 _AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel")
 
 
@@ -52,20 +65,31 @@ class MaskedNetwork(nn.Module):
         tokens: ids that the tokenizer knows; those beyond, which pad the table, get -inf.
         shift: whether its logits at a place are about the next token, as those of a causal model.
         frame: ids to be put before and behind each text, which the model was trained with.
+        pairwise: whether it wants what is read as (B, 1, L, L) bool, not (B, L).
     """
 
     def __init__(
-        self, inner: nn.Module, tokens: int, shift: bool, frame: tuple[int, int] | None
+        self,
+        inner: nn.Module,
+        tokens: int,
+        shift: bool,
+        frame: tuple[int, int] | None,
+        pairwise: bool = False,
     ) -> None:
         super().__init__()
         self.inner, self.tokens, self.shift, self.frame = inner, tokens, shift, frame
+        self.pairwise = pairwise
+        takes = inspect.signature(inner.forward).parameters
+        more = any(one.kind is one.VAR_KEYWORD for one in takes.values())
+        self.padded = more or "attention_mask" in takes
+        self.timed = "timesteps" in takes
 
     def forward(self, x: Tensor | Padded, clock: Tensor, *, at: Tensor | None = None) -> Any:
         """Logits (B, L, K) in the container of `x`; of the tokens `at` alone, (N, K)."""
         ids, real = (x.data, x.mask) if isinstance(x, Padded) else (x, torch.ones_like(x).bool())
         framed = ids if self.frame is None else _framed(ids, real, self.frame)
         there = real if self.frame is None else torch.cat((torch.ones_like(real[:, :2]), real), 1)
-        logits = self.inner(input_ids=framed, attention_mask=there.long()).logits
+        logits = self._logits(framed, there)
         if self.frame is not None:
             logits = logits[:, 1:-1]
         if self.shift:
@@ -75,6 +99,24 @@ class MaskedNetwork(nn.Module):
         if at is not None:
             return logits[at]
         return Padded(logits, real) if isinstance(x, Padded) else logits
+
+    def _logits(self, ids: Tensor, real: Tensor) -> Tensor:
+        """What the model says of ids (B, L), of which the real ones are read."""
+        told: dict[str, Tensor] = {"timesteps": real.new_zeros(len(ids), dtype=torch.float32)}
+        told = told if self.timed else {}
+        if not self.padded:
+            if not bool(real.all()):
+                raise InputError(
+                    "this model takes no padding: give it texts of one length, one at a time if "
+                    "need be"
+                )
+        elif self.pairwise:
+            told["attention_mask"] = (real[:, :, None] & real[:, None])[:, None]
+        else:
+            told["attention_mask"] = real.long()
+        out = self.inner(input_ids=ids, **told)
+        logits: Tensor = out if isinstance(out, Tensor) else out.logits
+        return logits
 
 
 def _framed(ids: Tensor, real: Tensor, frame: tuple[int, int]) -> Tensor:
@@ -106,23 +148,18 @@ def load(
         InputError: if transformers is missing, the folder cannot be read, weights are missing or
             left over, no mask is known, the mask is the padding, or ids and table do not fit.
     """
+    transformers, config = _config(path, trust)
     try:
-        import transformers
-    except ImportError:
-        raise InputError(
-            "models of others need transformers: pip install 'sfumato-language[transformers]'"
-        ) from None
-    try:
-        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust)
         name = next((n for n in _AUTO if n in (getattr(config, "auto_map", None) or {})), _AUTO[0])
         inner, info = getattr(transformers, name).from_pretrained(
             path, trust_remote_code=trust, output_loading_info=True, use_safetensors=True
         )
     except (OSError, ValueError, ImportError) as error:
-        more = "" if trust else "; if it came with code of its own that you trust, say trust=True"
-        raise InputError(f"{path} is no model that transformers loads: {error}{more}") from None
+        raise _no_model(path, error, trust) from None
     _whole(path, info)
     kind = str(config.model_type).lower()
+    if getattr(config, "time_conditioning", False):
+        raise InputError(f"{path} is told the time of its masks, which no model loaded here is")
     tokenizer, pad = _tokenizer(Path(path), config, kind, mask)
     table = inner.get_output_embeddings()
     classes = int(config.vocab_size if table is None else table.weight.shape[0])
@@ -142,11 +179,11 @@ def load(
     first, last = tokenizer.id_of("[CLS]", "<s>"), tokenizer.id_of("[SEP]", "</s>")
     framed = name == _AUTO[0] and kind != "sfumato_tokens"
     both = (first, last) if framed and first is not None and last is not None else None
-    net = MaskedNetwork(
-        inner, tokenizer.size, _shifted(kind) if shift is None else shift, both
-    ).eval()
+    shift = _is(kind, _SHIFTED) if shift is None else shift
+    net = MaskedNetwork(inner, tokenizer.size, shift, both, _is(kind, _PAIRWISE)).eval()
     net.requires_grad_(False)
-    room = int(getattr(config, "max_position_embeddings", 512)) - (0 if both is None else 2)
+    places = (getattr(config, name, None) for name in _ROOMS)
+    room = next((int(n) for n in places if n), _LONGEST) - (0 if both is None else 2)
     size = min(room, _LONGEST) if length is None else length
     about = {"tokenizer": tokenizer.facts(), "length": size, "vocabulary": classes, "pack": False}
     model = Model(
@@ -159,6 +196,54 @@ def load(
         sizing=(CANVAS,),
     )
     return Loaded(model, tokenizer, about)
+
+
+def tokenizer_of(path: Path | str, *, trust: bool = False) -> Foreign:
+    """The tokenizer of a folder that `load` takes; reads no weights.
+
+    Raises:
+        InputError: see `load`.
+    """
+    _, config = _config(path, trust)
+    return _tokenizer(Path(path), config, str(config.model_type).lower(), None)[0]
+
+
+def template_of(path: Path | str, *, trust: bool = False) -> tuple[str, str]:
+    """What the chat template of a model puts before a prompt, and between it and a response.
+
+    Raises:
+        InputError: if it has none, or one that changes prompts; see `load`.
+    """
+    transformers, _ = _config(path, trust)
+    try:
+        library = transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=trust)
+        asked = [{"role": "user", "content": _PROMPT}]
+        told = library.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # templates are programs, which raise what they like
+        raise InputError(f"{path} has no chat template that can be used: {error}") from None
+    before, found, behind = str(told).partition(_PROMPT)
+    if not found or _PROMPT in behind:
+        raise InputError(f"the chat template of {path} does not hold a prompt once, as it is")
+    return before, behind
+
+
+def _config(path: Path | str, trust: bool) -> tuple[Any, Any]:
+    """The library, and the configuration of a model."""
+    try:
+        import transformers
+    except ImportError:
+        raise InputError(
+            "models of others need transformers: pip install 'sfumato-language[transformers]'"
+        ) from None
+    try:
+        return transformers, transformers.AutoConfig.from_pretrained(path, trust_remote_code=trust)
+    except (OSError, ValueError, ImportError) as error:
+        raise _no_model(path, error, trust) from None
+
+
+def _no_model(path: Path | str, error: Exception, trust: bool) -> InputError:
+    more = "" if trust else "; if it came with code of its own that you trust, say trust=True"
+    return InputError(f"{path} is no model that transformers loads: {error}{more}")
 
 
 def _whole(path: Path | str, info: dict[str, Any]) -> None:
@@ -182,6 +267,8 @@ def _tokenizer(path: Path, config: Any, kind: str, mask: int | None) -> tuple[Fo
     if mask is None:
         known = next((i for name, i in _KNOWN_MASKS.items() if name in kind), None)
         mask = plain.id_of(*_MASKS) if known is None else known
+    if mask is None and _is(kind, _LAST):
+        mask = int(config.vocab_size) - 1
     if mask is None:
         raise InputError(f"no mask is known of {path}; name its id with mask=...")
     eos = getattr(config, "eos_token_id", None)
@@ -192,5 +279,5 @@ def _tokenizer(path: Path, config: Any, kind: str, mask: int | None) -> tuple[Fo
     return Foreign(text, eos, int(mask)), getattr(config, "pad_token_id", None)
 
 
-def _shifted(kind: str) -> bool:
-    return any(name in kind for name in _SHIFTED)
+def _is(kind: str, some: tuple[str, ...]) -> bool:
+    return any(name in kind for name in some)

@@ -49,7 +49,7 @@ class Pairs:
         begin: (N,) where the response begins.
         names: of the items, by which they are split.
         tokenizer: what made the ids.
-        about: `length`, `vocabulary`, `pack`, `tokenizer`, `separator`, `examples`.
+        about: `length`, `vocabulary`, `pack`, `tokenizer`, `opening`, `separator`, `examples`.
     """
 
     ids: NDArray[Any]
@@ -82,6 +82,7 @@ def read(
     tokenizer: str | Tokenizer = "char",
     vocabulary: int = 1024,
     separator: str = "\n",
+    opening: str = "",
 ) -> Pairs:
     """Pairs in JSON lines at `path`: a file, a folder of files, or a pattern.
 
@@ -95,22 +96,24 @@ def read(
         tokenizer: see `tokens.TokenizerName`, or one that there is.
         vocabulary: tokens of `bpe`, at most.
         separator: text between prompt and response.
+        opening: text before the prompt; with it, as with the separator, goes one prompt and no
+            longer chat.
 
     Raises:
-        InputError: for a line of another form, an empty prompt or response, and a pair that is
-            longer than `length`; names file and line.
+        InputError: for a line of another form, an empty prompt or response, a pair that is longer
+            than `length`, and a longer chat where there is an opening; names file and line.
     """
-    found = list(_pairs(path, separator))
+    found = list(_pairs(path, separator, single=bool(opening)))
     if not found:
         raise InputError(f"there is no pair of prompt and response in {path}")
     if isinstance(tokenizer, str):
-        texts = (p.prompt + separator + p.response for p in found)
+        texts = (opening + p.prompt + separator + p.response for p in found)
         tokenizer = made(tokenizer, texts, vocabulary)
     ids = np.full((len(found), length), tokenizer.eos, np.dtype("<u4"))
     begin = np.zeros(len(found), np.int64)
     for i, pair in enumerate(found):
         try:
-            asked = tokenizer.encode(pair.prompt + separator)
+            asked = tokenizer.encode(opening + pair.prompt + separator)
             said = tokenizer.encode(pair.response)
         except InputError as error:
             raise InputError(f"{pair.where}: {error}") from None
@@ -126,13 +129,14 @@ def read(
         "vocabulary": tokenizer.size,
         "pack": False,
         "tokenizer": tokenizer.facts(),
+        "opening": opening,
         "separator": separator,
         "examples": [pair.prompt for pair in found[:EXAMPLES]],
     }
     return Pairs(ids, begin, [pair.key for pair in found], tokenizer, about)
 
 
-def _pairs(path: Path, separator: str) -> Iterator[Pair]:
+def _pairs(path: Path, separator: str, single: bool) -> Iterator[Pair]:
     root = path if path.is_dir() else path.parent
     for file in files_of(path):
         if file.suffix.lower() not in _KINDS:
@@ -140,13 +144,15 @@ def _pairs(path: Path, separator: str) -> Iterator[Pair]:
         name = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
         for place, row in json_rows(file):
             where = f"line {place} of {file}"
-            for prompt, response in _turns(row, separator, where):
+            for prompt, response in _turns(row, separator, where, single):
                 if not prompt.strip() or not response.strip():
                     raise InputError(f"{where} has an empty prompt or response")
                 yield Pair(f"{name}:{place}", where, prompt, response)
 
 
-def _turns(row: Mapping[str, Any], separator: str, where: str) -> list[tuple[str, str]]:
+def _turns(
+    row: Mapping[str, Any], separator: str, where: str, single: bool
+) -> list[tuple[str, str]]:
     both = row.get("prompt"), row.get("response")
     if isinstance(both[0], str) and isinstance(both[1], str):
         return [(both[0], both[1])]
@@ -167,6 +173,10 @@ def _turns(row: Mapping[str, Any], separator: str, where: str) -> list[tuple[str
                 f"{where}: a message has a `role`, system, user or assistant, and a text `content`"
             )
         if role == "assistant":
+            if single and len(said) != 1:
+                raise InputError(
+                    f"{where} is a chat of several turns, and a template of one prompt is asked for"
+                )
             found.append((separator.join(said), content))
         said.append(content)
     if not found:

@@ -23,9 +23,18 @@ def sfumato_register(add: Add) -> None:
         "sfumato_language.domain:pairs_domain",
         summary="prompts with responses, and chats, as JSON lines",
     )
+    add(
+        "domain",
+        "language-captions",
+        "sfumato_language.domain:captions_domain",
+        summary="pictures with captions: a folder, or a font of emoji",
+    )
     for name, attribute, summary in (
+        ("captions", "Captions", "captions of your pictures; by default of drawn scenes"),
+        ("emoji", "Emoji", "emoji by their names; `sfumato data get emoji` first"),
         ("text", "Text", "masked diffusion of your text: bytes, characters or subwords"),
         ("pairs", "Pairs", "answers to prompts; may begin with the weights of another run"),
+        ("tuned", "Tuned", "answers by a model of others, with low-rank adapters"),
         ("brown", "Brown", "the Brown corpus by characters; `sfumato data get brown` first"),
     ):
         add(
@@ -89,6 +98,11 @@ def sfumato_register(add: Add) -> None:
             "flexmdm",
             "texts that grow by insertion against texts with padding",
             "Kim et al. 2025, arXiv:2509.01025",
+        ),
+        (
+            "lavida",
+            "a picture as prefix of a text that is written in any order",
+            "Li et al. 2025, arXiv:2505.16839",
         ),
         (
             "mdmfhs",

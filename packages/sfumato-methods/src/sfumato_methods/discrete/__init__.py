@@ -25,6 +25,7 @@ from .prompt import Prompt
 from .remasking import Cap, Loop, Remasking, Rescale
 from .schedules import CosineKeep, D3PMCosineKeep, Keep, LinearKeep
 from .score import RatioDenoiser
+from .shifting import ShiftedCounts, token_counts
 from .structured import Exponential, Steps, band, nearest, ordinal
 from .tokens import Tokens
 from .unmasking import CachedAncestral, FirstHitting
@@ -35,7 +36,7 @@ __all__ = [
     "Growth", "Insertion", "InsertionDenoiser", "JointDiscrete", "Keep", "Kernel", "LeftToRight",
     "LinearKeep", "LogisticDenoiser", "Loop", "Margin", "MaskGIT", "MaskReplace", "Nucleus",
     "Ordered", "OrdinalLeaping", "Prompt", "RandomOrder", "RankOne", "RateEuler", "RatioDenoiser",
-    "Ratios", "Remasking", "Rescale", "Scheduled", "Steps", "TauLeaping", "Temperature",
-    "TokenDenoiser", "Tokens", "TopProbability", "absorbing", "band", "marginal", "nearest",
-    "ordinal", "uniform",
+    "Ratios", "Remasking", "Rescale", "Scheduled", "ShiftedCounts", "Steps", "TauLeaping",
+    "Temperature", "TokenDenoiser", "Tokens", "TopProbability", "absorbing", "band", "marginal",
+    "nearest", "ordinal", "token_counts", "uniform",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ tensor alone. Beside them stands what else is chosen about times: what a network
 from __future__ import annotations
 
 from .ays import align, klub
-from .fixed import booted, cosine, explicit, karras, logsnr, pyramid, quadratic, uniform
+from .fixed import booted, cosine, explicit, karras, logsnr, pyramid, quadratic, shifted, uniform
 from .focused import focused
 from .ld3 import learn, mean_square
 from .levels import Levels, Retimed, ays_sd, ays_sdxl, ays_svd
@@ -19,5 +19,5 @@ from .start import LearnedStart, path_loss, start_loss
 __all__ = [
     "LearnedStart", "Levels", "Retimed", "SharedClock", "align", "ays_sd", "ays_sdxl", "ays_svd",
     "booted", "cosine", "explicit", "focused", "karras", "klub", "learn", "logsnr", "mean_square",
-    "path_loss", "pyramid", "quadratic", "sensitivity", "start_loss", "uniform",
+    "path_loss", "pyramid", "quadratic", "sensitivity", "shifted", "start_loss", "uniform",
 ]  # fmt: skip

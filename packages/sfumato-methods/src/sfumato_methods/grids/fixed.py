@@ -12,11 +12,12 @@ from torch import Tensor
 from sfumato import Can, InputError, Process, Unsupported
 from sfumato.process import check_time
 
+from ..discrete.shifting import time_shift
 from ..gaussian.phase import shown
 
 __all__ = [
     "affine", "at_levels", "booted", "cosine", "counted", "explicit", "karras", "logsnr", "pyramid",
-    "quadratic", "span", "uniform",
+    "quadratic", "shifted", "span", "uniform",
 ]  # fmt: skip
 
 
@@ -68,6 +69,16 @@ def cosine(process: Process, steps: int) -> Tensor:
     t = angle.cos()
     t[-1] = 0.0  # cos(pi/2) is not
     return t
+
+
+def shifted(process: Process, steps: int, shift: float = 1 / 3) -> Tensor:
+    """Equal steps in u, with t = shift u / (1 + (shift - 1) u): (steps + 1,).
+
+    Below 1 steps are long near the prior: many tokens are unmasked at first (Li et al. 2025,
+    arXiv:2505.16839). Above 1 they are long near the data, for large pictures (Esser et al. 2024,
+    arXiv:2403.03206).
+    """
+    return time_shift(uniform(process, steps), shift)
 
 
 def affine(process: Process, grid: str) -> Any:

@@ -7,22 +7,23 @@ CLDR).
 
 from __future__ import annotations
 
-__all__ = ["caption", "find_font", "group", "read"]
+__all__ = ["Emoji", "caption", "find_font", "group", "read"]
 
 import io
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from sfumato import InputError
 
-from .data import Images, images
-from .files import LIMIT
+from .pictures import over_white, squared, values
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MEMORY = 1 << 31
 """The pictures, decoded, take at most so many bytes."""
@@ -37,6 +38,21 @@ _TAGS = range(0xE0020, 0xE0080)
 Points = tuple[int, ...]
 
 
+class Emoji(NamedTuple):
+    """The pictures of a font.
+
+    Attributes:
+        x: (N, C, H, W) float32 in [-1, 1].
+        names: of each, in English.
+        keys: by which they are split: what differs in skin tone or gender alone, and what looks the
+            same, shares one.
+    """
+
+    x: Tensor
+    names: Sequence[str]
+    keys: Sequence[str]
+
+
 def find_font(path: Path) -> Path | None:
     """The font at a path: the file itself, or the only file of a folder, but for texts."""
     if path.suffix.lower() == ".ttf":
@@ -45,11 +61,8 @@ def find_font(path: Path) -> Path | None:
     return files[0] if len(files) == 1 and files[0].suffix.lower() == ".ttf" else None
 
 
-def read(font: Path, size: int = 32, channels: int | None = None) -> tuple[Images, list[str]]:
-    """The pictures of a font with the table CBDT, as float32 in [-1, 1], and their names.
-
-    Each is centred in a square and scaled to `size` pixels a side. What differs in skin tone or
-    gender alone, and what looks the same, has one key, so that a split keeps it together.
+def read(font: Path, size: int = 32, channels: int | None = None) -> Emoji:
+    """The pictures of a font with the table CBDT, each centred in a square and scaled.
 
     Args:
         font: the file.
@@ -72,13 +85,12 @@ def read(font: Path, size: int = 32, channels: int | None = None) -> tuple[Image
             f"{font} has {len(named)} pictures; at size={size} they take more than {MEMORY} bytes"
         )
     mode = {None: "RGB", 1: "L", 3: "RGB", 4: "RGBA"}[channels]
-    pictures = [_squared(glyphs[name], font, size) for name in named]
-    x = torch.stack([_values(_over_white(picture, mode)) for picture in pictures])
+    pictures = [squared(io.BytesIO(glyphs[name]), font, size, ("PNG",)) for name in named]
+    x = torch.stack([values(over_white(picture, mode)) for picture in pictures])
     points = [sequences[name] for name in named]
     keys = _joined([group(one) for one in points], [_look(picture) for picture in pictures])
     names = _names()
-    found = images(len(x), lambda index: x[list(index)], None, keys)
-    return found, [caption(one, names) for one in points]
+    return Emoji(x, [caption(one, names) for one in points], keys)
 
 
 def _opened(font: Path) -> tuple[Mapping[str, bytes], Mapping[str, Points]]:
@@ -86,9 +98,7 @@ def _opened(font: Path) -> tuple[Mapping[str, bytes], Mapping[str, Points]]:
     try:
         from fontTools.ttLib import TTFont
     except ImportError:
-        raise InputError(
-            "fonts are read by fonttools: pip install 'sfumato-images[text]'"
-        ) from None
+        raise InputError("fonts are read by fonttools: pip install 'sfumato-data[emoji]'") from None
     try:
         with TTFont(font, lazy=True) as opened:
             if "CBDT" not in opened:
@@ -147,7 +157,7 @@ def _names() -> Mapping[Points, str]:
         from emoji import EMOJI_DATA
     except ImportError:
         raise InputError(
-            "the names of emoji are told by the package emoji: pip install 'sfumato-images[text]'"
+            "the names of emoji are told by the package emoji: pip install 'sfumato-data[emoji]'"
         ) from None
     return {
         _key(tuple(map(ord, text))): " ".join(facts["en"].strip(":").replace("_", " ").split())
@@ -185,7 +195,9 @@ def group(points: Points) -> str:
 
 def _look(picture: Image.Image) -> bytes:
     """What is the same for pictures that look the same: 8 x 8 pixels in 8 levels, over white."""
-    small = _over_white(picture, "RGB").resize((8, 8), Image.Resampling.BOX)
+    from PIL import Image
+
+    small = over_white(picture, "RGB").resize((8, 8), Image.Resampling.BOX)
     return small.point(lambda level: level // 32).tobytes()
 
 
@@ -201,34 +213,3 @@ def _joined(groups: Sequence[str], looks: Sequence[bytes]) -> list[str]:
     for name, look in zip(groups, looks, strict=True):
         above[top(look)] = top(name)
     return [str(top(name)) for name in groups]
-
-
-def _squared(content: bytes, font: Path, size: int) -> Image.Image:
-    """A picture in the centre of a transparent square, scaled."""
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            if image.width * image.height > LIMIT:
-                raise InputError(f"{font} holds a picture with more than {LIMIT} pixels")
-            picture = image.convert("RGBA")
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{font} holds a damaged picture: {error}") from None
-    side = max(picture.size)
-    square = Image.new("RGBA", (side, side), (255, 255, 255, 0))
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
-
-
-def _over_white(picture: Image.Image, mode: str) -> Image.Image:
-    if mode == "RGBA":
-        return picture
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert(mode)
-
-
-def _values(picture: Image.Image) -> Tensor:
-    """(C, H, W) float32 in [-1, 1]."""
-    import numpy as np
-
-    values = torch.from_numpy(np.array(picture)).float() / 127.5 - 1
-    return values[None] if values.ndim == 2 else values.movedim(2, 0).contiguous()

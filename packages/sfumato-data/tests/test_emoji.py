@@ -8,8 +8,7 @@ from fixtures import COLOURS, font
 from fontTools.ttLib import TTFont
 
 from sfumato import InputError
-from sfumato_data import keys_of, split
-from sfumato_images import emoji
+from sfumato_data import emoji
 
 WAVE = (0x1F44B,)
 MAN, WOMAN, PERSON, ZWJ, TONE, LAPTOP = 0x1F468, 0x1F469, 0x1F9D1, 0x200D, 0x1F3FD, 0x1F4BB
@@ -23,28 +22,25 @@ def small(tmp_path_factory):
 
 
 def test_each_picture_has_the_name_of_its_characters(small):
-    data, names = emoji.read(small, 16)
+    x, names, _ = emoji.read(small, 16)
     assert names[:9] == [f"{colour} circle" for colour in COLOURS]
     assert names[18:20] == ["raised hand", "raised hand light skin tone"]
-    assert data.batch([0]).x.shape == (1, 3, 16, 16) and data.about["size"] == [16, 16]
-    middle = (data.batch(range(9)).x[:, :, 8, 8] + 1) * 127.5
+    assert x.shape == (24, 3, 16, 16) and x.dtype is torch.float32
+    middle = (x[:9, :, 8, 8] + 1) * 127.5
     assert (middle - torch.tensor(list(COLOURS.values()))).abs().max() <= 2
-    assert (data.batch([0]).x[0, :, 0, 0] == 1).all(), "it lies over white"
+    assert (x[0, :, 0, 0] == 1).all(), "it lies over white"
 
 
 def test_alpha_is_kept_where_it_is_asked_for(small):
-    x = emoji.read(small, 16, channels=4)[0].batch([0]).x[0]
+    x = emoji.read(small, 16, channels=4).x[0]
     assert x[3, 0, 0] == -1 and x[3, 8, 8] == 1
-    assert emoji.read(small, 16, channels=1)[0].batch([0]).x.shape == (1, 1, 16, 16)
+    assert emoji.read(small, 16, channels=1).x.shape == (24, 1, 16, 16)
 
 
-def test_skin_tones_and_what_looks_the_same_stay_on_one_side(small):
-    data, _ = emoji.read(small, 16)
-    hands = keys_of(data)[18:]
-    assert len(set(hands)) == 1
-    for seed in range(20):
-        sides = [set(side.index) & set(range(18, 24)) for side in split(data, 0.5, seed)]
-        assert set() in sides
+def test_skin_tones_and_what_looks_the_same_share_a_key(small):
+    keys = emoji.read(small, 16).keys
+    assert len(set(keys[18:])) == 1 and not set(keys[18:]) & set(keys[:18])
+    assert len(set(keys[:9])) == 9
 
 
 @pytest.mark.parametrize(
