@@ -152,6 +152,8 @@ def test_the_minimiser_of_the_published_loss_throws_good_tokens_away(monkeypatch
     monkeypatch.setattr(sddlm, "TOKENS", 5)
     found = sddlm._minimisers(Trial(100, 1.0, "cpu", None, 1.0))
     assert found.method > 1.5 * found.floor and found.baseline < 1.1 * found.floor
+
+
 def test_a_chain_stays_among_its_kin():
     chain = Chain(6, 4, random.derive(0, "chain"), 1.0, 2)
     pair = torch.full((2, 2), 0.5, dtype=torch.float64)
