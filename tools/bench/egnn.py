@@ -50,7 +50,9 @@ def steps(width: int, depth: int) -> dict[str, Callable[[Sequence[int], int], No
         torch.default_generator.manual_seed(0)
         ragged = EquivariantNetwork(KINDS, KINDS, width=width, depth=depth)
         padded = PaddedNetwork(KINDS, width, depth)
-    optimisers = {net: torch.optim.Adam(net.parameters(), fused=True) for net in (ragged, padded)}
+    optimisers: dict[nn.Module, torch.optim.Adam] = {
+        net: torch.optim.Adam(net.parameters(), fused=True) for net in (ragged, padded)
+    }
     print(f"parameters: ragged {count_parameters(ragged):,}, padded {count_parameters(padded):,}")
 
     def drawn(counts: Sequence[int], seed: int) -> tuple[Tensor, Tensor, Tensor, Ragged]:

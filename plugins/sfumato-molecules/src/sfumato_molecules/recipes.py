@@ -242,8 +242,8 @@ class Moses(_Reading):
 
     def model(self, about: Mapping[str, Any]) -> Model:
         most = most_bonds(about)
-        laws = (torch.full((k,), 1 / k) for k in (len(most), ORDERS))
-        process = GraphProcess(*laws, about["largest"])
+        atoms, pairs = (torch.full((k,), 1 / k) for k in (len(most), ORDERS))
+        process = GraphProcess(atoms, pairs, about["largest"])
         told = TOLD if self.structural else 0
         net = GraphTransformer(
             len(most), ORDERS, width=self.width, pair_width=self.pair_width, depth=self.depth,

@@ -92,7 +92,8 @@ def _drawn(network: Any, train: Any, test: Any, given: Trial) -> list[Tensor]:
     for step in range(steps):
         optimiser.zero_grad()
         generator = random.derive(given.seed, "loss", step)
-        objective.loss("denoiser", batches(step), generator).each.mean().backward()
+        loss: Any = objective.loss("denoiser", batches(step), generator).each.mean()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
         schedule.step()
