@@ -107,7 +107,7 @@ def main() -> None:
     batches = [chosen[i :: asked.batches] for i in range(asked.batches)]
     mean, square = statistics.mean(every), statistics.mean(n * n for n in every)
     print(
-        f"{len(every):,} molecules of 1 to {max(every)} atoms, mean {mean:.1f}, of n^2 {square:.0f}"
+        f"{len(every):,} molecules of {min(every)} to {max(every)} atoms, mean {mean:.1f}, of n^2 {square:.0f}"
     )
     both = steps(asked.width, asked.depth)
     rate: dict[str, list[float]] = {name: [] for name in both}
