@@ -106,9 +106,8 @@ def main() -> None:
     chosen = [every[i % len(every)] for i in order[: asked.batch * asked.batches]]
     batches = [chosen[i :: asked.batches] for i in range(asked.batches)]
     mean, square = statistics.mean(every), statistics.mean(n * n for n in every)
-    print(
-        f"{len(every):,} molecules of {min(every)} to {max(every)} atoms, mean {mean:.1f}, of n^2 {square:.0f}"
-    )
+    told = f"{min(every)} to {max(every)} atoms, mean {mean:.1f}, of n^2 {square:.0f}"
+    print(f"{len(every):,} molecules of {told}")
     both = steps(asked.width, asked.depth)
     rate: dict[str, list[float]] = {name: [] for name in both}
     for _ in range(asked.rounds):
