@@ -166,6 +166,8 @@ WRONG = {
     "a.sdf": (SD + "$$$$\n" + SD.replace(" C ", " Qq") + "$$$$\n" + SHORT,
               ["line 10 (molecule 2): atom 1 is of the unknown element 'Qq'",
                "counts line ' 9x' does not start", "it ends before M  END"]),
+    "lost.xyz": ("1\n\nC 0 0 0\nC 0 0 0\n1\n\nN 0 0 0\n",
+                 ["line 4 (molecule 2): 'C 0 0 0' is no number of atoms; from here on nothing"]),
     "nan.xyz": ("1\n\nC 0 0 nan\n1\n\nC 0 0 0\n", ["line 1", "atom 1 are missing or huge"]),
     "b.xyz": ("1\n\nC 0 0 0\n2\n\nQq 0 0 0\nC 0 0\n5\n\nC 0 0 0\n", ["unknown element 'Qq'",
               "line 8 (molecule 3): 5 atoms are announced, but 1 lines follow"]),

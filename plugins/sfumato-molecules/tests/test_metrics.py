@@ -209,6 +209,11 @@ def test_conformers_against_the_nearest_of_the_same_molecule(molecules, place):
     assert metric.between(summary(b), summary(a)).value == spatial.FAR
 
 
+def test_conformers_of_one_molecule_have_no_memorisation(molecules, place):
+    names = [m.name for m in metrics.metrics(_data([place("CCO", seed=i) for i in range(1, 4)]))]
+    assert "memorisation" not in names and "validity" in names
+
+
 def test_graphs_have_no_geometry(tmp_path):
     (tmp_path / "a.smi").write_text("CCO\nCCN\nc1ccccc1\n")
     from sfumato_molecules.domain import domain

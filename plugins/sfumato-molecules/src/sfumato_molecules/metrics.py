@@ -27,17 +27,20 @@ REMEMBERED = 20_000
 
 
 def metrics(train: Dataset) -> Sequence[Metric[Any]]:
-    """The metrics of molecules: in space also those of geometry; with hydrogens of stability."""
-    about = train.about
+    """The metrics of molecules: in space also those of geometry; with hydrogens of stability.
+
+    Memorisation is left out of data that is mostly conformers of the same molecules, which
+    fingerprints do not tell apart.
+    """
+    about, keys = train.about, keys_of(train) or ()
     look = Looking(about)
-    found: list[Metric[Any]] = [
-        Valid(look),
-        Distinct(look, frozenset(keys_of(train) or ())),
-        *(Descriptor(look, name) for name in ("qed", "sa", "logp")),
-        _memorisation(look, train),
-    ]
+    found: list[Metric[Any]] = [Valid(look)]
     if about["hydrogens"]:
-        found[1:1] = [Stable(look, "atom"), Stable(look, "molecule")]
+        found += [Stable(look, "atom"), Stable(look, "molecule")]
+    found.append(Distinct(look, frozenset(keys)))
+    found += [Descriptor(look, name) for name in ("qed", "sa", "logp")]
+    if 2 * len(set(keys)) > len(keys):
+        found.append(_memorisation(look, train))
     if about["dimensions"] == 3:
         found += [Geometry(look, kind) for kind in ("bonds", "angles", "torsions")]
         found.append(Sanity(look))
