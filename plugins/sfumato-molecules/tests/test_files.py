@@ -109,6 +109,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
     (tmp_path / "b.smi").write_text("CCO one\n# comment\n\nCC\ttwo words\n")
     (tmp_path / "a.csv").write_text("id,SMILES,mass\n7,C,16.04\n8,N,\n")
     (tmp_path / "notes.md").write_text("nothing")
+    (tmp_path / "notes.txt").write_text("nothing either")
     (tmp_path / ".hidden.smi").write_text("???")
     found = files.read(tmp_path)
     assert [chem.smiles(m) for m in found.molecules] == ["C", "N", "CCO", "CC"]
