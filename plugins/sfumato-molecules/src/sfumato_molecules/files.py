@@ -102,7 +102,8 @@ def read(path: Path, how: Reading | None = None) -> Found:
     """The molecules in a file, or in all files of a folder that are of a known kind.
 
     A folder is taken in the order of its paths, at any depth; hidden files and other kinds are
-    passed over, and so is `.txt`, which may hold anything. `.gz` may be appended to the suffix of a text file.
+    passed over, and so is `.txt`, which may hold anything. `.gz` may be appended to the suffix of a
+    text file.
 
     Args:
         path: a file or a folder.
