@@ -24,7 +24,8 @@ class FlatTransformer(nn.Module):
         super().__init__()
         self.clock = ClockEmbedding(width)
         self.inward = nn.Linear(5, width)
-        self.frame = nn.Parameter(0.02 * torch.randn(frames, 1, width))
+        self.frame = nn.Parameter(torch.empty(frames, 1, width))
+        nn.init.normal_(self.frame, std=0.02)
         layer = nn.TransformerEncoderLayer(
             width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True
         )
