@@ -50,7 +50,9 @@ def steps(width: int, depth: int) -> dict[str, Callable[[Sequence[int], int], No
         torch.default_generator.manual_seed(0)
         ragged = EquivariantNetwork(KINDS, KINDS, width=width, depth=depth)
         padded = PaddedNetwork(KINDS, width, depth)
-    optimisers = {net: torch.optim.Adam(net.parameters(), fused=True) for net in (ragged, padded)}
+    optimisers: dict[nn.Module, torch.optim.Adam] = {
+        net: torch.optim.Adam(net.parameters(), fused=True) for net in (ragged, padded)
+    }
     print(f"parameters: ragged {count_parameters(ragged):,}, padded {count_parameters(padded):,}")
 
     def drawn(counts: Sequence[int], seed: int) -> tuple[Tensor, Tensor, Tensor, Ragged]:
@@ -104,9 +106,8 @@ def main() -> None:
     chosen = [every[i % len(every)] for i in order[: asked.batch * asked.batches]]
     batches = [chosen[i :: asked.batches] for i in range(asked.batches)]
     mean, square = statistics.mean(every), statistics.mean(n * n for n in every)
-    print(
-        f"{len(every):,} molecules of 1 to {max(every)} atoms, mean {mean:.1f}, of n^2 {square:.0f}"
-    )
+    told = f"{min(every)} to {max(every)} atoms, mean {mean:.1f}, of n^2 {square:.0f}"
+    print(f"{len(every):,} molecules of {told}")
     both = steps(asked.width, asked.depth)
     rate: dict[str, list[float]] = {name: [] for name in both}
     for _ in range(asked.rounds):

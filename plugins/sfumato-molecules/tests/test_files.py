@@ -109,6 +109,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
     (tmp_path / "b.smi").write_text("CCO one\n# comment\n\nCC\ttwo words\n")
     (tmp_path / "a.csv").write_text("id,SMILES,mass\n7,C,16.04\n8,N,\n")
     (tmp_path / "notes.md").write_text("nothing")
+    (tmp_path / "notes.txt").write_text("nothing either")
     (tmp_path / ".hidden.smi").write_text("???")
     found = files.read(tmp_path)
     assert [chem.smiles(m) for m in found.molecules] == ["C", "N", "CCO", "CC"]
@@ -166,6 +167,8 @@ WRONG = {
     "a.sdf": (SD + "$$$$\n" + SD.replace(" C ", " Qq") + "$$$$\n" + SHORT,
               ["line 10 (molecule 2): atom 1 is of the unknown element 'Qq'",
                "counts line ' 9x' does not start", "it ends before M  END"]),
+    "lost.xyz": ("1\n\nC 0 0 0\nC 0 0 0\n1\n\nN 0 0 0\n",
+                 ["line 4 (molecule 2): 'C 0 0 0' is no number of atoms; from here on nothing"]),
     "nan.xyz": ("1\n\nC 0 0 nan\n1\n\nC 0 0 0\n", ["line 1", "atom 1 are missing or huge"]),
     "b.xyz": ("1\n\nC 0 0 0\n2\n\nQq 0 0 0\nC 0 0\n5\n\nC 0 0 0\n", ["unknown element 'Qq'",
               "line 8 (molecule 3): 5 atoms are announced, but 1 lines follow"]),

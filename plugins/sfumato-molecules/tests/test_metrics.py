@@ -209,6 +209,23 @@ def test_conformers_against_the_nearest_of_the_same_molecule(molecules, place):
     assert metric.between(summary(b), summary(a)).value == spatial.FAR
 
 
+def test_copies_are_memorised_and_junk_is_not(molecules):
+    everything = list(molecules.values())
+    about = _data(everything).about
+    train, held = Molecules(everything[:8], about), Molecules(everything[8:], about)
+    (metric,) = [m for m in metrics.metrics(train) if m.name == "memorisation"]
+    junk = [replace(m, positions=m.positions * np.float32(5)) for m in everything[:8]]
+    reference = metric.summary(held.batch(range(8)))
+    for made, share in ((everything[:8], 1), (junk, 0)):
+        samples = metric.summary(Molecules(made, about).batch(range(8)))
+        assert metric.between(samples, reference).value == share
+
+
+def test_conformers_of_one_molecule_have_no_memorisation(molecules, place):
+    names = [m.name for m in metrics.metrics(_data([place("CCO", seed=i) for i in range(1, 4)]))]
+    assert "memorisation" not in names and "validity" in names
+
+
 def test_graphs_have_no_geometry(tmp_path):
     (tmp_path / "a.smi").write_text("CCO\nCCN\nc1ccccc1\n")
     from sfumato_molecules.domain import domain

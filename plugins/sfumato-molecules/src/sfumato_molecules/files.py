@@ -101,8 +101,9 @@ class Reading:
 def read(path: Path, how: Reading | None = None) -> Found:
     """The molecules in a file, or in all files of a folder that are of a known kind.
 
-    A folder is taken in the order of its paths, at any depth, hidden files and other kinds passed
-    over. `.gz` may be appended to the suffix of a text file.
+    A folder is taken in the order of its paths, at any depth; hidden files and other kinds are
+    passed over, and so is `.txt`, which may hold anything. `.gz` may be appended to the suffix of a
+    text file.
 
     Args:
         path: a file or a folder.
@@ -119,7 +120,7 @@ def read(path: Path, how: Reading | None = None) -> Found:
         files = [
             f
             for f in sorted(path.rglob("*"))
-            if kind(f) is not None
+            if kind(f) not in (None, ".txt")
             and not any(part.startswith(".") for part in f.relative_to(path).parts)
         ]
     if not files:

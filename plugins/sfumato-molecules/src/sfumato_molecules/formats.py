@@ -323,7 +323,9 @@ def _frames(text: str, column: str | None) -> Iterator[Record]:
             continue
         word = lines[at].strip()
         if not word.isdecimal() or len(word) > 9:
-            raise InputError(f"line {at + 1}: {_short(word)} is no number of atoms")
+            wrong = f"{_short(word)} is no number of atoms; from here on nothing is read"
+            yield Record(at + 1, "", wrong=wrong)
+            return
         end = at + 2 + int(word)
         yield Record(at + 1, "\n".join(lines[at:end]))
         at = end

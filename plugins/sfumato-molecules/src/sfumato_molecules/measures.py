@@ -33,7 +33,10 @@ def _qed(mol: Any) -> float:
 
 @cache
 def _scorer() -> Any:
-    """The synthetic accessibility score that RDKit brings among its contributions."""
+    """The synthetic accessibility score that RDKit brings among its contributions.
+
+    The script reads its own table, a part of the installed RDKit, by pickle.
+    """
     import importlib.util
     from pathlib import Path
 

@@ -22,22 +22,28 @@ from .looking import Looking, shares, tabled
 from .spatial import Geometry, Sanity, Strain
 
 BITS = 1024
+APART = 100.0
+"""Distance of what is not valid from what is; that of fingerprints is a tenth of it."""
+
 REMEMBERED = 20_000
 """Training molecules that samples are compared with, spread evenly."""
 
 
 def metrics(train: Dataset) -> Sequence[Metric[Any]]:
-    """The metrics of molecules: in space also those of geometry; with hydrogens of stability."""
-    about = train.about
+    """The metrics of molecules: in space also those of geometry; with hydrogens of stability.
+
+    Memorisation is left out of data that is mostly conformers of the same molecules, which
+    fingerprints do not tell apart.
+    """
+    about, keys = train.about, keys_of(train) or ()
     look = Looking(about)
-    found: list[Metric[Any]] = [
-        Valid(look),
-        Distinct(look, frozenset(keys_of(train) or ())),
-        *(Descriptor(look, name) for name in ("qed", "sa", "logp")),
-        _memorisation(look, train),
-    ]
+    found: list[Metric[Any]] = [Valid(look)]
     if about["hydrogens"]:
-        found[1:1] = [Stable(look, "atom"), Stable(look, "molecule")]
+        found += [Stable(look, "atom"), Stable(look, "molecule")]
+    found.append(Distinct(look, frozenset(keys)))
+    found += [Descriptor(look, name) for name in ("qed", "sa", "logp")]
+    if 2 * len(set(keys)) > len(keys):
+        found.append(_memorisation(look, train))
     if about["dimensions"] == 3:
         found += [Geometry(look, kind) for kind in ("bonds", "angles", "torsions")]
         found.append(Sanity(look))
@@ -211,18 +217,24 @@ class Descriptor:
 
 
 def _memorisation(look: Looking, train: Dataset) -> Memorisation:
-    """Nearness to the training data by Morgan fingerprints of radius 2 (Rogers & Hahn 2010)."""
+    """Nearness to the training data by Morgan fingerprints of radius 2 (Rogers & Hahn 2010).
+
+    What is not one valid molecule is far from all that are: it is no copy of one.
+    """
     from rdkit.Chem import rdFingerprintGenerator
 
     most = min(len(train), REMEMBERED)
     make = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=BITS)
 
     def vectors(batch: Batch) -> Tensor:
-        rows = []
-        for m in look(batch):
-            made = m.largest
-            rows.append(np.zeros(BITS) if made is None else make.GetCountFingerprintAsNumPy(made))
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
+        looked = look(batch)
+        found = np.zeros((len(looked), BITS + 1), np.float32)
+        for row, m in zip(found, looked, strict=True):
+            if m.good is None:
+                row[BITS] = APART
+            else:
+                row[:BITS] = make.GetCountFingerprintAsNumPy(m.good)
+        return torch.from_numpy(found)
 
     few = subset(train, [i * len(train) // most for i in range(most)])
     return Memorisation.of(few, Features("counts of Morgan fingerprints", vectors))
