@@ -101,9 +101,11 @@ class GraphTransformer(nn.Module):
             h, e = block(h, e, signal, keys)
         return self.node_out(h), self.pair_out(e)
 
-    def middle(self, *told: Tensor, context: Tensor | None = None) -> Tensor:
+    def middle(
+        self, shown: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], context: Tensor | None = None
+    ) -> Tensor:
         """(B, N, width) nodes after half of the blocks, of what `forward` takes."""
-        h, e, signal, keys = self._begun(*told, context=context)
+        h, e, signal, keys = self._begun(*shown, context)
         for block in self.blocks[: (len(self.blocks) + 1) // 2]:
             h, e = block(h, e, signal, keys)
         return h
