@@ -59,7 +59,7 @@ class AutoDenoiser(GraphDenoiser):
             return code
         net: Any = self.net
         shown = self.shown(x, torch.zeros((), dtype=torch.float64))
-        h = net.middle(*shown, **net.encode(vector=z))
+        h = net.middle(shown, **net.encode(vector=z))
         mask = x["nodes"].mask
         mean = (h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         return torch.cat((code, F.normalize(mean, dim=-1)), -1) / 2**0.5

@@ -102,16 +102,10 @@ class GraphTransformer(nn.Module):
         return self.node_out(h), self.pair_out(e)
 
     def middle(
-        self,
-        node: Tensor,
-        pair: Tensor,
-        joined: Tensor,
-        mask: Tensor,
-        clock: Tensor,
-        context: Tensor | None = None,
+        self, shown: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], context: Tensor | None = None
     ) -> Tensor:
         """(B, N, width) nodes after half of the blocks, of what `forward` takes."""
-        h, e, signal, keys = self._begun(node, pair, joined, mask, clock, context)
+        h, e, signal, keys = self._begun(*shown, context)
         for block in self.blocks[: (len(self.blocks) + 1) // 2]:
             h, e = block(h, e, signal, keys)
         return h
