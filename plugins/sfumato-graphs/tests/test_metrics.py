@@ -135,7 +135,7 @@ def test_the_batch_is_not_changed():
         ([nx.cycle_graph(5), nx.balanced_tree(3, 3)], "valid planar"),
         ([nx.complete_graph(5)], None),
     ],
-    ids=str,
+    ids=["lobster", "tree", "grid", "planar", "none"],
 )
 def test_what_is_valid_is_what_all_training_graphs_are(networks, kind):
     train = data.graphs_of([nx.convert_node_labels_to_integers(g) for g in networks])
