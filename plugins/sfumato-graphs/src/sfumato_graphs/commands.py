@@ -98,6 +98,6 @@ def embed(
     if None not in labels:
         columns["labels"] = np.array(labels)
     packed = io.BytesIO()
-    np.savez_compressed(packed, allow_pickle=False, **columns)
+    np.savez_compressed(packed, **columns)
     write_bytes(out, packed.getvalue())
     typer.echo(f"wrote {z.shape[1]} numbers for each of {len(z)} graphs to {out}")
