@@ -6,7 +6,7 @@ __all__ = ["complete", "embed", "generate"]
 
 import io
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -93,7 +93,7 @@ def embed(
     networks = read(data)
     graphs = reading.graphs_of(networks, name=data.stem, schema=opened.about)
     z = autoencoder.embed(opened, graphs, part=part, weights=weights, device=device)
-    columns = {"z": z.numpy(), "names": np.array([g.name for g in graphs.graphs])}
+    columns: dict[str, Any] = {"z": z.numpy(), "names": np.array([g.name for g in graphs.graphs])}
     labels = [network.graph.get("label") for network in networks]
     if None not in labels:
         columns["labels"] = np.array(labels)
