@@ -96,7 +96,7 @@ def test_labels_and_captions_are_those_of_the_targets(tmp_path, monkeypatch):
     assert domain.read(tmp_path).about["classes"] == ["cat", "dog"]
     found = {}
     monkeypatch.setattr(
-        reading.text, "find", lambda root, files: found.update(root=root, files=list(files))
+        reading.tables, "find", lambda root, files: found.update(root=root, files=list(files))
     )
     domain.read(tmp_path)
     assert found == {"root": tmp_path / "target", "files": ["cat/a.png", "dog/b.png"]}

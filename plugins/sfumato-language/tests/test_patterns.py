@@ -113,7 +113,7 @@ def test_words_have_no_bytes_of_their_own():
 
 
 def test_a_pattern_of_a_model_of_pairs_is_about_the_response(run):
-    about = {**run.about, "separator": " ", "examples": ["The school was"]}
+    about = {**run.about, "opening": "", "separator": " ", "examples": ["The school was"]}
     asked = conditions({"pattern": "sold.*"}, 2, about)
     made = draw(run, 2, condition=asked, seed=1)
     assert all(t.startswith("The school was sold") for t in texts_of(made, run.about))
