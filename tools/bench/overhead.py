@@ -34,7 +34,7 @@ from diffusers import (
 from sfumato import Ancestral, Dirac, sample
 from sfumato.sampling import Point
 from sfumato_methods import grids
-from sfumato_methods.gaussian import VP, Gaussian
+from sfumato_methods.gaussian import VP, Gaussian, Linear
 from sfumato_methods.solvers import (
     DDIM,
     ERSDE,
@@ -85,9 +85,13 @@ PAIRS: dict[str, tuple[Any, Callable[[], Any] | None, float, float]] = {
 }  # fmt: skip
 
 
-def ours(sampler: Any, seed: int) -> Callable[[], None]:
+FLOWS = ("Euler, flow",)
+"""What is compared on the process of flow matching, as theirs are; the rest is on `VP`."""
+
+
+def ours(sampler: Any, seed: int, flow: bool) -> Callable[[], None]:
     """A whole sampling run of ours, the planning of its coefficients included."""
-    process = Gaussian(VP())
+    process = Gaussian(Linear() if flow else VP())
     like, grid = torch.zeros(1, 4), grids.uniform(process, STEPS)
     posterior = Dirac(torch.full((1, 4), 0.1 * seed))
 
@@ -129,7 +133,7 @@ def tiny(repeats: int, seeds: int) -> None:
     for name, (sampler, counterpart, most, largest) in PAIRS.items():
         mine, other = [], []
         for seed in range(seeds):
-            contestants = [ours(sampler, seed)]
+            contestants = [ours(sampler, seed, name in FLOWS)]
             contestants += [theirs(counterpart, seed)] if counterpart else []
             for go in contestants:
                 go()
