@@ -89,7 +89,7 @@ FLOWS = ("Euler, flow",)
 """What is compared on the process of flow matching, as theirs are; the rest is on `VP`."""
 
 
-def ours(sampler: Any, seed: int, flow: bool) -> Callable[[], None]:
+def ours(sampler: Any, seed: int, flow: bool = False) -> Callable[[], None]:
     """A whole sampling run of ours, the planning of its coefficients included."""
     process = Gaussian(Linear() if flow else VP())
     like, grid = torch.zeros(1, 4), grids.uniform(process, STEPS)
