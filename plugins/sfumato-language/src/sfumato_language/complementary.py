@@ -15,7 +15,7 @@ from sfumato_train.times import stratified
 
 from .canvas import CANVAS
 from .denoiser import TextDenoiser
-from .objective import cross_entropy, hide
+from .objective import cross_entropy, hide, maskable
 
 
 class Complementary(Objective):
@@ -47,7 +47,7 @@ class Complementary(Objective):
         return first, free & ~first
 
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
-        free = self._free(batch)
+        free = maskable(self.denoiser, batch)
         first, second = self.masks(free, generator)
         at = torch.cat((first, second))
         each = cross_entropy(self.denoiser, _twice(batch), at)
@@ -58,14 +58,6 @@ class Complementary(Objective):
             mean = nats.sum(0) / count.sum(0)
         level = (count[0] / free.sum(1)).double()
         return Loss(mean, clock=self.denoiser.process.clock(level))
-
-    def _free(self, batch: Batch) -> Tensor:
-        """(B, L) bool: which tokens may be hidden."""
-        x0: Padded = batch.x
-        canvas: Padded | None = batch.condition.get(CANVAS)
-        if canvas is None:
-            return x0.mask
-        return x0.mask & (canvas.data == self.denoiser.process.kernel.mask)
 
 
 def _twice(batch: Batch) -> Batch:

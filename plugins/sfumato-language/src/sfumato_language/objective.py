@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["AnyOrder", "cross_entropy", "hide"]
+__all__ = ["AnyOrder", "cross_entropy", "hide", "maskable"]
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class AnyOrder(Objective):
         low, high = self.shares
         share = (low + (high - low) * stratified(len(x0.data), generator)).to(x0.data.device)
         noise = random.uniform(x0.mask.shape, generator).to(x0.data.device)
-        free = _free(self.denoiser, batch)
+        free = maskable(self.denoiser, batch)
         at, count = hide(free, share, noise)
         mean = cross_entropy(self.denoiser, batch, at).sum(1) / count
         if self.complementary:
@@ -77,8 +77,8 @@ class AnyOrder(Objective):
         return Loss(mean, clock=self.denoiser.process.clock(level))
 
 
-def _free(denoiser: TokenDenoiser, batch: Batch) -> Tensor:
-    """(B, L) bool: which tokens may be hidden."""
+def maskable(denoiser: TokenDenoiser, batch: Batch) -> Tensor:
+    """(B, L) bool: which tokens may be hidden: those that are real and masked in the canvas."""
     x0: Padded = batch.x
     canvas: Padded | None = batch.condition.get(CANVAS)
     if canvas is None:
@@ -113,7 +113,7 @@ def cross_entropy(denoiser: TokenDenoiser, batch: Batch, at: Tensor) -> Tensor:
     assert mask is not None
     x = Padded(x0.data.masked_fill(at, mask), x0.mask)
     level = (
-        at.sum(1) / _free(denoiser, batch).sum(1)
+        at.sum(1) / maskable(denoiser, batch).sum(1)
     ).double()  # keep(t) = 1 - t, so that this is t
     told = {name: value for name, value in batch.condition.items() if name != CANVAS}
     logits = denoiser.given(**told, at=at).output(x, level).float()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sfumato import InputError, random
@@ -107,8 +108,6 @@ def simulate(kind: str, n: int, seed: int = 0, frames: int = 30) -> list[Track]:
 def _start(points: int, kind: str, seed: int, number: int) -> tuple[Any, Any, Any]:
     """Places, velocities and uniform numbers, the middle at rest at 0."""
     generator = random.derive(seed, "nbody", kind, number)
-    import torch
-
     like = torch.empty(points, 3, dtype=torch.float64)
     places, speeds = (random.normal(like, generator).numpy() for _ in range(2))
     speeds = speeds * (SPEED / np.linalg.norm(speeds, axis=-1, keepdims=True))
