@@ -24,8 +24,7 @@ from sfumato_data import fetch, gather, subset
 from sfumato_molecules.domain import domain
 from sfumato_molecules.metrics import metrics
 from sfumato_molecules.recipes import Moses
-from sfumato_train import draw, fit
-from sfumato_train.ema import parts
+from sfumato_train import averaged, draw
 from sfumato_train.runs import fresh
 
 LIMIT = 0.7
@@ -44,11 +43,8 @@ def measured(made: Any, train: Any) -> dict[str, float]:
 
 def sampled(recipe: Moses, train: Any, count: int, folder: Path) -> Any:
     """Samples of a recipe, trained."""
-    last: list[Any] = []
     training = fresh(recipe.seed, lambda: recipe.build(train))
-    fit(training, recipe, folder, on_save=lambda step, model: last.append(model))
-    parts(last[-1]).eval()
-    return draw(last[-1], count, seed=recipe.seed)
+    return draw(averaged(training, recipe, folder), count, seed=recipe.seed)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from sfumato import Batch, Denoiser, Dirac, InputError, Model, Preconditioned
@@ -26,6 +27,7 @@ from sfumato_train import (
     Objective,
     Settings,
     Training,
+    averaged,
     checkpoint,
     draw,
     fit,
@@ -514,3 +516,16 @@ def test_groups_are_trained_on_and_validated_apart(tmp_path):
     assert {shape[1] for shape in objective.lengths} == {1, 2}
     pairs = zip(objective.lengths[::2], objective.lengths[1::2], strict=True)
     assert all(a == b for a, b in pairs), "the parts of a batch are of one group"
+
+
+def test_averaged_has_the_average_of_the_last_checkpoint_and_is_in_evaluation_mode(toy, tmp_path):
+    recipe, training = build(toy, steps=20, ema=0.9)
+    model = averaged(training, recipe, tmp_path)
+    assert not model.denoiser.training
+    (saved,) = tmp_path.glob("checkpoints/step-000020/*ema*.safetensors")
+    kept = load_file(saved)
+    mine = {f"denoiser.{name}": value for name, value in model.denoiser.state_dict().items()}
+    assert all(torch.equal(mine[name], value) for name, value in kept.items() if name in mine)
+    assert set(mine) & set(kept)
+    raw = training.model.denoiser.state_dict()
+    assert any(not torch.equal(mine[f"denoiser.{name}"], value) for name, value in raw.items())

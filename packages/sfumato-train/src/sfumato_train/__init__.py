@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .jointly import Jointly as Jointly
     from .loop import Diverged as Diverged
     from .loop import Watch as Watch
+    from .loop import averaged as averaged
     from .loop import fit as fit
     from .objective import Denoising as Denoising
     from .objective import Loss as Loss
@@ -36,7 +37,7 @@ _HOME = {
     "drawing": ("draw",),
     "ema": ("EMA",),
     "jointly": ("Jointly",),
-    "loop": ("Diverged", "Watch", "fit"),
+    "loop": ("Diverged", "Watch", "averaged", "fit"),
     "objective": ("Denoising", "Loss", "Objective"),
     "recipe": ("Recipe", "Settings", "Training"),
     "runs": ("Run", "open_run"),
@@ -49,8 +50,8 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "EMA", "Coupled", "Denoising", "Diverged", "Jointly", "Keep", "Loss", "Objective", "Recipe",
-    "Run", "Settings", "Training", "Variational", "Watch", "draw", "evaluate", "fit", "open_run",
-    "parse_words", "start",
+    "Run", "Settings", "Training", "Variational", "Watch", "averaged", "draw", "evaluate", "fit",
+    "open_run", "parse_words", "start",
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ the parts of each batch, so that their number changes nothing but the order of s
 
 from __future__ import annotations
 
-__all__ = ["LEVELS", "Diverged", "Watch", "check_shares", "fit", "spread"]
+__all__ = ["LEVELS", "Diverged", "Watch", "check_shares", "fit", "averaged", "spread"]
 
 import math
 import time
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import Batch, Dataset, InputError, random, state
+from sfumato import Batch, Dataset, InputError, Model, random, state
 from sfumato_data import Batches, gather, groups_of, move, prefetched, select
 
 from .checkpoint import Saved
@@ -92,6 +92,25 @@ def fit(
         loop = _Loop(training, settings, store, held, torch.device(device), world, layout)
         loop.on_save, loop.writers = on_save, writers
         return loop.run(minutes, resume, watch)
+
+
+def averaged(training: Training, settings: Settings, out: Path) -> Model:
+    """The model of a training run to its end: with averaged weights, in evaluation mode.
+
+    Args:
+        training: what a recipe built, of a `Model`.
+        settings: how.
+        out: the run folder.
+
+    Raises:
+        Diverged: see `fit`.
+    """
+    last: list[Trained] = []
+    fit(training, settings, out, on_save=lambda step, model: last.append(model))
+    model = last[-1]
+    assert isinstance(model, Model)
+    parts(model).eval()
+    return model
 
 
 def check_shares(settings: Settings, world: World) -> None:

@@ -131,16 +131,11 @@ def trial(given: Trial) -> Mapping[str, Measured]:
 
 def _trained(recipe: Any, data: Dataset, given: Trial) -> Any:
     """The model of a recipe, trained, with averaged weights."""
-    from sfumato_train import fit
-    from sfumato_train.ema import parts
+    from sfumato_train import averaged
     from sfumato_train.runs import fresh
 
     training = fresh(given.seed, lambda: recipe.build(data))
-    last: list[Any] = []
-    folder = given.scratch / type(recipe).__name__
-    fit(training, recipe, folder, on_save=lambda step, model: last.append(model))
-    parts(last[-1]).eval()
-    return last[-1]
+    return averaged(training, recipe, given.scratch / type(recipe).__name__)
 
 
 def _train_vgae(encoder: GraphEncoder, data: Dataset, fields: Mapping[str, Any], seed: int) -> None:

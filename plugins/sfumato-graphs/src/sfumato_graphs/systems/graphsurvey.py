@@ -148,8 +148,7 @@ def _trained(name: str, train: Dataset, given: Trial) -> tuple[Model, Mapping[st
     from sfumato_methods.gaussian import VE, Gaussian
     from sfumato_methods.grids import Levels
     from sfumato_methods.solvers import AnnealedLangevin
-    from sfumato_train import fit
-    from sfumato_train.ema import parts
+    from sfumato_train import averaged
     from sfumato_train.runs import fresh
 
     fields: dict[str, Any] = {
@@ -177,11 +176,7 @@ def _trained(name: str, train: Dataset, given: Trial) -> tuple[Model, Mapping[st
     else:
         recipe = Files(**fields, noise="marginal" if name == "digress" else "uniform")
     training = fresh(given.seed, lambda: recipe.build(train))
-    last: list[Any] = []
-    fit(training, recipe, given.scratch / name, on_save=lambda step, model: last.append(model))
-    model = last[-1]
-    parts(model).eval()
-    return model, options
+    return averaged(training, recipe, given.scratch / name), options
 
 
 system = System(

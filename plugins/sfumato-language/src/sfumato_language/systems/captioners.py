@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sfumato import Trial
 
@@ -148,8 +148,7 @@ def fitted(
     from sfumato import Ancestral, Model
     from sfumato_data import subset
     from sfumato_methods.grids import uniform
-    from sfumato_train import Settings, Training, fit
-    from sfumato_train.ema import parts
+    from sfumato_train import Settings, Training, averaged
 
     from ..canvas import Blank
 
@@ -161,16 +160,8 @@ def fitted(
     model = Model(
         denoiser.process, denoiser, sampler=Ancestral(), grid=uniform, steps=8, blank=blank
     )
-    last: list[Any] = []
-    fit(
-        Training(objective, subset(data, index), model),
-        settings,
-        given.scratch / name,
-        on_save=lambda step, averaged: last.append(averaged),
-    )
-    parts(last[-1]).eval()
-    found: TextDenoiser = last[-1].denoiser
-    return found
+    training = Training(objective, subset(data, index), model)
+    return cast("TextDenoiser", averaged(training, settings, given.scratch / name).denoiser)
 
 
 def greedy(net: PicturedTokens, picture: Tensor, begin: int, end: int, length: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["PerItem", "scaled", "trained"]
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -15,8 +15,7 @@ from sfumato.denoiser import NetworkDenoiser
 from sfumato_data import Tensors
 from sfumato_methods.discrete import Discrete, TokenDenoiser
 from sfumato_methods.grids import uniform
-from sfumato_train import Loss, Objective, Settings, Training, fit
-from sfumato_train.ema import parts
+from sfumato_train import Loss, Objective, Settings, Training, averaged
 from sfumato_train.times import stratified
 
 D = TypeVar("D", bound=NetworkDenoiser, covariant=True)
@@ -90,16 +89,8 @@ def trained(
         steps=16,
         blank=lambda n, generator: state.select(x, torch.zeros(n, dtype=torch.long)),
     )
-    last: list[Any] = []
-    fit(
-        Training(objective, Tensors(x, condition or {}), model),
-        settings,
-        given.scratch / name,
-        on_save=lambda step, averaged: last.append(averaged),
-    )
-    parts(last[-1]).eval()
-    found: D = last[-1].denoiser
-    return found
+    training = Training(objective, Tensors(x, condition or {}), model)
+    return cast("D", averaged(training, settings, given.scratch / name).denoiser)
 
 
 def scaled(steps: int, given: Trial) -> int:

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import sfumato_data
 from sfumato import Model, Trial
 from sfumato_data import keys_of, split
-from sfumato_train import fit
-from sfumato_train.ema import parts
+from sfumato_train import averaged
 from sfumato_train.runs import fresh
 
 from .. import reading, windows
@@ -71,13 +70,6 @@ def of_brown(
     names = set(keys_of(rest) or ())
     texts = (one for one in reading.documents(folder, reading.Reading()) if one.key in names)
     training = fresh(given.seed, lambda: recipe.build(train))
-    last: list[Any] = []
-    fit(
-        training,
-        recipe,
-        given.scratch / "brown",
-        on_save=lambda step, model: last.append(model),
-    )
-    parts(last[-1]).eval()
+    model = averaged(training, recipe, given.scratch / "brown")
     tokenizer = rebuilt(data.about["tokenizer"])
-    return Trained(last[-1], tokenizer, length, [one.text for one in texts])
+    return Trained(model, tokenizer, length, [one.text for one in texts])

@@ -73,15 +73,12 @@ def trial(given: Trial) -> Mapping[str, Measured]:
 
 def _made(name: str, recipe: Any, data: Any, count: int, given: Trial) -> tuple[Model, Batch]:
     """The trained model, and samples of it."""
-    from sfumato_train import draw, fit
-    from sfumato_train.ema import parts
+    from sfumato_train import averaged, draw
     from sfumato_train.runs import fresh
 
-    last: list[Any] = []
     training = fresh(given.seed, lambda: recipe.build(data))
-    fit(training, recipe, given.scratch / name, on_save=lambda step, model: last.append(model))
-    parts(last[-1]).eval()
-    return last[-1], draw(last[-1], count, seed=given.seed)
+    model = averaged(training, recipe, given.scratch / name)
+    return model, draw(model, count, seed=given.seed)
 
 
 def _stable(made: Batch, about: Mapping[str, Any]) -> float:

@@ -79,16 +79,11 @@ def _closest(errors: list[Tensor]) -> Tensor:
 
 
 def _model(name: str, recipe: Trajectories, data: Tracks, given: Trial) -> Model:
-    from sfumato_train import fit
-    from sfumato_train.ema import parts
+    from sfumato_train import averaged
     from sfumato_train.runs import fresh
 
     training = fresh(given.seed, lambda: recipe.build(data))
-    last: list[Any] = []
-    fit(training, recipe, given.scratch / name, on_save=lambda step, model: last.append(model))
-    parts(last[-1]).eval()
-    model: Model = last[-1]
-    return model
+    return averaged(training, recipe, given.scratch / name)
 
 
 def _forecasts(model: Model, data: Tracks, given: Trial) -> list[Tensor]:
