@@ -21,8 +21,7 @@ import argparse
 import json
 import math
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 import sfumato_data
-from sfumato import Batch, Model, random
+from sfumato import Batch, Model
 from sfumato_data import keys_of, split
 from sfumato_language import windows
 from sfumato_language.denoiser import TextDenoiser
@@ -42,6 +41,7 @@ from sfumato_language.windows import DOCUMENT, Windows
 from sfumato_nn.tokens import TokenTransformer
 from sfumato_train import Loss, Objective, Training, fit
 from sfumato_train.ema import parts
+from sfumato_train.pacing import seconds_a_step
 from sfumato_train.runs import fresh
 
 ARMS = ("masked", "causal")
@@ -95,25 +95,6 @@ def training(arm: str, recipe: Brown, data: Any) -> Training:
         return Training(Causal(made.model.denoiser), made.data, made.model)
 
     return fresh(recipe.seed, make)
-
-
-def seconds_a_step(
-    makes: Mapping[str, Callable[[], Training]], recipes: Mapping[str, Brown]
-) -> dict[str, float]:
-    """Of each arm, with its optimiser left out: the least of some steps in turns."""
-    found = dict.fromkeys(makes, math.inf)
-    built = {arm: make() for arm, make in makes.items()}
-    for number in range(6):
-        for arm, made in built.items():
-            size, generator = recipes[arm].batch, random.derive(number, "timing")
-            batch = made.data.batch(range(number * size, (number + 1) * size))
-            began = time.process_time()
-            loss = made.objective.loss("denoiser", batch, generator).each.mean()
-            torch.autograd.backward([loss])
-            made.objective.zero_grad()
-            spent = (time.process_time() - began) / torch.get_num_threads()
-            found[arm] = min(found[arm], spent)
-    return found
 
 
 @torch.no_grad()
@@ -216,7 +197,7 @@ def main() -> None:
         if not plan.exists():
             makes = {arm: partial(training, arm, plain[arm], train) for arm in ARMS}
             plan.parent.mkdir(parents=True, exist_ok=True)
-            plan.write_text(json.dumps(seconds_a_step(makes, plain)))
+            plan.write_text(json.dumps(seconds_a_step(makes, plain["masked"].batch)))
         cost, found = json.loads(plan.read_text()), {}
         for arm in ARMS:
             steps = max(POINTS, round(60 * given.minutes / cost[arm]))

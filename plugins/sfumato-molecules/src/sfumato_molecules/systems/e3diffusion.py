@@ -3,128 +3,114 @@
 Hoogeboom et al. 2022, arXiv:2203.17003. Places of atoms are noised around their mean and denoised
 by a network that turns with them. Here our recipe (`molecules/ccd3d`: lists of pairs in place of
 padding, preconditioned places, classes and bonds drawn anew from their laws) is compared with the
-public one (`edm`), written anew: equal width, depth, data, sampling steps and processor time.
+public one (`edm`), written anew: equal width, depth, data, sampling steps and processor time, each
+with the best of the learning rates that were tried for it.
 
 Told is a shortfall: how much smaller the share of stable atoms is than that of real molecules.
 Atoms are stable if they have a number of bonds that their element takes with its charge; for both
-recipes bonds are told by the distances, whatever a model says of bonds. After so short a training
-hardly any molecule is stable as a whole, so that novelty is a gate that is easily passed.
+recipes bonds are told by the distances, whatever a model says of bonds. `tools/bench/stability.py`
+is the same at greater length and for larger molecules, with curves.
 """
 
 from __future__ import annotations
 
-__all__ = ["system"]
+__all__ = ["FIELDS", "MINUTES", "measures", "recipes", "system"]
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sfumato.survey import Claim, Measured, System, Trial
 
 if TYPE_CHECKING:
-    from sfumato import Dataset
-    from sfumato_molecules.molecule import Molecule
+    from sfumato import Dataset, Fields
 
-SECONDS = 12.0
+MINUTES = 5.0
 """Of one processor's time that each recipe is trained for."""
 
-SAMPLES, SAMPLED, BATCH = 32, 100, 32
-WIDTH, DEPTH, LEARNING = 64, 4, 4e-3
+SAMPLES = 250
+FIELDS: dict[str, Any] = {
+    "batch": 32, "width": 64, "depth": 4, "sampling_steps": 100, "warmup": 50, "ema": 0.995,
+}  # fmt: skip
+LEARNING = {"ours": 4e-3, "public": 4e-3}
+
+
+def recipes() -> dict[str, Any]:
+    """The two recipes by name."""
+    from sfumato_molecules.recipes import CCD3D
+    from sfumato_molecules.systems.edm import EDM
+
+    return {"ours": CCD3D, "public": EDM}
 
 
 def trial(given: Trial) -> Mapping[str, Measured]:
     """Shortfalls of stable atoms of ours and of the public recipe, and novelty of ours."""
-    from sfumato_data import keys_of, subset
-    from sfumato_molecules import chem
+    from functools import partial
+
+    from sfumato_data import gather, subset
     from sfumato_molecules.domain import domain
-    from sfumato_molecules.recipes import CCD3D
-    from sfumato_molecules.systems.edm import EDM
+    from sfumato_train import averaged, draw
+    from sfumato_train.pacing import seconds_a_step
+    from sfumato_train.runs import fresh
 
     data: Any = domain.demo()
-    count = max(2, round(SAMPLES * given.scale))
     if given.scale < 1:
         data = subset(data, range(0, len(data), max(1, len(data) // 200)))
-    real = _share(_molecules(data, range(0, len(data), max(1, len(data) // 500))))
+    count = max(2, round(SAMPLES * given.scale))
+    fields = {**FIELDS, "sampling_steps": max(2, round(FIELDS["sampling_steps"] * given.scale))}
+    made = {
+        name: kind(seed=given.seed, lr=LEARNING[name], **fields) for name, kind in recipes().items()
+    }
+    cost = seconds_a_step(
+        {name: partial(recipe.build, data) for name, recipe in made.items()}, fields["batch"]
+    )
     found, costs = {}, {}
-    for name, recipe in (("ours", CCD3D), ("public", EDM)):
+    for name, plain in made.items():
         began = time.monotonic()
-        found[name] = _made(recipe, data, count, given)
+        steps = max(2, round(60 * MINUTES * given.scale / cost[name]))
+        recipe = plain.model_copy(update={"steps": steps, "save": steps, "log": steps})
+        training = fresh(given.seed, partial(recipe.build, data))
+        model = averaged(training, recipe, given.scratch / name)
+        found[name] = measures(draw(model, count, seed=given.seed).x, data)
         costs[name] = time.monotonic() - began
-    ours, public = _share(found["ours"]), _share(found["public"])
-    seen = set(keys_of(data) or ())
-    new = sum(chem.key(molecule) not in seen for molecule in found["ours"]) / count
-    short = (real - ours, real - public)
+    real = measures(gather(data, range(0, len(data), max(1, len(data) // 500))).x, data)["atoms"]
+    short = [real - found[name]["atoms"] for name in ("ours", "public")]
     return {
-        "atoms": Measured(*short, 0.0, count, costs["ours"]),
-        "novel": Measured(new, 1.0, None, count, costs["ours"]),
+        "atoms": Measured(short[0], short[1], 0.0, count, costs["ours"]),
+        "novel": Measured(found["ours"]["novel"], 1.0, None, count, costs["ours"]),
     }
 
 
-def _molecules(data: Dataset, index: Sequence[int]) -> list[Molecule]:
-    """Real molecules with the bonds that their distances tell."""
+def measures(x: Fields, data: Dataset) -> dict[str, float]:
+    """Shares of molecules whose bonds are told by their distances.
+
+    Args:
+        x: their `positions` and `atoms`; other fields are not looked at.
+        data: what they are like, whose molecules are no news.
+
+    Returns:
+        `atoms` that are stable, `molecules` all of whose atoms are, those that are `whole`: one
+        piece that RDKit accepts with the hydrogens that it has; and of the latter, or of all if
+        there are none, those that are `novel`.
+    """
     from sfumato import Fields
-    from sfumato_data import gather
+    from sfumato_data import keys_of
+    from sfumato_molecules import chem
+    from sfumato_molecules.looking import Looked
     from sfumato_molecules.state import molecules_of
-
-    x = gather(data, index).x
-    return molecules_of(Fields(positions=x["positions"], atoms=x["atoms"]), data.about)
-
-
-def _share(molecules: Sequence[Molecule]) -> float:
-    """Share of atoms that are stable."""
     from sfumato_molecules.valences import stable
 
-    each = [stable(molecule, charges=True) for molecule in molecules]
-    return sum(int(one.sum()) for one in each) / sum(map(len, each))
-
-
-def _made(recipe: Any, data: Dataset, count: int, given: Trial) -> Sequence[Molecule]:
-    """Molecules of a recipe trained for its time, from averaged weights, bonds by distances."""
-    from sfumato import Fields
-    from sfumato_molecules.state import molecules_of
-    from sfumato_train import draw
-    from sfumato_train.ema import parts
-    from sfumato_train.runs import fresh
-
-    settings = recipe(
-        seed=given.seed, batch=BATCH, lr=LEARNING, width=WIDTH, depth=DEPTH,
-        sampling_steps=max(2, round(SAMPLED * given.scale)),
-    )  # fmt: skip
-    training = fresh(given.seed, lambda: settings.build(data))
-    model = _trained(training, settings, SECONDS * given.scale)
-    parts(model).eval()
-    x = draw(model, count, seed=given.seed, batch=count).x
-    return molecules_of(Fields(positions=x["positions"], atoms=x["atoms"]), data.about)
-
-
-def _trained(training: Any, settings: Any, seconds: float) -> Any:
-    """The model after so much processor time, its weights averaged over about twenty steps."""
-    import torch
-
-    from sfumato import random
-    from sfumato_data import Batches
-
-    objective, batches = training.objective, Batches(training.data, BATCH, settings.seed)
-    weights = [p for p in objective.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(weights, lr=settings.lr, weight_decay=0.0, fused=True)
-    mean = [p.detach().clone() for p in weights]
-    began, step = time.process_time(), 0
-    while (gone := (time.process_time() - began) / seconds) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = settings.lr * min(1, (step + 1) / 20, 5 * (1 - gone) + 0.01)
-        optimiser.zero_grad()
-        loss = objective.loss("denoiser", batches(step), random.derive(settings.seed, "loss", step))
-        loss.each.mean().backward()
-        torch.nn.utils.clip_grad_norm_(weights, settings.clip)
-        optimiser.step()
-        step += 1
-        with torch.no_grad():
-            for average, weight in zip(mean, weights, strict=True):
-                average.lerp_(weight, max(0.05, 1 / step))
-    with torch.no_grad():
-        for average, weight in zip(mean, weights, strict=True):
-            weight.copy_(average)
-    return training.model
+    made = molecules_of(Fields(positions=x["positions"], atoms=x["atoms"]), data.about)
+    each = [stable(molecule, charges=True) for molecule in made]
+    whole = [molecule for molecule in made if Looked(molecule, explicit=True).good is not None]
+    seen = set(keys_of(data) or ())
+    judged = whole or made
+    return {
+        "atoms": sum(int(one.sum()) for one in each) / sum(map(len, each)),
+        "molecules": sum(bool(one.all()) for one in each) / len(each),
+        "whole": len(whole) / len(made),
+        "novel": sum(chem.key(molecule) not in seen for molecule in judged) / len(judged),
+    }
 
 
 system = System(
@@ -138,6 +124,6 @@ system = System(
         Claim(
             "fewer atoms fall short of stability than by the public recipe", "atoms", at_most=0.7
         ),
-        Claim("samples are no copies of the training molecules", "novel", at_least=0.9),
+        Claim("whole molecules are no copies of those of training", "novel", at_least=0.5),
     ),
 )
