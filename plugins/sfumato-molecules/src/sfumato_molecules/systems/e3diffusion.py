@@ -32,7 +32,7 @@ SAMPLES = 250
 FIELDS: dict[str, Any] = {
     "batch": 32, "width": 64, "depth": 4, "sampling_steps": 100, "warmup": 50, "ema": 0.995,
 }  # fmt: skip
-LEARNING = {"ours": 4e-3, "public": 4e-3}
+LEARNING = {"ours": 4e-3, "public": 8e-3}
 
 
 def recipes() -> dict[str, Any]:
