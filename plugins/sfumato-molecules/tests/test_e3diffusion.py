@@ -71,7 +71,7 @@ def test_a_perfect_network_gives_the_clean_molecules_back():
 
 @pytest.mark.slow
 def test_the_trial_runs_in_small(tmp_path):
-    found = system.trial(Trial(100, 0.03, "cpu", tmp_path, 1.0))
+    found = system.trial(Trial(100, 0.01, "cpu", tmp_path, 1.0))
     assert set(found) == {claim.key for claim in system.claims}
     assert all(measured.n == 2 for measured in found.values())
     assert 0 <= found["atoms"].method <= 1 and 0 < found["atoms"].baseline <= 1
