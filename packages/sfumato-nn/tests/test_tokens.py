@@ -8,7 +8,8 @@ import torch
 from sfumato import InputError, Padded
 from sfumato_nn.positions import rotary
 from sfumato_nn.sizes import count_parameters, tokens
-from sfumato_nn.tokens import TokenTransformer, reads
+from sfumato_nn.memory import reads
+from sfumato_nn.tokens import TokenTransformer
 
 K, L = 11, 12
 

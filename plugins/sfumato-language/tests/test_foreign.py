@@ -63,7 +63,7 @@ def test_a_bert_fills_gaps_and_is_scored(bert):
     texts = texts_of(made, loaded.about, whole=True)
     assert all(text.startswith("the school") and text.endswith("closed") for text in texts)
     at = torch.rand(made.x.data.shape, generator=random.derive(0, "at")) < 0.5
-    nats = cross_entropy(loaded.model.denoiser, Batch(made.x), at)
+    nats = cross_entropy(loaded.model.denoiser, Batch(made.x), at, made.x.mask)
     assert bool((nats[at] > 0).all()) and bool((nats[~at] == 0).all())
     assert rebuilt(loaded.about["tokenizer"]).mask == 4
 

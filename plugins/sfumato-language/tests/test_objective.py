@@ -60,7 +60,7 @@ def test_of_the_exact_model_it_is_the_exact_likelihood():
         for one in sets:
             at = torch.zeros(len(TOKENS), L, dtype=torch.bool)
             at[:, list(one)] = True
-            nats = cross_entropy(exact(law), Batch(padded(TOKENS)), at)
+            nats = cross_entropy(exact(law), Batch(padded(TOKENS)), at, torch.ones_like(at))
             total += nats.sum(1).double() / n / len(sets)
     torch.testing.assert_close(total, -law.log(), atol=1e-5, rtol=0)  # the head is float32
 
@@ -151,9 +151,9 @@ def test_complementary_sets_hide_every_token_once_a_pair(monkeypatch):
     """What the two calls hide is disjoint, and together all but the padding."""
     hidden = []
 
-    def told(denoiser, batch, at):
+    def told(denoiser, batch, at, free):
         hidden.append(at)
-        return cross_entropy(denoiser, batch, at)
+        return cross_entropy(denoiser, batch, at, free)
 
     monkeypatch.setattr(objective, "cross_entropy", told)
     real = torch.arange(L) < torch.tensor([[4], [3], [2], [1]])
@@ -181,7 +181,7 @@ def test_shares_bound_how_many_are_hidden(monkeypatch):
     """Of 200 tokens, n evenly on 1 + floor(0.1 L) .. floor(0.6 L), stratified over the batch."""
     counts = []
 
-    def told(denoiser, batch, at):
+    def told(denoiser, batch, at, free):
         counts.append(at.sum(1))
         return at.float()
 
