@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CANVAS", "INSIDE", "REGEX", "Blank", "conditions", "ids_of", "lines_of", "pattern_of"]
+__all__ = [
+    "CANVAS",
+    "INSIDE",
+    "REGEX",
+    "Blank",
+    "Clamped",
+    "conditions",
+    "ids_of",
+    "lines_of",
+    "pattern_of",
+]
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +23,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from sfumato import InputError, Padded, random
+from sfumato import InputError, Known, Padded, random
 from sfumato_methods.discrete import Prompt
 
 from .patterns import automaton, told
@@ -40,11 +50,13 @@ class Blank:
         length: tokens of a window.
         mask: id of what is to be drawn.
         sizes: (tokens, windows) of each size that the training had; empty: all have `length`.
+        begin: id that every text begins with; None: any.
     """
 
     length: int
     mask: int
     sizes: tuple[tuple[int, int], ...] = ()
+    begin: int | None = None
 
     def __call__(self, n: int, generator: Generator, canvas: Padded | None = None) -> Padded:
         """N windows to be filled: the canvas, or all mask, as long as training windows are."""
@@ -57,12 +69,35 @@ class Blank:
             drawn = random.integers(0, int(ends[-1]), (n,), generator)
             counts = size[torch.searchsorted(ends, drawn, right=True)]
         mask = torch.arange(int(counts.max()) if n else 0) < counts[:, None]
-        return Padded(torch.full(mask.shape, self.mask), mask)
+        ids = torch.full(mask.shape, self.mask)
+        if self.begin is not None:
+            ids[:, 0] = self.begin
+        return Padded(ids, mask)
 
-    def known(self, x: Padded) -> Prompt | None:
+    def known(self, x: Padded) -> Prompt | Known | None:
         """What of a canvas is no mask."""
         known = (x.data != self.mask) & x.mask
         return Prompt(x, known) if bool(known.any()) else None
+
+
+@dataclass(frozen=True)
+class Clamped(Blank):
+    """The same for chains without a mask, whose `mask` is an id that no state has.
+
+    What is known is noised like the rest, and nearly clean towards the end (`sfumato.Known`).
+
+    Attributes:
+        axes: of a state, behind those of ids: 1 for points of a simplex.
+    """
+
+    axes: int = 0
+
+    def known(self, x: Padded) -> Known | None:
+        known = (x.data != self.mask) & x.mask
+        if not bool(known.any()):
+            return None
+        values = Padded(x.data.masked_fill(~known, 0), x.mask)
+        return Known(values, known[(..., *[None] * self.axes)])
 
 
 def ids_of(text: str, tokenizer: Tokenizer) -> list[int]:
@@ -127,15 +162,16 @@ def conditions(
         prompts = several.get("prompt", about["examples"])
         several["prompt"] = [about["opening"] + one + about["separator"] for one in prompts]
     lengths = _lengths(values["length"], most) if "length" in values else None
+    begin = [about["begin"]] if about.get("begin") is not None else []
     rows = []
     for i in range(n):
         one = {name: texts[i % len(texts)] for name, texts in several.items()}
         size = most if lengths is None else lengths[i % len(lengths)]
-        rows.append(_row(one, size, most, tokenizer))
+        rows.append(_row(one, size, most, tokenizer, begin))
     found = {**sharp, **_canvas(rows, tokenizer)}
     if regex is not None:
-        begin = [row.index(tokenizer.mask) if answers else 0 for row in rows]
-        found |= told(automaton(regex, about), torch.tensor(begin))
+        first = [row.index(tokenizer.mask) if answers else len(begin) for row in rows]
+        found |= told(automaton(regex, about), torch.tensor(first))
     return found
 
 
@@ -155,9 +191,11 @@ def _sharpened(values: Mapping[str, str], n: int) -> dict[str, Padded | Tensor]:
     return found
 
 
-def _row(one: Mapping[str, str], size: int, most: int, tokenizer: Tokenizer) -> list[int]:
+def _row(
+    one: Mapping[str, str], size: int, most: int, tokenizer: Tokenizer, begin: list[int]
+) -> list[int]:
     if "text" in one:
-        row = ids_of(one["text"], tokenizer)
+        row = begin + ids_of(one["text"], tokenizer)
         if len(row) > most:
             raise InputError(
                 f"the text {_short(one['text'])} has {len(row)} tokens, gaps included, and this "
@@ -170,6 +208,7 @@ def _row(one: Mapping[str, str], size: int, most: int, tokenizer: Tokenizer) -> 
             )
         return row
     prompt, suffix = (ids_of(one.get(name, ""), tokenizer) for name in ("prompt", "suffix"))
+    prompt = begin + prompt
     room = size - len(prompt) - len(suffix)
     if room < 1:
         raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TextDenoiser", "masked"]
+__all__ = ["ScoreTextDenoiser", "StrandDenoiser", "TextDenoiser", "masked"]
 
 from collections.abc import Callable
 from typing import Any
@@ -10,38 +10,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfumato import InputError, Model
+from sfumato import Categorical, InputError, Model
+from sfumato.denoiser import NetworkDenoiser
 from sfumato.state import Time, apply
 from sfumato_methods.discrete import (
     Constrained,
     Discrete,
     Nucleus,
+    RatioDenoiser,
     Temperature,
     TokenDenoiser,
     Tokens,
 )
+from sfumato_methods.simplex import Simplex, SimplexDenoiser
 
 from .canvas import INSIDE, NUCLEUS, TEMPERATURE
 from .patterns import BEGIN, KIND, PATTERN, automaton_of
 
 
-class TextDenoiser(TokenDenoiser):
-    """A `TokenDenoiser` with conditions that are not for the network.
+class _Asked(NetworkDenoiser):
+    """A denoiser of texts with conditions that are not for the network.
 
     `inside` (B, L) bool: no end of a document there. `temperature` and `nucleus` (B,), the same for
     all: see `Temperature` and `Nucleus`. `pattern` and its like: see `patterns` and `Constrained`.
-
-    Args:
-        net: the network.
-        process: the masking process.
-        eos: id that ends a document; None: the one before the last, which is the mask.
     """
 
+    eos: int
     _inside: Tensor | None = None
-
-    def __init__(self, net: nn.Module, process: Discrete, *, eos: int | None = None) -> None:
-        super().__init__(net, process)
-        self.eos = process.kernel.classes - 2 if eos is None else eos
 
     def given(self, **condition: Any) -> Any:
         inside = condition.pop(INSIDE, None)
@@ -70,6 +65,20 @@ class TextDenoiser(TokenDenoiser):
 
         return apply(logits, without)
 
+
+class TextDenoiser(_Asked, TokenDenoiser):
+    """A `TokenDenoiser` with conditions that are not for the network, see `_Asked`.
+
+    Args:
+        net: the network.
+        process: the masking process.
+        eos: id that ends a document; None: the one before the last, which is the mask.
+    """
+
+    def __init__(self, net: nn.Module, process: Discrete, *, eos: int | None = None) -> None:
+        super().__init__(net, process)
+        self.eos = process.kernel.classes - 2 if eos is None else eos
+
     def _recall(self, x: Any, t: Tensor, span: slice) -> Callable[[Any, Tensor], Tokens]:
         recalled = super()._recall(x, t, span)
         if self._inside is None:
@@ -83,15 +92,65 @@ class TextDenoiser(TokenDenoiser):
         return going_on
 
 
+class ScoreTextDenoiser(_Asked, RatioDenoiser):
+    """A `RatioDenoiser` with the conditions of `TextDenoiser`.
+
+    Args:
+        net: the network, see `RatioDenoiser`.
+        process: the process.
+        eos: id that ends a document.
+    """
+
+    def __init__(self, net: nn.Module, process: Discrete, eos: int) -> None:
+        super().__init__(net, process)
+        self.eos = eos
+
+    def output(self, x: Any, t: Time) -> Any:
+        # ratios of ends that may not be say much of other tokens: the posterior is edited instead
+        return NetworkDenoiser.output(self, x, t)
+
+    def forward(self, x: Any, t: Time) -> Categorical:
+        q = super().forward(x, t)
+        if self._inside is None:
+            return q
+        ends = self._inside
+
+        def without(probs: Tensor) -> Tensor:
+            probs = probs + torch.finfo(probs.dtype).tiny  # where nothing else was left
+            probs[..., self.eos].masked_fill_(ends, 0.0)
+            return probs / probs.sum(-1, keepdim=True)
+
+        return Categorical(probs=apply(q.probs, without))
+
+
+class StrandDenoiser(_Asked, SimplexDenoiser):
+    """A `SimplexDenoiser` with the conditions of `TextDenoiser`, but for patterns.
+
+    Args:
+        net: the network.
+        process: of classes of which the last one ends a document.
+    """
+
+    def __init__(self, net: nn.Module, process: Simplex) -> None:
+        super().__init__(net, process)
+        self.eos = process.classes - 1
+
+    def given(self, **condition: Any) -> Any:
+        if PATTERN in condition:
+            raise InputError("a pattern is for models that mask tokens; letters here are noised")
+        return super().given(**condition)
+
+
 def masked(model: Model) -> TextDenoiser:
     """The denoiser of a masked model of text.
 
     Raises:
         InputError: if the model is of another kind.
     """
-    if not isinstance(model.denoiser, TextDenoiser):
+    chain = model.process.kernel if isinstance(model.process, Discrete) else None
+    if not isinstance(model.denoiser, TextDenoiser) or chain is None or chain.absorbs is None:
         raise InputError(
             "this takes masked models of text, which language/text trains, not a model with "
-            f"{type(model.denoiser).__name__}, such as one that inserts tokens"
+            f"{type(model.denoiser).__name__} over {model.process}"
         )
     return model.denoiser
