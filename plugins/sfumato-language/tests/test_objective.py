@@ -192,3 +192,23 @@ def test_shares_bound_how_many_are_hidden(monkeypatch):
     for wrong in ((0.5, 0.5), (-0.1, 1.0), (0.0, 1.1)):
         with pytest.raises(InputError, match="the least before the largest"):
             AnyOrder(exact(some_law()), shares=wrong)
+
+
+def test_guidance_weighs_a_prompt_as_it_says():
+    """Proportional to p(a | prompt)^s p(a)^(1 - s), each by enumeration; at 1 it is the model."""
+    law = some_law()
+    shown = torch.tensor([[True, True, False, False]])
+    x = padded(torch.tensor([[2, 0, V, V]]))
+    t = torch.tensor(0.5, dtype=torch.float64)
+    weight = law.view(V, V, V, V)
+    given, plain = weight[2, 0].sum(1), weight.sum((0, 1, 3))
+    for scale in (1.0, 2.5):
+        asked = {"guidance": torch.tensor([scale]), "shown": shown}
+        q = exact(law).given(**asked)(x, t)
+        wanted = (given / given.sum()) ** scale * plain ** (1 - scale)
+        torch.testing.assert_close(q.probs.data[0, 2, :V], wanted / wanted.sum())
+        assert q.probs.data[0, 0, 2] == 1, "the prompt is carried over"
+    inside = torch.tensor([[False, False, True, False]])
+    q = exact(law).given(**asked, inside=inside, temperature=torch.tensor([0.5]))(x, t)
+    wanted[V - 1] = 0.0  # no document ends there
+    torch.testing.assert_close(q.probs.data[0, 2, :V], wanted**2 / (wanted**2).sum())

@@ -279,6 +279,12 @@ def test_all_write_and_keep_what_is_given(tmp_path, kind):
         assert all(w[:2] == ["the", "school"] and w[5] == "in" and w[-1] == "may" for w in words)
         assert all(END not in map(WORDS.index, w) for w in words), "no end before what is known"
     assert len(made.unique(dim=0)) == 4
+    if kind.startswith("sedd"):
+        for sampler in ("rate-euler", "tau-leaping"):
+            other = draw(model, 2, condition=conditions({"suffix": "may"}, 2, loaded.about),
+                         sampler=sampler, steps=16, seed=1)  # fmt: skip
+            texts = texts_of(other, loaded.about)
+            assert all(text.endswith("may") for text in texts)
     assert tokenizer_of(tmp_path / "t").mask == loaded.tokenizer.mask
 
 

@@ -37,9 +37,11 @@ INSIDE = "inside"
 REGEX = "pattern"
 TEMPERATURE, NUCLEUS = "temperature", "nucleus"
 """Conditions (B,): how the posterior is sharpened, see `sfumato_methods.discrete`."""
+GUIDANCE, SHOWN = "guidance", "shown"
+"""Conditions (B,) and (B, L) bool: how much a prompt weighs, and what it is, see `guided`."""
 
 _GAP = re.compile(r"\[MASK(?:\*(\d+))?\]")
-_NAMES = ("prompt", "suffix", "text", "length", REGEX, TEMPERATURE, NUCLEUS)
+_NAMES = ("prompt", "suffix", "text", "length", REGEX, TEMPERATURE, NUCLEUS, GUIDANCE)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _literal(text: str) -> str:
 def conditions(
     values: Mapping[str, str], n: int, about: Mapping[str, Any]
 ) -> dict[str, Padded | Tensor]:
-    """`prompt=`, `suffix=`, `text=`, `length=`, `temperature=`, `nucleus=` for n samples.
+    """`prompt=`, `suffix=`, `text=`, `length=`, `temperature=` and the like for n samples.
 
     Args:
         values: the words. `prompt` stands at the beginning, `suffix` at the end, and between them
@@ -133,7 +135,8 @@ def conditions(
             without a prompt the first ones of its data are asked. `length` is of the sample in
             tokens: `64`, or `20..60`, gone through in turn; else that of the model.
             `temperature=0.8` sharpens what the model says of each
-            token, `nucleus=0.9` keeps its likeliest tokens only; both change the law of the model.
+            token, `nucleus=0.9` keeps its likeliest tokens only, and `guidance=1.5` lets what is
+            given weigh more; all change the law of the model.
             `pattern` is a regular expression that a text matches from its beginning, prompt
             included, to its end; of a model of pairs, the response.
         n: number of samples.
@@ -141,7 +144,7 @@ def conditions(
 
     Raises:
         InputError: for another name, what does not fit into the length of the model, or leaves
-            nothing to draw.
+            nothing to draw, and guidance where nothing is given.
     """
     for name in values:
         if name not in _NAMES:
@@ -150,9 +153,9 @@ def conditions(
             )
     sharp = _sharpened(values, n)
     values = {name: value for name, value in values.items() if name not in sharp}
-    regex = values.pop(REGEX, None)
+    regex, scale = values.pop(REGEX, None), sharp.pop(GUIDANCE, None)
     answers = "separator" in about and "text" not in values
-    if not values and not answers and regex is None:
+    if not values and not answers and regex is None and scale is None:
         return sharp
     if "text" in values and set(values) != {"text"}:
         raise InputError("text=... is the whole sample; it goes without prompt, suffix and length")
@@ -169,6 +172,8 @@ def conditions(
         size = most if lengths is None else lengths[i % len(lengths)]
         rows.append(_row(one, size, most, tokenizer, begin))
     found = {**sharp, **_canvas(rows, tokenizer)}
+    if scale is not None:
+        found |= _guided(scale, found[CANVAS], tokenizer, len(begin))
     if regex is not None:
         first = [row.index(tokenizer.mask) if answers else len(begin) for row in rows]
         found |= told(automaton(regex, about), torch.tensor(first))
@@ -177,7 +182,7 @@ def conditions(
 
 def _sharpened(values: Mapping[str, str], n: int) -> dict[str, Padded | Tensor]:
     found: dict[str, Padded | Tensor] = {}
-    for name in (TEMPERATURE, NUCLEUS):
+    for name in (TEMPERATURE, NUCLEUS, GUIDANCE):
         if name not in values:
             continue
         try:
@@ -189,6 +194,17 @@ def _sharpened(values: Mapping[str, str], n: int) -> dict[str, Padded | Tensor]:
             raise InputError(f"{name}={values[name]}: accepted is {fits}")
         found[name] = torch.full((n,), number, dtype=torch.float64)
     return found
+
+
+def _guided(
+    scale: Padded | Tensor, canvas: Padded | Tensor, tokenizer: Tokenizer, begin: int
+) -> dict[str, Padded | Tensor]:
+    assert isinstance(canvas, Padded)
+    shown = canvas.mask & (canvas.data != tokenizer.mask)
+    shown[:, :begin] = False
+    if not bool(shown.any(1).all()):
+        raise InputError("guidance=... lets a prompt weigh more, and for some text none is given")
+    return {GUIDANCE: scale, SHOWN: shown}
 
 
 def _row(

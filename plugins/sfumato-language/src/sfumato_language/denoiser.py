@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfumato import Categorical, InputError, Model
+from sfumato import Categorical, Denoiser, InputError, Model
 from sfumato.denoiser import NetworkDenoiser
 from sfumato.state import Time, apply
 from sfumato_methods.discrete import (
@@ -18,13 +18,15 @@ from sfumato_methods.discrete import (
     Discrete,
     Nucleus,
     RatioDenoiser,
+    Ratios,
     Temperature,
     TokenDenoiser,
     Tokens,
 )
 from sfumato_methods.simplex import Simplex, SimplexDenoiser
 
-from .canvas import INSIDE, NUCLEUS, TEMPERATURE
+from .canvas import GUIDANCE, INSIDE, NUCLEUS, SHOWN, TEMPERATURE
+from .guided import Guided
 from .patterns import BEGIN, KIND, PATTERN, automaton_of
 
 
@@ -33,6 +35,7 @@ class _Asked(NetworkDenoiser):
 
     `inside` (B, L) bool: no end of a document there. `temperature` and `nucleus` (B,), the same for
     all: see `Temperature` and `Nucleus`. `pattern` and its like: see `patterns` and `Constrained`.
+    `guidance` (B,), the same for all, and `shown` (B, L) bool: see `Guided`, which comes first.
     """
 
     eos: int
@@ -42,14 +45,20 @@ class _Asked(NetworkDenoiser):
         inside = condition.pop(INSIDE, None)
         temperature, mass = condition.pop(TEMPERATURE, None), condition.pop(NUCLEUS, None)
         pattern = [condition.pop(name, None) for name in (PATTERN, KIND, BEGIN)]
+        scale, shown = condition.pop(GUIDANCE, None), condition.pop(SHOWN, None)
         view: Any = super().given(**condition)
         view._inside = inside
+        if scale is not None and shown is not None:
+            view = self._guided(view, shown, float(scale[0]))
         if temperature is not None:
             view = Temperature(view, float(temperature[0]))
         if mass is not None:
             view = Nucleus(view, float(mass[0]))
         table, kind, begin = pattern
         return view if table is None else Constrained(view, automaton_of(table, kind), begin)
+
+    def _guided(self, view: Denoiser, shown: Tensor, scale: float) -> Denoiser:
+        raise InputError("guidance=... hides a prompt, which is for models that mask tokens")
 
     def output(self, x: Any, t: Time) -> Any:
         logits = super().output(x, t)
@@ -78,6 +87,14 @@ class TextDenoiser(_Asked, TokenDenoiser):
     def __init__(self, net: nn.Module, process: Discrete, *, eos: int | None = None) -> None:
         super().__init__(net, process)
         self.eos = process.kernel.classes - 2 if eos is None else eos
+
+    def _guided(self, view: Denoiser, shown: Tensor, scale: float) -> Denoiser:
+        mask = self.process.kernel.absorbs
+        return (
+            super()._guided(view, shown, scale)
+            if mask is None
+            else Guided(view, shown, mask, scale)
+        )
 
     def _recall(self, x: Any, t: Tensor, span: slice) -> Callable[[Any, Tensor], Tokens]:
         recalled = super()._recall(x, t, span)
@@ -109,9 +126,9 @@ class ScoreTextDenoiser(_Asked, RatioDenoiser):
         # ratios of ends that may not be say much of other tokens: the posterior is edited instead
         return NetworkDenoiser.output(self, x, t)
 
-    def forward(self, x: Any, t: Time) -> Categorical:
+    def forward(self, x: Any, t: Time) -> Ratios:
         q = super().forward(x, t)
-        if self._inside is None:
+        if self._inside is None or not isinstance(t, Tensor):
             return q
         ends = self._inside
 
@@ -120,7 +137,8 @@ class ScoreTextDenoiser(_Asked, RatioDenoiser):
             probs[..., self.eos].masked_fill_(ends, 0.0)
             return probs / probs.sum(-1, keepdim=True)
 
-        return Categorical(probs=apply(q.probs, without))
+        law = Categorical(probs=apply(q.probs, without))
+        return Ratios(law.probs, self.process.ratios(law, x, t.double().clamp(max=1 - 1e-6)))
 
 
 class StrandDenoiser(_Asked, SimplexDenoiser):

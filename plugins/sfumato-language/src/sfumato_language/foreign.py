@@ -27,10 +27,11 @@ from sfumato_methods.grids import uniform
 
 from .canvas import CANVAS, Blank
 from .denoiser import TextDenoiser
-from .published import ENDS, LONGEST, MASKS, Loaded, config_of, kind_of, local, whole
+from .published import ENDS, LONGEST, MASKS, Loaded, kind_of
 from .published import load as load_published
 from .published import tokenizer_of as published_tokenizer
 from .tokens import Foreign
+from .weights import config_of, local, whole
 
 _KNOWN_MASKS = {"llada": 126336}  # by model type; it stands in no configuration
 _SHIFTED = ("dream",)
