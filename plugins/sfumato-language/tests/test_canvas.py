@@ -70,6 +70,7 @@ def test_a_file_gives_a_prompt_a_line_in_turn(tmp_path):
         ({"nucleus": "most"}, "nucleus=most"),
         ({"guidance": "0"}, "guidance=0: accepted is a positive number"),
         ({"guidance": "2"}, "guidance=... lets a prompt weigh more, and for some text none is"),
+        ({"prompt": "ab\udcff"}, r"the text 'ab\\udcff' is not UTF-8 at 2"),
         ({"prompt": "xyz"}, r"this tokenizer has no 'x' \(U\+0078\)"),
     ],
 )

@@ -8,12 +8,14 @@ import math
 import pytest
 import torch
 
-from sfumato import Batch, Categorical, InputError, Padded, elbo, random
+from sfumato import Batch, Categorical, InputError, Model, Padded, elbo, random
 from sfumato_language import objective
 from sfumato_language.denoiser import TextDenoiser
 from sfumato_language.objective import AnyOrder, cross_entropy, hide
-from sfumato_methods.discrete import Discrete, absorbing
+from sfumato_methods.discrete import Discrete, FirstHitting, absorbing
+from sfumato_methods.grids import uniform
 from sfumato_nn.tokens import TokenTransformer
+from sfumato_train.drawing import asked_of
 
 V, L = 3, 4
 TOKENS = torch.tensor(list(itertools.product(range(V), repeat=L)))
@@ -212,3 +214,26 @@ def test_guidance_weighs_a_prompt_as_it_says():
     q = exact(law).given(**asked, inside=inside, temperature=torch.tensor([0.5]))(x, t)
     wanted[V - 1] = 0.0  # no document ends there
     torch.testing.assert_close(q.probs.data[0, 2, :V], wanted**2 / (wanted**2).sum())
+
+
+class Hinted(torch.nn.Module):
+    """Logits that a hint (B, K) is added to."""
+
+    def forward(self, x, clock, hint=0.0):
+        return torch.linspace(0, 1, V + 1).expand(*x.shape, V + 1) + hint
+
+
+def test_guidance_by_a_condition_comes_before_temperature():
+    """(p(a | hint)^s p(a)^(1 - s))^(1/T): what is no condition of the network holds for both."""
+    process = Discrete(absorbing(V))
+    model = Model(process, TextDenoiser(Hinted(), process), FirstHitting(), uniform, 4, None)
+    hint = torch.tensor([[[0.3, -0.8, 1.0, 0.0]]])
+    asked = {"hint": hint, "temperature": torch.tensor([0.5])}
+    x, t = torch.tensor([[V]]), torch.tensor(0.5, dtype=torch.float64)
+    q = asked_of(model, asked, 2.0)(x, t)
+    level = torch.linspace(0, 1, V + 1)[:V]
+    wanted = (2 * (2 * (level + hint[0, 0, :V]) - level)).softmax(0)
+    torch.testing.assert_close(q.probs[0, 0, :V].float(), wanted)
+    assert q.probs[0, 0, V] == 0
+    plain = asked_of(model, {"temperature": torch.tensor([0.5])}, 2.0)(x, t)
+    torch.testing.assert_close(plain.probs[0, 0, :V].float(), (2 * level).softmax(0))

@@ -103,7 +103,16 @@ class Clamped(Blank):
 
 
 def ids_of(text: str, tokenizer: Tokenizer) -> list[int]:
-    """The ids of a text in which `[MASK]` is one token to be drawn, and `[MASK*12]` are twelve."""
+    """The ids of a text in which `[MASK]` is one token to be drawn, and `[MASK*12]` are twelve.
+
+    Raises:
+        InputError: for a character that has none, or half of one, as a command line that is not
+            UTF-8 gives.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the text {_short(text)} is not UTF-8 at {error.start}") from None
     found: list[int] = []
     at = 0
     for gap in _GAP.finditer(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["ScoreTextDenoiser", "StrandDenoiser", "TextDenoiser", "masked"]
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ class _Asked(NetworkDenoiser):
     """
 
     eos: int
+    aside: ClassVar[tuple[str, ...]] = (
+        INSIDE, TEMPERATURE, NUCLEUS, PATTERN, KIND, BEGIN, GUIDANCE, SHOWN,
+    )  # fmt: skip
     _inside: Tensor | None = None
 
     def given(self, **condition: Any) -> Any:
