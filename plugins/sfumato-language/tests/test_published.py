@@ -63,7 +63,7 @@ def sizes_of(kind):
     return found
 
 
-def twin(folder, kind, **changed):
+def twin(folder, kind, words=WORDS, **changed):
     """A folder as it is published, with GPT-2's place taken by a tokenizer of eight words."""
     from safetensors.torch import save_file
     from tokenizers import Tokenizer
@@ -72,7 +72,7 @@ def twin(folder, kind, **changed):
 
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONFIGS[kind] | changed))
-    library = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, "the"))
+    library = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, "the"))
     library.pre_tokenizer = Whitespace()
     library.save(str(folder / "tokenizer.json"))
     generator = random.derive(0, "twin", kind)
@@ -166,7 +166,10 @@ def test_an_mdlm_says_what_its_description_says(tmp_path, kind):
 def test_a_sedd_that_masks_gives_its_ratios(tmp_path, kind):
     """log p_t(y)/p_t(x) = out - log(e^sigma - 1) - log(K - 1) if scaled; 0 for the token seen."""
     w = twin(tmp_path / "s", kind)
-    q = load(tmp_path / "s").model.denoiser(IDS, TIME)
+    denoiser = load(tmp_path / "s").model.denoiser
+    q = denoiser(IDS, TIME)
+    clock, at = torch.tensor([-0.5, 1.5]), IDS == MASK
+    torch.testing.assert_close(denoiser.net(IDS, clock, at=at), denoiser.net(IDS, clock)[at])
     logits = reference(w, IDS, SIGMA)
     if kind == "sedd":
         logits = logits - torch.log(torch.expm1(SIGMA))[:, None, None] - math.log(8)
@@ -380,6 +383,7 @@ def test_shards_are_joined_and_stay_in_their_folder(tmp_path):
         ("sedd", {"graph": {"type": "tree"}}, "neither absorb nor uniform"),
         ("sedd", {"model": {"length": 3}}, "it has no 'scale_by_sigma'"),
         ("bd3lm", {"block_size": 0}, "at least 1"),
+        ("bd3lm", {"time_conditioning": True}, "told a time of their own"),
     ],
     ids=str,
 )
@@ -387,6 +391,19 @@ def test_configurations_that_are_not_known_are_told(tmp_path, kind, changed, say
     twin(tmp_path / "t", kind, **changed)
     with pytest.raises(InputError, match=says):
         load(tmp_path / "t")
+
+
+def test_a_mask_of_the_tokenizer_is_that_of_all_but_sedd(tmp_path):
+    words = ["[MASK]" if word == "in" else word for word in WORDS]
+    for kind, mask in (("mdlm", 5), ("sedd", 8), ("duo", 9)):
+        twin(tmp_path / kind, kind, words)
+        loaded = load(tmp_path / kind)
+        assert loaded.tokenizer.mask == mask
+        kernel = loaded.model.process.kernel
+        assert kernel.absorbs == (None if kind == "duo" else mask)
+    assert load(tmp_path / "mdlm", mask=8, length=5).about["length"] == 5
+    with pytest.raises(InputError, match="the mask of .* is id 7, which is its end too"):
+        load(tmp_path / "mdlm", mask=END)
 
 
 def test_a_missing_tokenizer_and_a_name_of_the_hub(tmp_path, monkeypatch):

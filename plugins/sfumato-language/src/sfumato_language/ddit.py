@@ -38,7 +38,8 @@ class Shape:
         heads: attention heads.
         condition: channels of the embedding of sigma; None: blocks are not modulated.
         sigma: least and largest sigma that it was trained with; None: it is told 0 at all times.
-        block: tokens of a block, where a token reads its own block and those before; None: all.
+        block: tokens of a block, where a token reads its own block and those before; None: all of
+            them.
     """
 
     classes: int
@@ -92,8 +93,9 @@ class NoiseTransformer(nn.Module):
             InputError: for ids outside the table.
         """
         ids, real = (x.data, x.mask) if isinstance(x, Padded) else (x, None)
-        hidden, _ = self._through(ids, real, self._signal(clock), None)
-        logits = self._logits(hidden, clock, at)
+        signal = self._signal(clock)
+        hidden, _ = self._through(ids, real, signal, None)
+        logits = self._logits(hidden, signal, clock, at)
         return Padded(logits, x.mask) if at is None and isinstance(x, Padded) else logits
 
     def _signal(self, clock: Tensor) -> Tensor | None:
@@ -138,9 +140,10 @@ class NoiseTransformer(nn.Module):
             return None
         return torch.arange(ids.shape[1], device=ids.device)[None] // self.shape.block
 
-    def _logits(self, hidden: Tensor, clock: Tensor, at: Tensor | None = None) -> Tensor:
+    def _logits(
+        self, hidden: Tensor, signal: Tensor | None, clock: Tensor, at: Tensor | None
+    ) -> Tensor:
         y: Tensor = self.norm(hidden)
-        signal = self._signal(clock)
         if self.modulation is not None:
             shift, scale = self.modulation(signal).chunk(2, -1)
             y = y * (1 + scale) + shift
@@ -166,8 +169,10 @@ class ScoreTransformer(NoiseTransformer):
         super().__init__(shape, tokens)
         self.scaled = scaled
 
-    def _logits(self, hidden: Tensor, clock: Tensor, at: Tensor | None = None) -> Tensor:
-        logits = super()._logits(hidden, clock, at)
+    def _logits(
+        self, hidden: Tensor, signal: Tensor | None, clock: Tensor, at: Tensor | None
+    ) -> Tensor:
+        logits = super()._logits(hidden, signal, clock, at)
         if self.scaled:
             return logits - math.log(self.shape.classes - 1)
         if at is None:
@@ -201,7 +206,7 @@ class BlockwiseTransformer(NoiseTransformer):
         if size is None or start % size or stop not in (start + size, ids.shape[1]):
             raise InputError(
                 f"this model writes blocks of {size} tokens, and the sampler asks for places "
-                f"{start} to {stop}; use Blocks(length={size})"
+                f"{start} to {stop}; use Blocks(length={size}), as the model itself does"
             )
         memory = None
         if start:
@@ -212,8 +217,9 @@ class BlockwiseTransformer(NoiseTransformer):
 
         def inside(part: Tensor | Padded, clock: Tensor) -> Any:
             ids, real = (part.data, part.mask) if isinstance(part, Padded) else (part, None)
-            hidden, _ = self._through(ids, real, self._signal(clock), memory)
-            logits = self._logits(hidden, clock)
+            signal = self._signal(clock)
+            hidden, _ = self._through(ids, real, signal, memory)
+            logits = self._logits(hidden, signal, clock, None)
             return Padded(logits, part.mask) if isinstance(part, Padded) else logits
 
         return inside

@@ -52,8 +52,8 @@ def fill(
 ) -> str:
     """Fill the gaps of each text n times; returns what there is to say.
 
-    `path` is a run, or the folder of a masked model of transformers, whose own code is run if it is
-    to be trusted (`trust`). `pattern` is a regular expression that each whole text matches, `allow`
+    `path` is a run, or a folder that `foreign.load` takes, whose own code is run if it is to be
+    trusted (`trust`). `pattern` is a regular expression that each whole text matches, `allow`
     texts of which one fills each gap.
 
     Raises:

@@ -63,7 +63,8 @@ class Loaded(NamedTuple):
     """A model of somebody else's, and what it needs to be told text.
 
     Attributes:
-        model: for `draw` and `stream`; for `scoring.score` if it masks.
+        model: for `draw` and `stream`; for `scoring.score` if its denoiser is a `TextDenoiser` of a
+            chain that masks.
         tokenizer: its tokenizer.
         about: facts, as those of a data set, for `canvas.conditions` and `samples.texts_of`.
     """
@@ -91,7 +92,7 @@ def load(
             over or of another shape, or the tokenizer does not fit.
     """
     kind, shape, room, masks, scaled = _facts(folder, config)
-    tokenizer = _tokenizer(folder, shape.classes, masks, mask)
+    tokenizer = _tokenizer(folder, kind, shape.classes, masks, mask)
     last = max(tokenizer.size - 1, tokenizer.mask if masks else 0)
     if last >= shape.classes:
         raise InputError(
@@ -106,12 +107,7 @@ def load(
     with torch.device("meta"):
         net = _network(kind, shape, tokenizer.size, masks, scaled)
     _fill(net, folder)
-    if masks:
-        law = torch.zeros(shape.classes, dtype=torch.float64)
-        law[tokenizer.mask] = 1
-        process = Discrete(RankOne(law))
-    else:
-        process = (Discrete if kind == "sedd" else JointDiscrete)(uniform(shape.classes))
+    process = _process(kind, shape.classes, tokenizer.mask if masks else None)
     begin = tokenizer.id_of(*_BEGINS) if kind == "bd3lm" else None
     model = Model(
         process=process,
@@ -145,7 +141,7 @@ def tokenizer_of(folder: Path, config: Mapping[str, Any]) -> Foreign:
         InputError: see `load`.
     """
     facts = _facts(folder, config)
-    return _tokenizer(folder, facts.shape.classes, facts.masks, None)
+    return _tokenizer(folder, facts.kind, facts.shape.classes, facts.masks, None)
 
 
 class _Facts(NamedTuple):
@@ -205,6 +201,8 @@ def _shape(config: Mapping[str, Any], kind: str) -> tuple[Shape, int]:
     classes, width, depth, heads, told = (int(config[name]) for name in names)
     timed = config.get("time_conditioning", kind == "duo")
     block = int(config["block_size"]) if kind == "bd3lm" and config["cross_attn"] else None
+    if timed and block is not None:
+        raise ValueError("blocks that are told a time of their own are not known here")
     shape = Shape(
         classes, width, depth, heads,
         told if config.get("adaln", True) else None, _LOG_LINEAR if timed else None, block,
@@ -212,8 +210,20 @@ def _shape(config: Mapping[str, Any], kind: str) -> tuple[Shape, int]:
     return shape, int(config["model_length"])
 
 
-def _tokenizer(folder: Path, classes: int, masks: bool, mask: int | None) -> Foreign:
-    """With its end and mask; where nothing masks, the mask is an id beyond the table."""
+def _process(kind: str, classes: int, mask: int | None) -> Discrete:
+    """The chain that masks, or replaces."""
+    if mask is not None:
+        law = torch.zeros(classes, dtype=torch.float64)
+        law[mask] = 1
+        return Discrete(RankOne(law))
+    return (Discrete if kind == "sedd" else JointDiscrete)(uniform(classes))
+
+
+def _tokenizer(folder: Path, kind: str, classes: int, masks: bool, mask: int | None) -> Foreign:
+    """With its end and mask: one that it has, or the last row of the table, as always of SEDD.
+
+    Where nothing masks, the mask is an id beyond the table.
+    """
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise InputError(
@@ -227,7 +237,7 @@ def _tokenizer(folder: Path, classes: int, masks: bool, mask: int | None) -> For
         raise InputError(f"no end of a text is known of {folder}: its tokenizer has none of {ENDS}")
     if not masks:
         return Foreign(text, eos, classes)
-    if mask is None:
+    if mask is None and kind != "sedd":
         mask = plain.id_of(*MASKS)
     return Foreign(text, eos, classes - 1 if mask is None else mask)
 
@@ -235,8 +245,7 @@ def _tokenizer(folder: Path, classes: int, masks: bool, mask: int | None) -> For
 def _network(kind: str, shape: Shape, tokens: int, masks: bool, scaled: bool) -> NoiseTransformer:
     if kind == "sedd" and masks:
         return ScoreTransformer(shape, tokens, scaled)
-    remembers = shape.block is not None and shape.sigma is None
-    return (BlockwiseTransformer if remembers else NoiseTransformer)(shape, tokens)
+    return (BlockwiseTransformer if shape.block else NoiseTransformer)(shape, tokens)
 
 
 def _sampler(kind: str, shape: Shape, masks: bool) -> Any:
