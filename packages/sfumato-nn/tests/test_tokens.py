@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from sfumato import InputError, Padded
+from sfumato_nn.memory import reads
 from sfumato_nn.positions import rotary
 from sfumato_nn.sizes import count_parameters, tokens
-from sfumato_nn.tokens import TokenTransformer, reads
+from sfumato_nn.tokens import TokenTransformer
 
 K, L = 11, 12
 

@@ -68,6 +68,9 @@ def test_a_file_gives_a_prompt_a_line_in_turn(tmp_path):
         ({"temperature": "0"}, "temperature=0: accepted is a positive number"),
         ({"nucleus": "1.5"}, r"nucleus=1.5: accepted is a probability in \(0, 1\]"),
         ({"nucleus": "most"}, "nucleus=most"),
+        ({"guidance": "0"}, "guidance=0: accepted is a positive number"),
+        ({"guidance": "2"}, "guidance=... lets a prompt weigh more, and for some text none is"),
+        ({"prompt": "ab\udcff"}, r"the text 'ab\\udcff' is not UTF-8 at 2"),
         ({"prompt": "xyz"}, r"this tokenizer has no 'x' \(U\+0078\)"),
     ],
 )

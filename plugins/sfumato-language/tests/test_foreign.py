@@ -63,7 +63,7 @@ def test_a_bert_fills_gaps_and_is_scored(bert):
     texts = texts_of(made, loaded.about, whole=True)
     assert all(text.startswith("the school") and text.endswith("closed") for text in texts)
     at = torch.rand(made.x.data.shape, generator=random.derive(0, "at")) < 0.5
-    nats = cross_entropy(loaded.model.denoiser, Batch(made.x), at)
+    nats = cross_entropy(loaded.model.denoiser, Batch(made.x), at, made.x.mask)
     assert bool((nats[at] > 0).all()) and bool((nats[~at] == 0).all())
     assert rebuilt(loaded.about["tokenizer"]).mask == 4
 
@@ -160,36 +160,6 @@ def _twin(folder, bert, kind, code, weights, auto="AutoModel", **config):
     return folder
 
 
-def test_a_twin_of_mdlm_has_its_mask_behind_the_tokenizer(bert, tmp_path):
-    """`backbone.` keys, `timesteps`, no padding, bare logits, as its public code has them."""
-    names = ("backbone.vocab_embed.embedding", "backbone.output_layer.linear.weight")
-    weights = {
-        name: random.normal(torch.empty(len(WORDS) + 1, 8), random.derive(i, "twin"))
-        for i, name in enumerate(names)
-    }
-    config = {"vocab_size": len(WORDS) + 1, "model_length": 24}
-    config |= {"time_conditioning": False, "hidden_dim": 8, "auto": "AutoModelForMaskedLM"}
-    library = json.loads((bert / "tokenizer.json").read_text())
-    vocabulary = library["model"]["vocab"]  # as that of GPT-2, without any of these
-    for old, new in (("[MASK]", "a"), ("[CLS]", "b"), ("[SEP]", "<|endoftext|>")):
-        vocabulary[new] = vocabulary.pop(old)
-    (bert / "tokenizer.json").write_text(json.dumps(library))
-    folder = _twin(tmp_path / "mdlm", bert, "mdlm", MDLM, weights, **config)
-    loaded = load(folder, trust=True)
-    assert loaded.tokenizer.mask == len(WORDS) and loaded.about["length"] == 24
-    ids = torch.tensor([[5, len(WORDS), 6]])
-    expected = weights[names[0]][ids] @ weights[names[1]].T
-    raw = loaded.model.denoiser.net(ids, torch.zeros(1))
-    torch.testing.assert_close(raw[..., : len(WORDS)], expected[..., : len(WORDS)])
-    padded = Padded(ids, torch.tensor([[True, True, False]]))
-    with pytest.raises(InputError, match="takes no padding"):
-        loaded.model.denoiser.net(padded, torch.zeros(1))
-    values = json.loads((folder / "config.json").read_text()) | {"time_conditioning": True}
-    (folder / "config.json").write_text(json.dumps(values))
-    with pytest.raises(InputError, match="is told the time of its masks"):
-        load(folder, trust=True)
-
-
 @pytest.mark.parametrize("kind", ["Dream", "llada"])
 def test_twins_of_dream_and_llada_are_told_padding_in_their_ways(bert, tmp_path, kind):
     """Dream (B, 1, L, L) bool and a shift, LLaDA (B, L); of LLaDA the mask is a known id."""
@@ -273,6 +243,9 @@ def test_masks_that_cannot_be_are_told(bert, tmp_path):
     (bert / "tokenizer.json").unlink()
     with pytest.raises(InputError, match=r"has no tokenizer\.json"):
         load(bert)
+    with pytest.raises(InputError, match=r"has no config\.json"):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "none of them"}')
     with pytest.raises(InputError, match="is no model that transformers loads"):
         load(tmp_path)
 
@@ -291,28 +264,6 @@ class Part(torch.nn.Module):
     pass
 
 """
-
-MDLM = (
-    HEAD
-    + """
-class Twin(PreTrainedModel):
-    config_class = TwinConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.backbone = Part()
-        self.backbone.vocab_embed = Part()
-        size = config.vocab_size, config.hidden_dim
-        self.backbone.vocab_embed.embedding = torch.nn.Parameter(torch.empty(size))
-        self.backbone.output_layer = Part()
-        self.backbone.output_layer.linear = torch.nn.Linear(*size[::-1], bias=False)
-        self.post_init()
-
-    def forward(self, input_ids=None, timesteps=None, return_dict=None):
-        assert timesteps.shape == input_ids.shape[:1]
-        return self.backbone.output_layer.linear(self.backbone.vocab_embed.embedding[input_ids])
-"""
-)
 
 MIXED = (
     HEAD

@@ -8,12 +8,14 @@ import math
 import pytest
 import torch
 
-from sfumato import Batch, Categorical, InputError, Padded, elbo, random
+from sfumato import Batch, Categorical, InputError, Model, Padded, elbo, random
 from sfumato_language import objective
 from sfumato_language.denoiser import TextDenoiser
 from sfumato_language.objective import AnyOrder, cross_entropy, hide
-from sfumato_methods.discrete import Discrete, absorbing
+from sfumato_methods.discrete import Discrete, FirstHitting, absorbing
+from sfumato_methods.grids import uniform
 from sfumato_nn.tokens import TokenTransformer
+from sfumato_train.drawing import asked_of
 
 V, L = 3, 4
 TOKENS = torch.tensor(list(itertools.product(range(V), repeat=L)))
@@ -60,7 +62,7 @@ def test_of_the_exact_model_it_is_the_exact_likelihood():
         for one in sets:
             at = torch.zeros(len(TOKENS), L, dtype=torch.bool)
             at[:, list(one)] = True
-            nats = cross_entropy(exact(law), Batch(padded(TOKENS)), at)
+            nats = cross_entropy(exact(law), Batch(padded(TOKENS)), at, torch.ones_like(at))
             total += nats.sum(1).double() / n / len(sets)
     torch.testing.assert_close(total, -law.log(), atol=1e-5, rtol=0)  # the head is float32
 
@@ -151,9 +153,9 @@ def test_complementary_sets_hide_every_token_once_a_pair(monkeypatch):
     """What the two calls hide is disjoint, and together all but the padding."""
     hidden = []
 
-    def told(denoiser, batch, at):
+    def told(denoiser, batch, at, free):
         hidden.append(at)
-        return cross_entropy(denoiser, batch, at)
+        return cross_entropy(denoiser, batch, at, free)
 
     monkeypatch.setattr(objective, "cross_entropy", told)
     real = torch.arange(L) < torch.tensor([[4], [3], [2], [1]])
@@ -181,7 +183,7 @@ def test_shares_bound_how_many_are_hidden(monkeypatch):
     """Of 200 tokens, n evenly on 1 + floor(0.1 L) .. floor(0.6 L), stratified over the batch."""
     counts = []
 
-    def told(denoiser, batch, at):
+    def told(denoiser, batch, at, free):
         counts.append(at.sum(1))
         return at.float()
 
@@ -192,3 +194,46 @@ def test_shares_bound_how_many_are_hidden(monkeypatch):
     for wrong in ((0.5, 0.5), (-0.1, 1.0), (0.0, 1.1)):
         with pytest.raises(InputError, match="the least before the largest"):
             AnyOrder(exact(some_law()), shares=wrong)
+
+
+def test_guidance_weighs_a_prompt_as_it_says():
+    """Proportional to p(a | prompt)^s p(a)^(1 - s), each by enumeration; at 1 it is the model."""
+    law = some_law()
+    shown = torch.tensor([[True, True, False, False]])
+    x = padded(torch.tensor([[2, 0, V, V]]))
+    t = torch.tensor(0.5, dtype=torch.float64)
+    weight = law.view(V, V, V, V)
+    given, plain = weight[2, 0].sum(1), weight.sum((0, 1, 3))
+    for scale in (1.0, 2.5):
+        asked = {"guidance": torch.tensor([scale]), "shown": shown}
+        q = exact(law).given(**asked)(x, t)
+        wanted = (given / given.sum()) ** scale * plain ** (1 - scale)
+        torch.testing.assert_close(q.probs.data[0, 2, :V], wanted / wanted.sum())
+        assert q.probs.data[0, 0, 2] == 1, "the prompt is carried over"
+    inside = torch.tensor([[False, False, True, False]])
+    q = exact(law).given(**asked, inside=inside, temperature=torch.tensor([0.5]))(x, t)
+    wanted[V - 1] = 0.0  # no document ends there
+    torch.testing.assert_close(q.probs.data[0, 2, :V], wanted**2 / (wanted**2).sum())
+
+
+class Hinted(torch.nn.Module):
+    """Logits that a hint (B, K) is added to."""
+
+    def forward(self, x, clock, hint=0.0):
+        return torch.linspace(0, 1, V + 1).expand(*x.shape, V + 1) + hint
+
+
+def test_guidance_by_a_condition_comes_before_temperature():
+    """(p(a | hint)^s p(a)^(1 - s))^(1/T): what is no condition of the network holds for both."""
+    process = Discrete(absorbing(V))
+    model = Model(process, TextDenoiser(Hinted(), process), FirstHitting(), uniform, 4, None)
+    hint = torch.tensor([[[0.3, -0.8, 1.0, 0.0]]])
+    asked = {"hint": hint, "temperature": torch.tensor([0.5])}
+    x, t = torch.tensor([[V]]), torch.tensor(0.5, dtype=torch.float64)
+    q = asked_of(model, asked, 2.0)(x, t)
+    level = torch.linspace(0, 1, V + 1)[:V]
+    wanted = (2 * (2 * (level + hint[0, 0, :V]) - level)).softmax(0)
+    torch.testing.assert_close(q.probs[0, 0, :V].float(), wanted)
+    assert q.probs[0, 0, V] == 0
+    plain = asked_of(model, {"temperature": torch.tensor([0.5])}, 2.0)(x, t)
+    torch.testing.assert_close(plain.probs[0, 0, :V].float(), (2 * level).softmax(0))

@@ -13,7 +13,7 @@ from sfumato import InputError, Padded, random
 from sfumato_cli.main import application
 from sfumato_language.canvas import CANVAS
 from sfumato_language.denoiser import TextDenoiser
-from sfumato_language.objective import AnyOrder, cross_entropy
+from sfumato_language.objective import AnyOrder, cross_entropy, maskable
 from sfumato_language.pairs import read
 from sfumato_language.samples import texts_of
 from sfumato_methods.discrete import Discrete, absorbing
@@ -132,7 +132,8 @@ def test_the_clock_counts_what_may_be_hidden(asked):
     process = Discrete(absorbing(size))
     batch = data.batch([0, 1])
     answer = batch.condition[CANVAS].data == size
-    cross_entropy(TextDenoiser(net, process), batch, answer)
+    denoiser = TextDenoiser(net, process)
+    cross_entropy(denoiser, batch, answer, maskable(denoiser, batch))
     expected = process.clock(torch.ones(2, dtype=torch.float64))
     torch.testing.assert_close(net.seen[0][1].double(), expected.double(), atol=1e-6, rtol=0)
 

@@ -133,3 +133,13 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     for kind in ("file", "line"):
         with pytest.raises(InputError, match="a document of more than"):
             texts(tmp_path / "f.txt", documents=kind)
+
+
+def test_half_a_character_of_json_is_told(tmp_path):
+    """JSON spells what UTF-8 cannot; whole pairs are characters like any other."""
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "a\\ud83d\\ude00b"}\n{"text": "a\\ud800b"}\n')
+    found = documents(file, Reading())
+    assert next(found).text == "a\U0001f600b"
+    with pytest.raises(InputError, match=r"line 2 of .* half a character, \\ud800"):
+        next(found)

@@ -78,6 +78,18 @@ def test_the_first_call_sees_the_prompt(run, monkeypatch):
     assert all(torch.equal(x[:, :4], asked[CANVAS].data[:, :4]) for x in seen)
 
 
+def test_a_prompt_weighs_more_by_its_word_and_not_by_the_option(run):
+    asked = run.domain.condition({"prompt": "The ", "suffix": ".", "guidance": "3"}, 4, run.about)
+    texts = texts_of(draw(run, 4, condition=asked, seed=0), run.about)
+    assert all(text.startswith("The ") and text.endswith(".") for text in texts)
+    same = dict(asked) | {"guidance": torch.ones(4)}
+    plain = {name: asked[name] for name in ("canvas", "inside")}
+    first, second = (draw(run, 4, condition=one, seed=0).x.data for one in (same, plain))
+    assert torch.equal(first, second)
+    with pytest.raises(InputError, match="strengthens a condition, but none is given"):
+        draw(run, 4, condition=plain, guidance=3.0)
+
+
 def test_a_stream_is_the_samples_step_by_step_and_a_trace_rebuilds_them(run):
     asked = run.domain.condition({"text": "The [MASK*9] was sold[MASK*8]"}, 2, run.about)
     model = run.model()

@@ -15,8 +15,9 @@ from sfumato import Padded
 from sfumato.errors import InputError
 
 from .layers import convolution, group_norm
+from .memory import Memory
 from .positions import rotary, waves
-from .tokens import Block, Memory, TokenTransformer
+from .tokens import Block, TokenTransformer
 
 _VIEWS = 5
 

@@ -6,6 +6,7 @@ __all__ = ["Canvas"]
 
 from typing import Any, Protocol, runtime_checkable
 
+from sfumato import Known
 from sfumato_methods.discrete import Prompt
 
 
@@ -13,5 +14,5 @@ from sfumato_methods.discrete import Prompt
 class Canvas(Protocol):
     """A `Model.blank` whose states may be filled in part."""
 
-    def known(self, x: Any) -> Prompt | None:
+    def known(self, x: Any) -> Prompt | Known | None:
         """What of the states `x` is filled already; None: nothing."""

@@ -318,9 +318,20 @@ def _seen(model: Model, condition: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in condition.items() if name not in model.sizing}
 
 
+def _kept(model: Model, condition: Mapping[str, Any]) -> tuple[str, ...]:
+    """The conditions that guidance leaves as they are.
+
+    Lasting ones, and those that a denoiser says (`aside`) are no condition of its network, such as
+    a temperature: they hold for both of its calls.
+    """
+    aside = getattr(model.denoiser, "aside", ())
+    mine = (name for name in condition if name in aside)
+    return *lasting(model.process, condition), *mine
+
+
 def _doubled(model: Model, condition: Mapping[str, Any], guidance: float | None) -> bool:
-    """Whether guidance has anything to strengthen; lasting conditions stay as they are."""
-    chosen = _seen(model, condition).keys() - set(lasting(model.process, condition))
+    """Whether guidance has anything to strengthen; what `_kept` names stays as it is."""
+    chosen = _seen(model, condition).keys() - set(_kept(model, condition))
     return guidance not in (None, 1) and bool(chosen)
 
 
@@ -334,7 +345,7 @@ def asked_of(model: Model, condition: Mapping[str, Any], guidance: float | None)
         return told
     from sfumato_methods.guidance import CFG
 
-    kept = {name: seen[name] for name in lasting(model.process, seen)}
+    kept = {name: seen[name] for name in _kept(model, seen)}
     return CFG(told, model.denoiser.given(**kept), float(guidance))
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CANVAS", "INSIDE", "REGEX", "Blank", "conditions", "ids_of", "lines_of", "pattern_of"]
+__all__ = [
+    "CANVAS",
+    "INSIDE",
+    "REGEX",
+    "Blank",
+    "Clamped",
+    "conditions",
+    "ids_of",
+    "lines_of",
+    "pattern_of",
+]
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +23,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from sfumato import InputError, Padded, random
+from sfumato import InputError, Known, Padded, random
 from sfumato_methods.discrete import Prompt
 
 from .patterns import automaton, told
@@ -27,9 +37,11 @@ INSIDE = "inside"
 REGEX = "pattern"
 TEMPERATURE, NUCLEUS = "temperature", "nucleus"
 """Conditions (B,): how the posterior is sharpened, see `sfumato_methods.discrete`."""
+GUIDANCE, SHOWN = "guidance", "shown"
+"""Conditions (B,) and (B, L) bool: how much a prompt weighs, and what it is, see `guided`."""
 
 _GAP = re.compile(r"\[MASK(?:\*(\d+))?\]")
-_NAMES = ("prompt", "suffix", "text", "length", REGEX, TEMPERATURE, NUCLEUS)
+_NAMES = ("prompt", "suffix", "text", "length", REGEX, TEMPERATURE, NUCLEUS, GUIDANCE)
 
 
 @dataclass(frozen=True)
@@ -40,11 +52,13 @@ class Blank:
         length: tokens of a window.
         mask: id of what is to be drawn.
         sizes: (tokens, windows) of each size that the training had; empty: all have `length`.
+        begin: id that every text begins with; None: any.
     """
 
     length: int
     mask: int
     sizes: tuple[tuple[int, int], ...] = ()
+    begin: int | None = None
 
     def __call__(self, n: int, generator: Generator, canvas: Padded | None = None) -> Padded:
         """N windows to be filled: the canvas, or all mask, as long as training windows are."""
@@ -57,16 +71,48 @@ class Blank:
             drawn = random.integers(0, int(ends[-1]), (n,), generator)
             counts = size[torch.searchsorted(ends, drawn, right=True)]
         mask = torch.arange(int(counts.max()) if n else 0) < counts[:, None]
-        return Padded(torch.full(mask.shape, self.mask), mask)
+        ids = torch.full(mask.shape, self.mask)
+        if self.begin is not None:
+            ids[:, 0] = self.begin
+        return Padded(ids, mask)
 
-    def known(self, x: Padded) -> Prompt | None:
+    def known(self, x: Padded) -> Prompt | Known | None:
         """What of a canvas is no mask."""
         known = (x.data != self.mask) & x.mask
         return Prompt(x, known) if bool(known.any()) else None
 
 
+@dataclass(frozen=True)
+class Clamped(Blank):
+    """The same for chains without a mask, whose `mask` is an id that no state has.
+
+    What is known is noised like the rest, and nearly clean towards the end (`sfumato.Known`).
+
+    Attributes:
+        axes: of a state, behind those of ids: 1 for points of a simplex.
+    """
+
+    axes: int = 0
+
+    def known(self, x: Padded) -> Known | None:
+        known = (x.data != self.mask) & x.mask
+        if not bool(known.any()):
+            return None
+        values = Padded(x.data.masked_fill(~known, 0), x.mask)
+        return Known(values, known[(..., *[None] * self.axes)])
+
+
 def ids_of(text: str, tokenizer: Tokenizer) -> list[int]:
-    """The ids of a text in which `[MASK]` is one token to be drawn, and `[MASK*12]` are twelve."""
+    """The ids of a text in which `[MASK]` is one token to be drawn, and `[MASK*12]` are twelve.
+
+    Raises:
+        InputError: for a character that has none, or half of one, as a command line that is not
+            UTF-8 gives.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the text {_short(text)} is not UTF-8 at {error.start}") from None
     found: list[int] = []
     at = 0
     for gap in _GAP.finditer(text):
@@ -89,7 +135,7 @@ def _literal(text: str) -> str:
 def conditions(
     values: Mapping[str, str], n: int, about: Mapping[str, Any]
 ) -> dict[str, Padded | Tensor]:
-    """`prompt=`, `suffix=`, `text=`, `length=`, `temperature=`, `nucleus=` for n samples.
+    """`prompt=`, `suffix=`, `text=`, `length=`, `temperature=` and the like for n samples.
 
     Args:
         values: the words. `prompt` stands at the beginning, `suffix` at the end, and between them
@@ -98,7 +144,8 @@ def conditions(
             without a prompt the first ones of its data are asked. `length` is of the sample in
             tokens: `64`, or `20..60`, gone through in turn; else that of the model.
             `temperature=0.8` sharpens what the model says of each
-            token, `nucleus=0.9` keeps its likeliest tokens only; both change the law of the model.
+            token, `nucleus=0.9` keeps its likeliest tokens only, and `guidance=1.5` lets what is
+            given weigh more; all change the law of the model.
             `pattern` is a regular expression that a text matches from its beginning, prompt
             included, to its end; of a model of pairs, the response.
         n: number of samples.
@@ -106,7 +153,7 @@ def conditions(
 
     Raises:
         InputError: for another name, what does not fit into the length of the model, or leaves
-            nothing to draw.
+            nothing to draw, and guidance where nothing is given.
     """
     for name in values:
         if name not in _NAMES:
@@ -115,9 +162,9 @@ def conditions(
             )
     sharp = _sharpened(values, n)
     values = {name: value for name, value in values.items() if name not in sharp}
-    regex = values.pop(REGEX, None)
+    regex, scale = values.pop(REGEX, None), sharp.pop(GUIDANCE, None)
     answers = "separator" in about and "text" not in values
-    if not values and not answers and regex is None:
+    if not values and not answers and regex is None and scale is None:
         return sharp
     if "text" in values and set(values) != {"text"}:
         raise InputError("text=... is the whole sample; it goes without prompt, suffix and length")
@@ -127,21 +174,24 @@ def conditions(
         prompts = several.get("prompt", about["examples"])
         several["prompt"] = [about["opening"] + one + about["separator"] for one in prompts]
     lengths = _lengths(values["length"], most) if "length" in values else None
+    begin = [about["begin"]] if about.get("begin") is not None else []
     rows = []
     for i in range(n):
         one = {name: texts[i % len(texts)] for name, texts in several.items()}
         size = most if lengths is None else lengths[i % len(lengths)]
-        rows.append(_row(one, size, most, tokenizer))
+        rows.append(_row(one, size, most, tokenizer, begin))
     found = {**sharp, **_canvas(rows, tokenizer)}
+    if scale is not None:
+        found |= _guided(scale, found[CANVAS], tokenizer, len(begin))
     if regex is not None:
-        begin = [row.index(tokenizer.mask) if answers else 0 for row in rows]
-        found |= told(automaton(regex, about), torch.tensor(begin))
+        first = [row.index(tokenizer.mask) if answers else len(begin) for row in rows]
+        found |= told(automaton(regex, about), torch.tensor(first))
     return found
 
 
 def _sharpened(values: Mapping[str, str], n: int) -> dict[str, Padded | Tensor]:
     found: dict[str, Padded | Tensor] = {}
-    for name in (TEMPERATURE, NUCLEUS):
+    for name in (TEMPERATURE, NUCLEUS, GUIDANCE):
         if name not in values:
             continue
         try:
@@ -155,9 +205,22 @@ def _sharpened(values: Mapping[str, str], n: int) -> dict[str, Padded | Tensor]:
     return found
 
 
-def _row(one: Mapping[str, str], size: int, most: int, tokenizer: Tokenizer) -> list[int]:
+def _guided(
+    scale: Padded | Tensor, canvas: Padded | Tensor, tokenizer: Tokenizer, begin: int
+) -> dict[str, Padded | Tensor]:
+    assert isinstance(canvas, Padded)
+    shown = canvas.mask & (canvas.data != tokenizer.mask)
+    shown[:, :begin] = False
+    if not bool(shown.any(1).all()):
+        raise InputError("guidance=... lets a prompt weigh more, and for some text none is given")
+    return {GUIDANCE: scale, SHOWN: shown}
+
+
+def _row(
+    one: Mapping[str, str], size: int, most: int, tokenizer: Tokenizer, begin: list[int]
+) -> list[int]:
     if "text" in one:
-        row = ids_of(one["text"], tokenizer)
+        row = begin + ids_of(one["text"], tokenizer)
         if len(row) > most:
             raise InputError(
                 f"the text {_short(one['text'])} has {len(row)} tokens, gaps included, and this "
@@ -170,6 +233,7 @@ def _row(one: Mapping[str, str], size: int, most: int, tokenizer: Tokenizer) -> 
             )
         return row
     prompt, suffix = (ids_of(one.get(name, ""), tokenizer) for name in ("prompt", "suffix"))
+    prompt = begin + prompt
     room = size - len(prompt) - len(suffix)
     if room < 1:
         raise InputError(

@@ -52,7 +52,8 @@ def infill(
 ) -> None:
     """Fill the gaps in texts; what is there is kept, token by token.
 
-    RUN may also be the folder of a masked model that transformers loads.
+    RUN may also be the folder of a SEDD, MDLM, BD3LM or Duo, or of a masked model that transformers
+    loads.
     """
     from .filling import fill
 

@@ -50,7 +50,7 @@ class Complementary(Objective):
         free = maskable(self.denoiser, batch)
         first, second = self.masks(free, generator)
         at = torch.cat((first, second))
-        each = cross_entropy(self.denoiser, _twice(batch), at)
+        each = cross_entropy(self.denoiser, _twice(batch), at, torch.cat((free, free)))
         nats, count = (v.view(2, *free.shape).sum(2) for v in (each, at))
         if self.weights == "bound":
             mean = (nats / count.clamp_min(1)).sum(0) / (count > 0).sum(0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "CaptionsDomain", "LanguageDomain", "PairsDomain", "captions_domain", "domain", "pairs_domain",
+    "CaptionsDomain", "GrowingDomain", "LanguageDomain", "PairsDomain", "captions_domain", "domain",
+    "growing_domain", "pairs_domain",
 ]  # fmt: skip
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 from sfumato import Batch, Dataset
 
-from . import canvas, captioning, metrics, pairs, samples, scenes, topics, windows
+from . import canvas, captioning, growing, metrics, pairs, samples, scenes, topics, windows
 from .preview import preview
 from .tokens import rebuilt
 
@@ -61,6 +62,18 @@ class LanguageDomain:
     ) -> Mapping[str, Any]:
         """`prompt=`, `suffix=`, `text=` with gaps, `length=`: see `canvas.conditions`."""
         return canvas.conditions(values, n, about)
+
+
+class GrowingDomain(LanguageDomain):
+    """The `sfumato.domain.Domain` of text whose length is generated too."""
+
+    name: ClassVar[str] = "language-growing"
+
+    def condition(
+        self, values: Mapping[str, str], n: int, about: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """`prompt=` and `suffix=`: see `growing.conditions`."""
+        return growing.conditions(values, n, about)
 
 
 class PairsDomain(LanguageDomain):
@@ -149,5 +162,6 @@ class CaptionsDomain(LanguageDomain):
 
 
 domain = LanguageDomain()
+growing_domain = GrowingDomain()
 pairs_domain = PairsDomain()
 captions_domain = CaptionsDomain()

@@ -29,6 +29,7 @@ from .tokens import rebuilt
 from .windows import Windows
 
 Show = Callable[[str], None]
+Conditions = Callable[[Mapping[str, str], int, Mapping[str, Any]], Mapping[str, Any]]
 
 
 def fill(
@@ -51,8 +52,8 @@ def fill(
 ) -> str:
     """Fill the gaps of each text n times; returns what there is to say.
 
-    `path` is a run, or the folder of a masked model of transformers, whose own code is run if it is
-    to be trusted (`trust`). `pattern` is a regular expression that each whole text matches, `allow`
+    `path` is a run, or a folder that `foreign.load` takes, whose own code is run if it is to be
+    trusted (`trust`). `pattern` is a regular expression that each whole text matches, `allow`
     texts of which one fills each gap.
 
     Raises:
@@ -66,9 +67,9 @@ def fill(
             if file.exists():
                 raise InputError(f"{file} exists already; name a new file, or take it away first")
             check_place(file)
-    model, about = _opened(path, device, weights, trust)
+    model, about, words_of = _opened(path, device, weights, trust)
     words = [_words(text, pattern, allow) for text in texts or (None,)]
-    asked = [canvas.conditions(one, n, about) for one in words]
+    asked = [words_of(one, n, about) for one in words]
     found: list[Batch] = []
     ways: list[dict[str, Any]] = []
     for i, condition in enumerate(asked):
@@ -109,14 +110,14 @@ def _words(text: str | None, pattern: str | None, allow: Sequence[str]) -> dict[
 
 def _opened(
     path: Path, device: str | None, weights: str, trust: bool
-) -> tuple[Model, Mapping[str, Any]]:
-    """The model of a run, or of a folder of transformers, and the facts of its data."""
+) -> tuple[Model, Mapping[str, Any], Conditions]:
+    """The model of a run, or of a folder, the facts of its data, and how it is asked."""
     if (path / "config.json").is_file() and not (path / "recipe.json").is_file():
         loaded = foreign.load(path, trust=trust)
         parts(loaded.model).to(pick_device(device))
-        return loaded.model, loaded.about
+        return loaded.model, loaded.about, canvas.conditions
     run = open_run(path)
-    return run.model(weights, device=device), run.about
+    return run.model(weights, device=device), run.about, run.domain.condition
 
 
 def _walked(

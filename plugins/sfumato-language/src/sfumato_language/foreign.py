@@ -6,10 +6,8 @@ wrote. What differs between the published ones, as far as it stands in no config
 - LLaDA (`GSAI-ML/LLaDA-8B-Base`): the mask is id 126336; padding is told by (B, L).
 - Dream (`Dream-org/Dream-v0-Base-7B`): logits at a place are about the next token; what is read is
   told by (B, 1, L, L) bool, and its logits carry no padding of the batch.
-- MDLM (`kuleshov-group/mdlm-owt`): the mask is the last row of the table, behind the tokenizer of
-  GPT-2; takes `timesteps`, which it ignores, and no padding; gives logits without a container.
 
-SEDD has no such folder, BD3LM reads blocks and Duo does not mask: none of them is loaded.
+SEDD, MDLM, BD3LM and Duo are loaded by `published`, without code of theirs.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ __all__ = ["Loaded", "MaskedNetwork", "load", "template_of", "tokenizer_of"]
 
 import inspect
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,32 +27,18 @@ from sfumato_methods.grids import uniform
 
 from .canvas import CANVAS, Blank
 from .denoiser import TextDenoiser
+from .published import ENDS, LONGEST, MASKS, Loaded, kind_of
+from .published import load as load_published
+from .published import tokenizer_of as published_tokenizer
 from .tokens import Foreign
+from .weights import config_of, local, whole
 
-_MASKS = ("[MASK]", "<mask>", "<|mdm_mask|>", "<|mask|>")
-_ENDS = ("[SEP]", "</s>", "<|endoftext|>", "<eos>")
 _KNOWN_MASKS = {"llada": 126336}  # by model type; it stands in no configuration
 _SHIFTED = ("dream",)
 _PAIRWISE = ("dream",)  # what is read is told for each pair of places
-_LAST = ("mdlm",)  # the mask is the last row of the table
-_LONGEST = 512
 _PROMPT = "PROMPT"
 _ROOMS = ("max_position_embeddings", "max_sequence_length", "model_length")
 _AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel")
-
-
-class Loaded(NamedTuple):
-    """A model of somebody else's, and what it needs to be told text.
-
-    Attributes:
-        model: for `draw`, `stream` and `scoring.score`.
-        tokenizer: its tokenizer.
-        about: facts, as those of a data set, for `canvas.conditions` and `samples.texts_of`.
-    """
-
-    model: Model
-    tokenizer: Foreign
-    about: dict[str, Any]
 
 
 class MaskedNetwork(nn.Module):
@@ -82,7 +66,6 @@ class MaskedNetwork(nn.Module):
         takes = inspect.signature(inner.forward).parameters
         more = any(one.kind is one.VAR_KEYWORD for one in takes.values())
         self.padded = more or "attention_mask" in takes
-        self.timed = "timesteps" in takes
 
     def forward(self, x: Tensor | Padded, clock: Tensor, *, at: Tensor | None = None) -> Any:
         """Logits (B, L, K) in the container of `x`; of the tokens `at` alone, (N, K)."""
@@ -102,8 +85,7 @@ class MaskedNetwork(nn.Module):
 
     def _logits(self, ids: Tensor, real: Tensor) -> Tensor:
         """What the model says of ids (B, L), of which the real ones are read."""
-        told: dict[str, Tensor] = {"timesteps": real.new_zeros(len(ids), dtype=torch.float32)}
-        told = told if self.timed else {}
+        told: dict[str, Tensor] = {}
         if not self.padded:
             if not bool(real.all()):
                 raise InputError(
@@ -135,7 +117,9 @@ def load(
     length: int | None = None,
     trust: bool = False,
 ) -> Loaded:
-    """A masked language model from a folder (or the hub, where that is reachable).
+    """A language model from a folder, or the hub where that is reachable (`owner/name`).
+
+    SEDD, MDLM, BD3LM and Duo are read by `published`, all others by transformers.
 
     Args:
         path: a folder with `config.json`, weights as safetensors and `tokenizer.json`.
@@ -148,6 +132,9 @@ def load(
         InputError: if transformers is missing, the folder cannot be read, weights are missing or
             left over, no mask is known, the mask is the padding, or ids and table do not fit.
     """
+    path = local(path)
+    if kind_of(config_of(path)) is not None:
+        return load_published(path, config_of(path), mask=mask, length=length)
     transformers, config = _config(path, trust)
     try:
         name = next((n for n in _AUTO if n in (getattr(config, "auto_map", None) or {})), _AUTO[0])
@@ -156,11 +143,11 @@ def load(
         )
     except (OSError, ValueError, ImportError) as error:
         raise _no_model(path, error, trust) from None
-    _whole(path, info)
+    whole(path, info)
     kind = str(config.model_type).lower()
     if getattr(config, "time_conditioning", False):
         raise InputError(f"{path} is told the time of its masks, which no model loaded here is")
-    tokenizer, pad = _tokenizer(Path(path), config, kind, mask)
+    tokenizer, pad = _tokenizer(path, config, kind, mask)
     table = inner.get_output_embeddings()
     classes = int(config.vocab_size if table is None else table.weight.shape[0])
     if max(tokenizer.size, tokenizer.mask + 1) > classes:
@@ -183,8 +170,8 @@ def load(
     net = MaskedNetwork(inner, tokenizer.size, shift, both, _is(kind, _PAIRWISE)).eval()
     net.requires_grad_(False)
     places = (getattr(config, name, None) for name in _ROOMS)
-    room = next((int(n) for n in places if n), _LONGEST) - (0 if both is None else 2)
-    size = min(room, _LONGEST) if length is None else length
+    room = next((int(n) for n in places if n), LONGEST) - (0 if both is None else 2)
+    size = min(room, LONGEST) if length is None else length
     about = {"tokenizer": tokenizer.facts(), "length": size, "vocabulary": classes, "pack": False}
     model = Model(
         process=process,
@@ -204,8 +191,11 @@ def tokenizer_of(path: Path | str, *, trust: bool = False) -> Foreign:
     Raises:
         InputError: see `load`.
     """
+    path = local(path)
+    if kind_of(config_of(path)) is not None:
+        return published_tokenizer(path, config_of(path))
     _, config = _config(path, trust)
-    return _tokenizer(Path(path), config, str(config.model_type).lower(), None)[0]
+    return _tokenizer(path, config, str(config.model_type).lower(), None)[0]
 
 
 def template_of(path: Path | str, *, trust: bool = False) -> tuple[str, str]:
@@ -246,16 +236,6 @@ def _no_model(path: Path | str, error: Exception, trust: bool) -> InputError:
     return InputError(f"{path} is no model that transformers loads: {error}{more}")
 
 
-def _whole(path: Path | str, info: dict[str, Any]) -> None:
-    """Raise `InputError` unless each weight of the model came from the file, and the other way."""
-    for key, what in (("missing_keys", "has no weights for"), ("mismatched_keys", "has other "
-                      "shapes for"), ("unexpected_keys", "has left-over weights")):  # fmt: skip
-        names = sorted(map(str, info.get(key) or ()))
-        if names:
-            some = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-            raise InputError(f"{path} {what} {some}, so that it would not be the model it was")
-
-
 def _tokenizer(path: Path, config: Any, kind: str, mask: int | None) -> tuple[Foreign, int | None]:
     file = path / "tokenizer.json"
     if not file.is_file():
@@ -266,16 +246,14 @@ def _tokenizer(path: Path, config: Any, kind: str, mask: int | None) -> tuple[Fo
         mask = getattr(config, "mask_token_id", None)
     if mask is None:
         known = next((i for name, i in _KNOWN_MASKS.items() if name in kind), None)
-        mask = plain.id_of(*_MASKS) if known is None else known
-    if mask is None and _is(kind, _LAST):
-        mask = int(config.vocab_size) - 1
+        mask = plain.id_of(*MASKS) if known is None else known
     if mask is None:
         raise InputError(f"no mask is known of {path}; name its id with mask=...")
     eos = getattr(config, "eos_token_id", None)
     if not isinstance(eos, int):
-        eos = plain.id_of(*_ENDS)
+        eos = plain.id_of(*ENDS)
     if not isinstance(eos, int):
-        raise InputError(f"no end of a text is known of {path}: its tokenizer has none of {_ENDS}")
+        raise InputError(f"no end of a text is known of {path}: its tokenizer has none of {ENDS}")
     return Foreign(text, eos, int(mask)), getattr(config, "pad_token_id", None)
 
 

@@ -19,7 +19,8 @@ def adapted(inner: nn.Module, rank: int) -> nn.Module:
     At first they change nothing, B being zero.
 
     Args:
-        inner: a `PreTrainedModel`; its own weights are frozen.
+        inner: a `PreTrainedModel`, or another whose last linear layer is its head; its own weights
+            are frozen.
         rank: r, at least 1.
 
     Raises:
@@ -30,7 +31,9 @@ def adapted(inner: nn.Module, rank: int) -> nn.Module:
     except ImportError:
         raise InputError("adapters need peft: pip install 'sfumato-language[lora]'") from None
     inner.requires_grad_(False)
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    layers = [name for name, part in inner.named_modules() if isinstance(part, nn.Linear)]
+    chosen = "all-linear" if hasattr(inner, "get_output_embeddings") else layers[:-1]
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=chosen)
     try:
         found: nn.Module = inject_adapter_in_model(config, inner)
     except ValueError as error:

@@ -68,10 +68,11 @@ class AnyOrder(Objective):
         noise = random.uniform(x0.mask.shape, generator).to(x0.data.device)
         free = maskable(self.denoiser, batch)
         at, count = hide(free, share, noise)
-        mean = cross_entropy(self.denoiser, batch, at).sum(1) / count
+        mean = cross_entropy(self.denoiser, batch, at, free).sum(1) / count
         if self.complementary:
             rest = free & ~at
-            other = cross_entropy(self.denoiser, batch, rest).sum(1) / rest.sum(1).clamp_min(1)
+            other = cross_entropy(self.denoiser, batch, rest, free).sum(1)
+            other = other / rest.sum(1).clamp_min(1)
             mean = torch.where(rest.any(1), (mean + other) / 2, mean)
         level = (count / free.sum(1)).double()
         return Loss(mean, clock=self.denoiser.process.clock(level))
@@ -103,18 +104,22 @@ def hide(real: Tensor, share: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     return torch.zeros_like(real).scatter_(1, order, first), count
 
 
-def cross_entropy(denoiser: TokenDenoiser, batch: Batch, at: Tensor) -> Tensor:
+def cross_entropy(denoiser: TokenDenoiser, batch: Batch, at: Tensor, free: Tensor) -> Tensor:
     """(B, L) nats of the tokens `at`, given all others; 0 elsewhere.
 
     The head is run, and the vocabulary gone through, for hidden tokens alone.
+
+    Args:
+        denoiser: its process masks.
+        batch: clean ids, and what the network is told.
+        at: (B, L) bool: which tokens are hidden.
+        free: (B, L) bool: which tokens may be, see `maskable`; the time is the share that is.
     """
     x0: Padded = batch.x
     mask = denoiser.process.kernel.mask
     assert mask is not None
     x = Padded(x0.data.masked_fill(at, mask), x0.mask)
-    level = (
-        at.sum(1) / maskable(denoiser, batch).sum(1)
-    ).double()  # keep(t) = 1 - t, so that this is t
+    level = (at.sum(1) / free.sum(1)).double()  # keep(t) = 1 - t, so that this is t
     told = {name: value for name, value in batch.condition.items() if name != CANVAS}
     logits = denoiser.given(**told, at=at).output(x, level).float()
     logits[:, mask] = -torch.inf  # it is no data

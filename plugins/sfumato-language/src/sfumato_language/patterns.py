@@ -154,7 +154,8 @@ def _by_character(pattern: str) -> Any:
     try:
         found: Any = interegular.parse_pattern(pattern).to_fsm()
     except (interegular.InvalidSyntax, interegular.Unsupported) as error:
-        raise InputError(f"pattern={pattern} cannot be read: {error}") from None
+        why = str(error) or "a bracket is left open, or a sign stands where none can"
+        raise InputError(f"pattern={pattern} cannot be read: {why}") from None
     return found.reduce()
 
 

@@ -19,6 +19,12 @@ def sfumato_register(add: Add) -> None:
     )
     add(
         "domain",
+        "language-growing",
+        "sfumato_language.domain:growing_domain",
+        summary="the same, of models that insert tokens",
+    )
+    add(
+        "domain",
         "language-pairs",
         "sfumato_language.domain:pairs_domain",
         summary="prompts with responses, and chats, as JSON lines",

@@ -145,7 +145,18 @@ def json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise InputError(f"line {place} of {file} is not valid JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"line {place} of {file} is no JSON object")
+        if "\\u" in line:
+            _whole_characters(row, f"line {place} of {file}")
         yield place, row
+
+
+def _whole_characters(row: dict[str, Any], where: str) -> None:
+    """Raise `InputError` for half a pair of surrogates, which JSON can spell and UTF-8 cannot."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ord(error.object[error.start])
+        raise InputError(f"{where} is no Unicode: it has half a character, \\u{half:04x}") from None
 
 
 def _json_lines(file: Path, name: str, reading: Reading) -> Iterator[tuple[str, str]]:

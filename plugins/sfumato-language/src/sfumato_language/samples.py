@@ -36,8 +36,9 @@ def real(batch: Batch) -> Tensor:
 def texts_of(batch: Batch, about: Mapping[str, Any], *, whole: bool = False) -> list[str]:
     """The text of each item; `whole`: also what stands behind the end of the document."""
     tokenizer, valid = rebuilt(about["tokenizer"]), real(batch)
+    first = int(about.get("begin") is not None)  # what every text begins with is none of it
     return [
-        tokenizer.decode(ids[mask].tolist(), whole=whole)
+        tokenizer.decode(ids[mask][first:].tolist(), whole=whole)
         for ids, mask in zip(batch.x.data, valid, strict=True)
     ]
 

@@ -95,7 +95,7 @@ def score(
             share = ((j + offset.double()) / draws).to(home)
             at, count = hide(mask, share, noise[j].to(home))
             weight = mask.sum(1).double() / count / draws
-            nats += cross_entropy(denoiser, part, at).double() * weight[:, None]
+            nats += cross_entropy(denoiser, part, at, mask).double() * weight[:, None]
         _add(total, data, index, nats.cpu().numpy())
         if tell is not None:
             tell(index.stop, len(data))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 import sfumato
-from sfumato import InputError, Model, Padded, Streams, state
+from sfumato import InputError, Model, Padded, Process, Streams, state
+from sfumato_methods.discrete import Prompt
 from sfumato_train.clamps import Canvas
 from sfumato_train.drawing import asked_of, blank, component
 
@@ -62,7 +63,8 @@ def stream(
         raise InputError("only models of text are sampled in steps that can be shown")
     held = model.blank.known(like)
     streams = Streams.derive(seed, "sample", numbers)
-    x = (held.start(model.process) if held else model.process.prior(like)).sample(streams)
+    law = held.start(model.process) if isinstance(held, Prompt) else model.process.prior(like)
+    x = law.sample(streams)
     walk = component("sampler", sampler) or model.sampler
     made = component("grid", grid) or model.grid
     frames = sfumato.run(
@@ -74,15 +76,16 @@ def stream(
         streams,
         held,
     )
-    yield Step(None, 1.0, _host(x), torch.zeros_like(_host(x).mask))
+    begun = _ids(model.process, x)
+    yield Step(None, 1.0, begun, torch.zeros_like(begun.mask))
     for frame in frames:
-        before, after = _host(frame.before), _host(frame.after)
+        before, after = (_ids(model.process, x) for x in (frame.before, frame.after))
         changed = (before.data != after.data) & after.mask
         yield Step(_number(frame.t), _number(frame.s), after, changed)
 
 
-def _host(x: Any) -> Padded:
-    found: Padded = state.to(x, "cpu")
+def _ids(process: Process, x: Any) -> Padded:
+    found: Padded = state.to(process.project(x), "cpu")
     return found
 
 

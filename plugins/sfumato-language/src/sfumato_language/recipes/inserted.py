@@ -5,16 +5,16 @@ from __future__ import annotations
 __all__ = ["Insertions"]
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from sfumato import Dataset, Model, registry
-from sfumato_methods.discrete.insertion import Insertion, InsertionDenoiser
+from sfumato_methods.discrete import Insertion
 from sfumato_train import Training
 
 from ..canvas import CANVAS
-from ..growing import Grown, Nothing
+from ..growing import GrowingDenoiser, Grown, Nothing
 from .base import Corpus
 
 
@@ -22,8 +22,10 @@ class Insertions(Corpus):
     """A model that writes texts of any length, by inserting masks and unmasking them.
 
     Its length is part of what is learned, and the network works on the tokens there are, without
-    padding (Kim et al. 2025, arXiv:2509.01025). It takes no prompts.
+    padding (Kim et al. 2025, arXiv:2509.01025). It may grow between a prompt and a suffix.
     """
+
+    domain: ClassVar[str] = "language-growing"
 
     documents: Literal["file", "paragraph", "line"] = Field(
         "line", description="what of a plain text is a document"
@@ -42,7 +44,7 @@ class Insertions(Corpus):
         net = self.net(about["vocabulary"] + 1, time=True)
         return Model(
             process=process,
-            denoiser=InsertionDenoiser(net, process),
+            denoiser=GrowingDenoiser(net, process),
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
@@ -52,5 +54,5 @@ class Insertions(Corpus):
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
-        assert isinstance(model.denoiser, InsertionDenoiser)
+        assert isinstance(model.denoiser, GrowingDenoiser)
         return Training(Grown(model.denoiser), data, model)

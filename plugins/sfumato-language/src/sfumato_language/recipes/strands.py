@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from sfumato import Dataset, Model, registry
-from sfumato_methods.simplex import Simplex, SimplexDenoiser
+from sfumato_methods.simplex import Simplex
 from sfumato_train import Denoising, Training
 
-from ..canvas import Blank
+from ..canvas import CANVAS, Clamped
+from ..denoiser import StrandDenoiser
 from ..tokens import TokenizerName
 from .base import Corpus
 
@@ -37,14 +38,15 @@ class Dna(Corpus):
         sizes = tuple((size, count) for size, count in about.get("lengths", ()))
         return Model(
             process=process,
-            denoiser=SimplexDenoiser(net, process),
+            denoiser=StrandDenoiser(net, process),
             sampler=registry().load("sampler", self.sampler)(),
             grid=registry().load("grid", self.grid),
             steps=self.sampling_steps,
-            blank=Blank(about["length"], 0, sizes),
+            blank=Clamped(about["length"], about["vocabulary"], sizes, axes=1),
+            sizing=(CANVAS,),
         )
 
     def build(self, data: Dataset) -> Training:
         model = self.model(data.about)
-        assert isinstance(model.denoiser, SimplexDenoiser)
+        assert isinstance(model.denoiser, StrandDenoiser)
         return Training(Denoising(model.process, model.denoiser, dropout=0.0), data, model)

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from sfumato import Dataset, Model, registry
+from sfumato import Dataset, InputError, Model, registry
 from sfumato_train import Recipe, Training
 
-from ..denoiser import TextDenoiser
-from ..foreign import load, template_of, tokenizer_of
+from ..denoiser import TextDenoiser, masked
+from ..foreign import MaskedNetwork, load, template_of, tokenizer_of
 from ..lora import adapted
 from ..objective import AnyOrder
 
@@ -59,8 +59,14 @@ class Tuned(Recipe):
 
     def model(self, about: Mapping[str, Any]) -> Model:
         model = load(self.base, length=about["length"], trust=self.trust).model
-        net: Any = model.denoiser.net
-        net.inner = adapted(net.inner, self.lora)
+        denoiser = masked(model)
+        net: Any = denoiser.net
+        if isinstance(net, MaskedNetwork):
+            net.inner = adapted(net.inner, self.lora)
+        elif net.shape.block is None:
+            denoiser.net = adapted(net, self.lora)
+        else:
+            raise InputError(f"{self.base} writes block by block, which is not tuned here")
         sampler = registry().load("sampler", self.sampler)()
         return replace(model, sampler=sampler, steps=self.sampling_steps)
 
