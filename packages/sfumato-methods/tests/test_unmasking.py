@@ -326,6 +326,7 @@ def test_what_is_said_of_a_place_does_not_depend_on_those_beside_it():
     """Rows side by side are not copied; a mask of much weight is taken out before the softmax."""
     logits = 3 * random.normal(torch.zeros(1, 6, 300), random.derive(0, "logits"))
     logits[0, 2, 299] = 40.0
+    logits[0, 4, 7] = 100.0
     x = torch.full((1, 6), 299)
     every = at(x)
 
@@ -342,6 +343,8 @@ def test_what_is_said_of_a_place_does_not_depend_on_those_beside_it():
         alone, weight = said(every.pick(torch.tensor(some)))
         assert torch.equal(alone, scores[some]) and torch.equal(weight, weights[some])
     assert float(logits[0, 2, 299]) == 40.0, "and nothing is written over"
+    with pytest.raises(InputError, match="excludes every token"):
+        list(tokens.row_chunks(Tokens(logits - torch.inf), every, None))
 
 
 def test_draws_keep_their_law_with_gradients_on():

@@ -114,9 +114,9 @@ class Entropy:
             # log p = row - row of one + log p of that one: any whose weight is no tiny number
             stride = 1 + (weight.shape[-1] - 1) // _BLOCK
             told, one = weight[:, ::stride].max(-1)
-            one = one * stride
-            if bool((told < 1e-30).any()):
-                told, one = weight.max(-1)
+            one, tiny = one * stride, told < 1e-30
+            if bool(tiny.any()):
+                told[tiny], one[tiny] = weight[tiny].max(-1)
             base = rows.gather(-1, one[:, None])[:, 0] - (told / total).log()
             held = weight.sum(-1)
             mean = torch.mul(rows, weight, out=weight).nansum(-1)  # NaN: excluded, -inf times 0

@@ -112,7 +112,7 @@ class Tokens(Categorical):
         """
         if self.edits:
             return self.rows(index, out)
-        flat = leaf(self.raw)
+        flat: Tensor = leaf(self.raw)
         flat = flat.reshape(-1, flat.shape[-1])
         first, last = int(index[0]), int(index[-1])
         if last - first == len(index) - 1:
@@ -200,11 +200,11 @@ def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tenso
         probs = torch.empty_like(rows) if probs is None else probs
         weight = torch.softmax(rows, -1, out=probs[:count])  # in one pass, its exp included
         if law.mask is None:
-            total = torch.ones(count, dtype=torch.float64, device=rows.device)
+            total = 1 - 0 * weight[:, 0].double()
         else:
             total = 1 - weight[:, law.mask].double()
             weight[:, law.mask] = 0.0
-        poor = ~(total >= 0.5)  # or NaN, where nothing is left
+        poor = ~(total >= 0.5)  # or NaN, as all of a row is where nothing is left
         if bool(poor.any()):
             fit, rows = law.rows(index[poor]), rows.clone()
             rows[poor], weight[poor], total[poor] = fit, fit.softmax(-1), 1.0
