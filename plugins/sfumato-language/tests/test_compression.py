@@ -153,6 +153,8 @@ def test_cut_off_damaged_and_foreign_files_are_refused(model):
 def test_another_model_or_number_of_threads_is_refused(model, monkeypatch):
     coder = Coder(model, Byte(), 32)
     content = coder.compress("some text").content
+    with pytest.raises(InputError, match="in windows of 32 tokens, and here they have 64"):
+        Coder(model, Byte(), 64).decompress(content)
     other = Text(network_size="nano").model(ABOUT)
     with pytest.raises(InputError, match="with another model than here .*nothing can be decoded"):
         Coder(other, Byte(), 32).decompress(content)

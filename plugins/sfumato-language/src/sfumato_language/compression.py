@@ -134,8 +134,8 @@ class Coder:
         """The text of a file that `compress` made.
 
         Raises:
-            InputError: if the file is damaged, or was made with another model, torch, processor or
-                number of threads; says which.
+            InputError: if the file is damaged, or was made with another model, version, processor,
+                number of threads or length of windows; says which.
         """
         import constriction
 
@@ -151,10 +151,15 @@ class Coder:
                 f"the file was compressed with {head.threads} thread(s), and here there are "
                 f"{torch.get_num_threads()}: {differs}"
             )
+        if head.length != self.length:
+            raise InputError(
+                f"the file was compressed in windows of {head.length} tokens, and here they have "
+                f"{self.length}: {differs}"
+            )
         words = np.frombuffer(code + bytes(8 + -len(code) % 4), ">u4").astype(np.uint32)
         decoder, law = constriction.stream.queue.RangeDecoder(words), _law()
         found = list[Tensor]()
-        for _, rows in _batches(head.tokens, head.length):
+        for _, rows in _batches(head.tokens, self.length):
             x = torch.full(rows.shape, self.tokenizer.mask)
             for group in _groups(rows, head.calls):
                 p = self._probabilities(x, rows, group)
