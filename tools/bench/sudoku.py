@@ -52,8 +52,9 @@ def model(given: Trial, steps: int, most: float) -> TokenDenoiser:
     def network() -> SudokuNet:
         net = SudokuNet(WIDTH, DEPTH, 4, rules=NINE)
         with torch.no_grad():
-            for block in net.blocks:
-                block.bias.copy_(SHARP * torch.eye(4))
+            for name, value in net.named_parameters():
+                if name.endswith(".bias") and value.shape == (4, 4):  # (heads, relations)
+                    value.copy_(SHARP * torch.eye(4))
         return net
 
     def law(process: Any, denoiser: Any, x0: Any, t: Tensor, generator: Any) -> Tensor:
