@@ -307,6 +307,7 @@ def test_the_scores_of_orders_are_those_of_the_law(classes):
     logits[0, 0, : min(2, mask)] = 9.0  # a tie
     logits[0, 1, 1:] = -torch.inf
     logits[0, 2] = 0.0
+    logits[0, 3, mask] = 40.0  # what a network says of the mask counts for nothing
     x = torch.full((1, length), mask)
     seen = Seen(Tokens(logits, mask, x), at(x), mask)
     p = logits[0].double().index_fill(-1, torch.tensor(mask), -torch.inf).softmax(-1)
@@ -319,6 +320,31 @@ def test_the_scores_of_orders_are_those_of_the_law(classes):
     ):
         score = order(seen, random.derive(0, "none")).exp()
         assert torch.allclose(score, want, rtol=0, atol=2e-6), type(order).__name__
+
+
+def test_what_is_said_of_a_place_does_not_depend_on_those_beside_it():
+    """Rows side by side are not copied; a mask of much weight is taken out before the softmax."""
+    logits = 3 * random.normal(torch.zeros(1, 6, 300), random.derive(0, "logits"))
+    logits[0, 2, 299] = 40.0
+    logits[0, 4, 7] = 100.0
+    x = torch.full((1, 6), 299)
+    every = at(x)
+
+    def said(places):
+        seen = Seen(Tokens(logits, 299, x), places, 299)
+        scores = [order(seen, random.derive(0, "none")) for order in (Margin(), Entropy())]
+        rows = list(tokens.row_chunks(seen.q, places, 299))
+        assert all(torch.allclose(w.sum(-1).double(), total) for _, w, total in rows)
+        return torch.stack([seen.top, *scores], 1), torch.cat([w for _, w, _ in rows])
+
+    scores, weights = said(every)
+    assert bool((weights[:, 299] == 0).all()), "the mask is never drawn"
+    for some in ([0, 1], [0, 2, 5], [1, 3, 4], [2], [3]):
+        alone, weight = said(every.pick(torch.tensor(some)))
+        assert torch.equal(alone, scores[some]) and torch.equal(weight, weights[some])
+    assert float(logits[0, 2, 299]) == 40.0, "and nothing is written over"
+    with pytest.raises(InputError, match="excludes every token"):
+        list(tokens.row_chunks(Tokens(logits - torch.inf), every, None))
 
 
 def test_draws_keep_their_law_with_gradients_on():

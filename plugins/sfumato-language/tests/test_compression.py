@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
+
+import constriction
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -43,8 +47,54 @@ def test_the_code_is_near_the_bits_of_the_model(model):
     coder = Coder(model, Byte(), 32)
     packed = coder.compress(text)
     _, code = header(packed.content)
-    assert abs(8 * len(code) - packed.bits) <= 0.01 * packed.bits + 64
+    assert abs(8 * len(code) - packed.bits) <= 0.001 * packed.bits + 9
+    assert len(packed.content) - len(code) <= 26
     assert coder.decompress(packed.content) == text
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 2**32), st.integers(0, 400), st.floats(0.02, 20))
+def test_no_code_has_a_byte_too_many(seed, count, spread):
+    """Of random symbols, likely and not: decoded alike, and within 9 bits of the information.
+
+    A range of 2^-b takes b bits, up to 8 to end on a byte, and up to 1 to lie inside.
+    """
+    numpy = np.random.default_rng(seed)
+    p = numpy.dirichlet(np.full(7, spread), size=count).astype(np.float32).clip(1e-6)
+    p /= p.sum(1, keepdims=True)
+    symbols = np.array([numpy.choice(7, p=row / row.sum(dtype=float)) for row in p.astype(float)])
+    law, queue = compression._law(), constriction.stream.queue
+    encoder = queue.RangeEncoder()
+    encoder.encode(symbols.astype(np.int32), law, p) if count else None
+    code = compression._shortest(encoder)
+    bits = -np.log2(p[np.arange(count), symbols.astype(int)]).sum() if count else 0.0
+    assert 8 * len(code) <= bits * (1 + 1e-4) + 9
+    words = np.frombuffer(code + bytes(8 + -len(code) % 4), ">u4").astype(np.uint32)
+    if count:
+        assert (queue.RangeDecoder(words).decode(law, p) == symbols).all()
+
+
+@given(
+    st.lists(st.integers(0, 255), min_size=12, max_size=12),
+    st.integers(1, 300), st.integers(0, 1 << 30), st.integers(1, 1 << 16), st.binary(max_size=9),
+)  # fmt: skip
+def test_headers_are_read_as_they_were_written(marks, threads, tokens, length, code):
+    found = compression.Header(
+        tuple(bytes(marks[i : i + 4]) for i in (0, 4, 8)), threads, tokens, length, length
+    )
+    content = found.content() + code
+    assert header(content + zlib.crc32(content).to_bytes(4, "little")) == (found, code)
+
+
+def test_impossible_numbers_are_told(model):
+    marks = (bytes(4),) * 3
+    for wrong in ((1, (1 << 30) + 1, 4, 4), (1, 9, 4, 5), (1, 9, 4, 0), (1, 9, 1 << 40, 2)):
+        content = compression.Header(marks, *wrong).content()
+        with pytest.raises(InputError, match="holds impossible numbers"):
+            header(content + zlib.crc32(content).to_bytes(4, "little"))
+    for short in (b"SFZ3", b"SFZ3" + bytes(13)):
+        with pytest.raises(InputError, match="holds impossible numbers"):
+            header(short + zlib.crc32(short).to_bytes(4, "little"))
 
 
 def test_a_trained_model_needs_fewer_bits_for_text_like_its_own(run):
@@ -89,11 +139,13 @@ def test_cut_off_damaged_and_foreign_files_are_refused(model):
     for cut in range(4, len(content)):
         with pytest.raises(InputError, match="damaged or cut off"):
             coder.decompress(content[:cut])
-    for place in (5, 40, len(content) - 6):
+    for place in range(4, len(content)):
         wrong = bytearray(content)
         wrong[place] ^= 1
         with pytest.raises(InputError, match="damaged or cut off"):
             coder.decompress(bytes(wrong))
+    with pytest.raises(InputError, match=r"is of format '2', and only format '3' can be read"):
+        coder.decompress(b"SFZ2" + content[4:])
     with pytest.raises(InputError, match=r"no \.sfz file"):
         coder.decompress(b"PK\3\4")
 
@@ -101,11 +153,19 @@ def test_cut_off_damaged_and_foreign_files_are_refused(model):
 def test_another_model_or_number_of_threads_is_refused(model, monkeypatch):
     coder = Coder(model, Byte(), 32)
     content = coder.compress("some text").content
+    with pytest.raises(InputError, match="in windows of 32 tokens, and here they have 64"):
+        Coder(model, Byte(), 64).decompress(content)
     other = Text(network_size="nano").model(ABOUT)
-    with pytest.raises(InputError, match="was compressed with model .*nothing can be decoded"):
+    with pytest.raises(InputError, match="with another model than here .*nothing can be decoded"):
         Coder(other, Byte(), 32).decompress(content)
-    monkeypatch.setattr(compression.torch, "get_num_threads", lambda: 77)
-    with pytest.raises(InputError, match="was compressed with threads .*, and here it is 77"):
+    with monkeypatch.context() as patched:
+        patched.setattr(compression.torch, "get_num_threads", lambda: 77)
+        with pytest.raises(InputError, match=r"with \d+ thread\(s\), and here there are 77"):
+            coder.decompress(content)
+    monkeypatch.setattr(compression.sfumato, "__version__", "0.0.9")
+    with pytest.raises(
+        InputError, match=r"another version of sfumato or torch than here \(0\.0\.9"
+    ):
         coder.decompress(content)
 
 

@@ -8,18 +8,20 @@ cheaper when its neighbours are known than when as many others are. The decoder 
 calls on the same states.
 
 That is exact only if both compute the same numbers, bit for bit. Logits are rounded to 1/1024
-before they become probabilities, batches of a text have one shape, and a file says which model,
-torch, processor and number of threads it was written with; another one refuses it.
+before they become probabilities, batches of a text have one shape, and a file has marks of the
+model, the versions, the processor and the number of threads it was written with; others refuse it.
 
-A file is "SFZ2", the length of a header (4 bytes), the header (JSON), the code (words of 4 bytes),
-and the CRC-32 of all of it.
+A file is "SFZ3"; 4 bytes of a hash of each of the model, the versions and the processor; the
+numbers of threads, tokens, places of a window, and calls, in groups of 7 bits, the lowest first and
+all but the last with the top bit set; the code; and the CRC-32 of all of it: about 25 bytes besides
+the code. That has as few bytes as tell the interval of the range coder, as if zeros followed.
 """
 
 from __future__ import annotations
 
-__all__ = ["CALLS", "Coder", "Packed", "header"]
+__all__ = ["CALLS", "Coder", "Header", "Packed", "header"]
 
-import json
+import hashlib
 import platform
 import struct
 import zlib
@@ -44,7 +46,7 @@ from .tokens import Tokenizer
 CALLS = 32
 """Calls of the network for each batch of windows, at most."""
 
-_MAGIC, _BATCH, _GRID, _LARGEST = b"SFZ2", 8, 1024.0, 1 << 30
+_MAGIC, _BATCH, _GRID, _LARGEST, _MARK = b"SFZ3", 8, 1024.0, 1 << 30, 4
 
 
 class Packed(NamedTuple):
@@ -77,15 +79,13 @@ class Coder:
     def _weights(self) -> str:
         return digest(self.model.denoiser)[:16]
 
-    def fingerprint(self) -> dict[str, Any]:
-        """What the numbers depend on: the weights, torch, the processor, the threads."""
+    def fingerprint(self) -> dict[str, str]:
+        """What the numbers depend on, besides the number of threads."""
         return {
             "model": self._weights,
-            "sfumato": sfumato.__version__,
-            "torch": torch.__version__,
-            "device": device_of(self.model).type,
-            "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-            "threads": torch.get_num_threads(),
+            "version of sfumato or torch": f"{sfumato.__version__}, {torch.__version__}",
+            "processor": f"{device_of(self.model).type}, {platform.machine()} "
+            f"{torch.backends.cpu.get_cpu_capability()}",
         }
 
     def compress(self, text: str, *, calls: int = CALLS) -> Packed:
@@ -111,7 +111,6 @@ class Coder:
         if calls < 1:
             raise InputError(f"at least one call is needed, not calls={calls}")
         calls = min(calls, self.length)
-        facts = {"tokens": len(ids), "length": self.length, "calls": calls, **self.fingerprint()}
         encoder, bits, law = constriction.stream.queue.RangeEncoder(), 0.0, _law()
         for start, rows in _batches(len(ids), self.length):
             x = torch.full(rows.shape, self.tokenizer.mask)
@@ -124,34 +123,45 @@ class Coder:
                 picked = np.take_along_axis(p, symbols[:, None], 1).astype(float)
                 bits -= float(np.log2(np.maximum(picked, 2.0**-24)).sum())
                 x = torch.where(group, clean, x)
-        head = json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
-        code = encoder.get_compressed().astype("<u4").tobytes()
-        content = _MAGIC + struct.pack("<I", len(head)) + head + code
+        head = Header(
+            tuple(map(_mark, self.fingerprint().values())), torch.get_num_threads(), len(ids),
+            self.length, calls,
+        )  # fmt: skip
+        content = head.content() + _shortest(encoder)
         return Packed(content + struct.pack("<I", zlib.crc32(content)), bits)
 
     def decompress(self, content: bytes) -> str:
         """The text of a file that `compress` made.
 
         Raises:
-            InputError: if the file is damaged, or was made with another model, torch, processor or
-                number of threads; says which.
+            InputError: if the file is damaged, or was made with another model, version, processor,
+                number of threads or length of windows; says which.
         """
         import constriction
 
-        facts, code = header(content)
-        for name, here in self.fingerprint().items():
-            if facts.get(name) != here:
+        head, code = header(content)
+        differs = "the probabilities would differ, so that nothing can be decoded"
+        for mark, (name, here) in zip(head.marks, self.fingerprint().items(), strict=True):
+            if mark != _mark(here):
                 raise InputError(
-                    f"the file was compressed with {name} {_short(facts.get(name))}, and here it "
-                    f"is {_short(here)}: the probabilities would differ, so that nothing can be "
-                    "decoded"
+                    f"the file was compressed with another {name} than here ({here}): {differs}"
                 )
-        words = np.frombuffer(code, "<u4").astype(np.uint32)
+        if head.threads != torch.get_num_threads():
+            raise InputError(
+                f"the file was compressed with {head.threads} thread(s), and here there are "
+                f"{torch.get_num_threads()}: {differs}"
+            )
+        if head.length != self.length:
+            raise InputError(
+                f"the file was compressed in windows of {head.length} tokens, and here they have "
+                f"{self.length}: {differs}"
+            )
+        words = np.frombuffer(code + bytes(8 + -len(code) % 4), ">u4").astype(np.uint32)
         decoder, law = constriction.stream.queue.RangeDecoder(words), _law()
         found = list[Tensor]()
-        for _, rows in _batches(facts["tokens"], facts["length"]):
+        for _, rows in _batches(head.tokens, self.length):
             x = torch.full(rows.shape, self.tokenizer.mask)
-            for group in _groups(rows, facts["calls"]):
+            for group in _groups(rows, head.calls):
                 p = self._probabilities(x, rows, group)
                 symbols = torch.from_numpy(decoder.decode(law, p).astype(np.int64))
                 x = x.masked_scatter(group, symbols)
@@ -171,27 +181,87 @@ class Coder:
         return p
 
 
-def header(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """The facts and the code of a file.
+class Header(NamedTuple):
+    """What stands before the code.
+
+    Attributes:
+        marks: of the model, the versions and the processor.
+        threads: of torch.
+        tokens: of the text.
+        length: places of a window.
+        calls: of the network for each batch of windows.
+    """
+
+    marks: tuple[bytes, ...]
+    threads: int
+    tokens: int
+    length: int
+    calls: int
+
+    def content(self) -> bytes:
+        """As it stands in a file."""
+        out = bytearray(_MAGIC + b"".join(self.marks))
+        for number in self[1:]:
+            while number > 127:
+                out.append(number & 127 | 128)
+                number >>= 7
+            out.append(number)
+        return bytes(out)
+
+
+def header(content: bytes) -> tuple[Header, bytes]:
+    """The header and the code of a file.
 
     Raises:
-        InputError: if it is no such file, or is damaged or cut off.
+        InputError: if it is no such file, of another format, or damaged or cut off.
     """
-    if content[:4] != _MAGIC:
+    if content[:3] != _MAGIC[:3]:
         raise InputError("this is no .sfz file of sfumato")
-    whole = len(content) >= 12 and zlib.crc32(content[:-4]) == struct.unpack("<I", content[-4:])[0]
-    if not whole:
+    if content[3:4] not in (b"", _MAGIC[3:]):
+        raise InputError(
+            f"this .sfz file is of format {content[3:4].decode('latin-1')!r}, and only format "
+            f"{_MAGIC[3:].decode()!r} can be read; decompress it by the version that wrote it"
+        )
+    if len(content) < 8 or zlib.crc32(content[:-4]) != struct.unpack("<I", content[-4:])[0]:
         raise InputError("the file is damaged or cut off: its checksum is another")
-    (size,) = struct.unpack("<I", content[4:8])
-    try:
-        facts = json.loads(content[8 : 8 + size])
-        counts = [facts[name] for name in ("tokens", "length", "calls")]
-    except (ValueError, KeyError, TypeError):
-        raise InputError("the file is damaged: its header cannot be read") from None
-    whole = all(isinstance(n, int) and 0 <= n <= _LARGEST for n in counts)
-    if not whole or not 1 <= counts[2] <= counts[1]:
+    at, end, numbers = len(_MAGIC) + 3 * _MARK, len(content) - 4, list[int]()
+    marks = tuple(content[i : i + _MARK] for i in range(len(_MAGIC), at, _MARK))
+    while len(numbers) < 4:
+        number = shift = 0
+        while at < end and shift < 35 and content[at] > 127:
+            number |= (content[at] & 127) << shift
+            at, shift = at + 1, shift + 7
+        if at >= end:
+            break
+        numbers.append(number | content[at] << shift)
+        at += 1
+    whole = len(numbers) == 4 and max(numbers) <= _LARGEST
+    if not whole or not 1 <= numbers[3] <= numbers[2]:
         raise InputError("the file is damaged: its header holds impossible numbers")
-    return facts, content[8 + size : -4]
+    return Header(marks, *numbers), content[at:end]
+
+
+def _mark(value: str) -> bytes:
+    return hashlib.sha256(value.encode()).digest()[:_MARK]
+
+
+def _shortest(encoder: Any) -> bytes:
+    """The fewest bytes that, with zeros behind them, lie in the interval of a range encoder.
+
+    Its own words are the first of 4 bytes that do, however wide the interval is.
+    """
+    words = encoder.get_compressed()
+    place, (low, width) = encoder.pos()  # the interval, of 64 bits, begins at this word
+    if len(words) == 0:
+        return b""
+    point = int.from_bytes(words.astype(">u4").tobytes(), "big") << 32 * (place + 2 - len(words))
+    start = point - (-low & 0xFFFFFFFF)  # the words round it up to 32 bits
+    for spare in range(8, -1, -1):
+        least = -(-start >> 8 * spare)
+        if least << 8 * spare < start + width:
+            break
+    code: bytes = least.to_bytes(4 * (place + 2) - spare, "big")
+    return code.rstrip(b"\0")
 
 
 def _law() -> Any:
@@ -218,7 +288,3 @@ def _groups(rows: Tensor, calls: int) -> Iterator[Tensor]:
         group = rows & (place == k)
         if bool(group.any()):
             yield group
-
-
-def _short(value: Any) -> str:
-    return str(value)[:16]

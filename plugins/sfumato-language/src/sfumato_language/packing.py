@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import typer
 
+import sfumato
 from sfumato import InputError
 from sfumato_train import open_run
 from sfumato_train.files import make_folder, write_bytes
@@ -34,8 +35,9 @@ def packed(path: Path, file: Path, out: Path, calls: int, device: str | None, we
             f"{file} is not UTF-8 ({error.reason} at {error.start}), and this compresses text only"
         ) from None
     typer.echo(
-        f"{out} will be read by these weights, torch {torch.__version__} and "
-        f"{torch.get_num_threads()} thread(s) on such a processor only; keep {path}",
+        f"{out} will be read by these weights, sfumato {sfumato.__version__}, torch "
+        f"{torch.__version__} and {torch.get_num_threads()} thread(s) on such a processor only; "
+        f"keep {path}",
         err=True,
     )
     made = coder.compress(text, calls=calls)

@@ -45,15 +45,15 @@ class Seen:
         """(n,) float64 values of `f`, which maps what `row_chunks` yields to (m,)."""
         out = torch.empty_like(self.hidden.index, dtype=torch.float64)
         done = 0
-        for rows, probs, best in row_chunks(self.q, self.hidden, self.mask):
-            out[done : done + len(rows)] = f(rows, probs, best)
+        for rows, weight, total in row_chunks(self.q, self.hidden, self.mask):
+            out[done : done + len(rows)] = f(rows, weight, total)
             done += len(rows)
         return out
 
     @cached_property
     def top(self) -> Tensor:
         """(n,) logarithm of the largest probability."""
-        return self.each(lambda rows, probs, best: best[:, 0].log())
+        return self.each(lambda rows, weight, total: (weight.amax(-1) / total).log())
 
 
 class Order(Protocol):
@@ -79,29 +79,30 @@ class Margin:
     """
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
-        def gap(rows: Tensor, probs: Tensor, best: Tensor) -> Tensor:
-            first, second = _largest_two(rows)
-            return (-torch.expm1(second - first)).log() + best[:, 0].log()
+        def gap(rows: Tensor, weight: Tensor, total: Tensor) -> Tensor:
+            first, second = _largest_two(weight)
+            return (first - second) / total
 
-        return seen.each(gap)
+        return seen.each(gap).log()
 
 
-def _largest_two(rows: Tensor) -> tuple[Tensor, Tensor]:
+def _largest_two(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(m,) the two largest entries of each row (m, K), in one pass: topk takes 15 times as long.
 
-    They stand in the two blocks whose own largest entries are the largest.
+    The second stands beside the first, in a block of _BLOCK, or is the largest of another block.
     """
-    classes = rows.shape[-1]
+    classes = weight.shape[-1]
     even = classes - classes % _BLOCK
-    most = [rows[:, :even].reshape(len(rows), even // _BLOCK, _BLOCK).amax(-1)]
+    if even < 2 * _BLOCK:
+        first, second = weight.topk(2, -1).values.unbind(-1)
+        return first, second
+    tops = weight[:, :even].reshape(len(weight), even // _BLOCK, _BLOCK).amax(-1)
     if even < classes:
-        most.append(rows[:, even:].amax(-1, keepdim=True))
-    tops = torch.cat(most, -1)
-    block = tops.topk(min(2, tops.shape[-1]), -1).indices
-    place = (block[..., None] * _BLOCK + torch.arange(_BLOCK, device=rows.device)).flatten(1)
-    inside = rows.gather(-1, place.clamp_max(classes - 1))
-    first, second = inside.masked_fill(place >= classes, -torch.inf).topk(2, -1).values.unbind(-1)
-    return first, second
+        tops = torch.cat([tops, weight[:, even:].amax(-1, keepdim=True)], -1)
+    best, block = tops.topk(2, -1)
+    start = (block[:, :1] * _BLOCK).clamp_max_(classes - _BLOCK)
+    beside = weight.gather(-1, start + torch.arange(_BLOCK, device=weight.device)).topk(2, -1)
+    return best[:, 0], torch.maximum(best[:, 1], beside.values[:, 1])
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,17 @@ class Entropy:
     """Minus the entropy."""
 
     def __call__(self, seen: Seen, generator: Source) -> Tensor:
-        def minus(rows: Tensor, probs: Tensor, best: Tensor) -> Tensor:
-            logs = rows.sub_(rows.amax(-1, keepdim=True)).clamp_min_(-1e4)  # less those of the best
-            return probs.mul_(logs).sum(-1) + best[:, 0].log()
+        def minus(rows: Tensor, weight: Tensor, total: Tensor) -> Tensor:
+            # log p = row - row of one + log p of that one: any whose weight is no tiny number
+            stride = 1 + (weight.shape[-1] - 1) // _BLOCK
+            told, one = weight[:, ::stride].max(-1)
+            one, tiny = one * stride, told < 1e-30
+            if bool(tiny.any()):
+                told[tiny], one[tiny] = weight[tiny].max(-1)
+            base = rows.gather(-1, one[:, None])[:, 0] - (told / total).log()
+            held = weight.sum(-1)
+            mean = torch.mul(rows, weight, out=weight).nansum(-1)  # NaN: excluded, -inf times 0
+            return mean / held - base
 
         return seen.each(minus)
 

@@ -26,7 +26,7 @@ Edit = Callable[[Tensor], Tensor]
 Recall = Callable[[Any, Tensor, slice], Callable[[Any, Tensor], Any]]
 """Maps (x, t, span) to a denoiser of x[:, span] that holds the rest of x as it is."""
 
-_CHUNK = 1 << 19  # entries of the rows looked at together: 2 MB in float32
+_CHUNK = 1 << 20  # entries of the rows looked at together: 4 MB in float32
 _BLOCK = 128
 
 
@@ -105,6 +105,22 @@ class Tokens(Categorical):
             picked = edit(picked.log_softmax(-1))
         return picked
 
+    def said(self, index: Tensor, out: Tensor) -> Tensor:
+        """`rows`, but the mask may have any value, and nothing may be written over.
+
+        Where the places lie side by side and nothing is edited, it is what the network said.
+        """
+        if self.edits:
+            return self.rows(index, out)
+        flat: Tensor = leaf(self.raw)
+        flat = flat.reshape(-1, flat.shape[-1])
+        first, last = int(index[0]), int(index[-1])
+        if last - first == len(index) - 1:
+            picked = flat[first : last + 1]
+        else:
+            picked = torch.index_select(flat, 0, index, out=out)
+        return picked.to(_precise(picked.dtype))
+
     def nll(self, x: Any) -> Tensor:
         if self.edits or self.seen is None or self.mask is None:
             return Categorical(logits=self._full()).nll(x)
@@ -129,6 +145,9 @@ class Tied(Tokens):
     def draw(self, places: Places, generator: Source) -> tuple[Tensor, Tensor]:
         """Ids at some places, drawn together, and the log probabilities of their marginals."""
         raise NotImplementedError
+
+    def said(self, index: Tensor, out: Tensor) -> Tensor:
+        return self.rows(index, out)
 
     def _full(self) -> NoReturn:
         raise Unsupported(
@@ -156,15 +175,20 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
 
 @torch.no_grad()
 def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Rows of all places, the mask excluded, some at a time.
+    """Rows of all places, some at a time.
 
-    Yields (m, K) log probabilities up to a constant, (m, K) probabilities and the largest of these
-    (m, 1). All may be written over, and are by the next rows: to map new memory for each would cost
-    more than the arithmetic.
+    Yields (m, K) logits, not to be written over; (m, K) weights, which are their softmax, then 0 at
+    the mask; and (m,) the sums of these, in float64. The weights may be written over, and are by
+    the next rows: to map new memory for each would cost more than the arithmetic.
+
+    To take the mask out of a softmax loses no precision where it has half of the probability at
+    most, and saves a copy of the logits to exclude it in. Elsewhere its logit is -inf.
 
     Raises:
         InputError: where the posterior excludes every token.
     """
+    if not len(places):
+        return
     law = q if isinstance(q, Tokens) else Tokens(q.logits, mask)  # `logits` works each time
     raw = leaf(law.raw)
     size = max(1, _CHUNK // raw.shape[-1])
@@ -172,13 +196,23 @@ def row_chunks(q: Any, places: Places, mask: int | None) -> Iterator[tuple[Tenso
     probs: Tensor | None = None
     for index in torch.split(places.index, size):
         count = len(index)
-        rows = law.rows(index, copied[:count])
-        probs = torch.empty_like(rows) if probs is None else probs[:count]
-        torch.softmax(rows, -1, out=probs)  # in one pass, its exp included
-        best = probs.amax(-1, keepdim=True)  # NaN where nothing is left
-        if not bool(best.isfinite().all()):
-            raise InputError("the denoiser excludes every token somewhere, so none can be drawn")
-        yield rows, probs, best
+        rows = law.said(index, copied[:count])
+        probs = torch.empty_like(rows) if probs is None else probs
+        weight = torch.softmax(rows, -1, out=probs[:count])  # in one pass, its exp included
+        if law.mask is None:
+            total = 1 - 0 * weight[:, 0].double()
+        else:
+            total = 1 - weight[:, law.mask].double()
+            weight[:, law.mask] = 0.0
+        poor = ~(total >= 0.5)  # or NaN, as all of a row is where nothing is left
+        if bool(poor.any()):
+            fit, rows = law.rows(index[poor]), rows.clone()
+            rows[poor], weight[poor], total[poor] = fit, fit.softmax(-1), 1.0
+            if not bool(weight[:, 0].isfinite().all()):
+                raise InputError(
+                    "the denoiser excludes every token somewhere, so none can be drawn"
+                )
+        yield rows, weight, total
 
 
 def draw(q: Any, places: Places, mask: int | None, generator: Source) -> tuple[Tensor, Tensor]:
