@@ -77,6 +77,10 @@ class Graphs:
         condition = tensors([g.known for g in chosen], self.about)
         return Batch(x, {**condition, "nodes": x["nodes"].mask.sum(1)} if condition else {})
 
+    def sizes(self) -> Sequence[int]:
+        """Nodes of each graph: batches are of graphs of like size."""
+        return [len(graph.nodes) for graph in self.graphs]
+
     def keys(self) -> Sequence[str]:
         """One key for graphs that are the same up to the order of their nodes, as a hash tells.
 
