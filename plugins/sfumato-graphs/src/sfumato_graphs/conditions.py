@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sfumato import InputError
+from sfumato_data.asking import spans
 
 COMPUTED: Mapping[str, Callable[[nx.Graph], float]] = {
     "density": nx.density,
@@ -225,14 +226,8 @@ def _quantile(sizes: Sequence[int], counts: Sequence[int], item: int) -> int:
 
 def _sizes(text: str, largest: int) -> list[int]:
     found: list[int] = []
-    for word in text.split(","):
-        low, dots, high = word.strip().partition("..")
-        if not low.isdecimal() or (dots and not high.isdecimal()):
-            raise InputError(
-                f"nodes={text}: {word.strip()!r} is no number of nodes, such as 12..20"
-            )
-        first, last = int(low), int(high if dots else low)
-        if not 1 <= first <= last <= largest:
+    for span in spans("nodes", text, "nodes"):
+        if not span or span[0] < 1 or span[-1] > largest:
             raise InputError(f"nodes={text}: this model makes graphs of 1 to {largest} nodes")
-        found += range(first, last + 1)
+        found += span
     return found

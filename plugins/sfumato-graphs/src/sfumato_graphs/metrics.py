@@ -16,6 +16,7 @@ from torch import Tensor
 from sfumato import Batch, Dataset, InputError
 from sfumato_data import gather
 from sfumato_eval import Metric, Score, Vectors
+from sfumato_eval.names import Names
 from sfumato_eval.score import Better
 from sfumato_nn.graphs.features import laplacian
 from sfumato_nn.graphs.state import dense
@@ -155,21 +156,6 @@ def _eigenvalues(a: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """Fingerprints of graphs; adding joins them."""
-
-    prints: tuple[str, ...]
-
-    @property
-    def n(self) -> int:
-        """Graphs."""
-        return len(self.prints)
-
-    def __add__(self, other: Seen) -> Seen:
-        return Seen(self.prints + other.prints)
-
-
-@dataclass(frozen=True, eq=False)
 class Distinct:
     """The share of graphs that are new: each counts once, and not if it was trained on.
 
@@ -181,17 +167,17 @@ class Distinct:
     name: str = "unique and novel"
     better: Better = "higher"
 
-    def summary(self, batch: Batch) -> Seen:
+    def summary(self, batch: Batch) -> Names:
         """The fingerprint of each graph."""
         about = {"nodes": {"attribute": None}, "edges": {"attribute": None}}
-        return Seen(tuple(map(fingerprint, networks(batch.x, about))))
+        return Names(tuple(map(fingerprint, networks(batch.x, about))))
 
-    def between(self, a: Seen, b: Seen) -> Score:
+    def between(self, a: Names, b: Names) -> Score:
         """Shares of `a`; `b` plays no part."""
-        different = set(a.prints)
+        different = set(a.keys)
         parts = {
             "unique": len(different) / a.n,
-            "novel": sum(p not in self.train for p in a.prints) / a.n,
+            "novel": sum(p not in self.train for p in a.keys) / a.n,
         }
         value = len(different - self.train) / a.n
         return Score(value, a.n, None, "fingerprints, see sfumato_graphs.identity", "higher", parts)
@@ -219,15 +205,14 @@ class Valid:
         """`valid tree` and so on."""
         return f"valid {self.kind}"
 
-    def summary(self, batch: Batch) -> Seen:
+    def summary(self, batch: Batch) -> Names:
         """The fingerprint of each graph, marked where it is not valid."""
         about = {"nodes": {"attribute": None}, "edges": {"attribute": None}}
         valid: Callable[[nx.Graph], bool] = VALID[self.kind]
-        return Seen(tuple(fingerprint(g) if valid(g) else "" for g in networks(batch.x, about)))
+        return Names(tuple(fingerprint(g) if valid(g) else "" for g in networks(batch.x, about)))
 
-    def between(self, a: Seen, b: Seen) -> Score:
+    def between(self, a: Names, b: Names) -> Score:
         """Shares of `a`; `b` plays no part."""
-        valid = [p for p in a.prints if p]
-        new = set(valid) - self.train
+        new = set(a.valid) - self.train
         protocol = f"{self.kind}s that are unique and not in the training set"
-        return Score(len(new) / a.n, a.n, None, protocol, "higher", {"valid": len(valid) / a.n})
+        return Score(len(new) / a.n, a.n, None, protocol, "higher", {"valid": len(a.valid) / a.n})
