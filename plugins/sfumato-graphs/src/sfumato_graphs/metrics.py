@@ -22,9 +22,9 @@ from sfumato_nn.graphs.features import laplacian
 from sfumato_nn.graphs.state import dense
 
 from .data import networks
-from .generators import VALID
 from .identity import fingerprint
 from .orbits import orbit_counts
+from .validity import VALID, kind_of
 
 Family = Literal["emd", "tv"]
 Statistic = Literal["degree", "clustering", "orbit", "spectral"]
@@ -38,7 +38,7 @@ MOST = 1000
 def metrics(train: Dataset) -> Sequence[Metric[Any]]:
     """The four MMDs in the family of total variation, and what share is unique and novel.
 
-    Where all training graphs are of one kind of `generators.VALID`, such as trees, the share that
+    Where all training graphs are of one kind of `validity.VALID`, such as trees, the share that
     is valid as well comes with them.
     """
     about = train.about
@@ -48,7 +48,7 @@ def metrics(train: Dataset) -> Sequence[Metric[Any]]:
     ]
     seen = networks(gather(train).x, about)
     prints = frozenset(map(fingerprint, seen))
-    kind = next((kind for kind, valid in VALID.items() if all(map(valid, seen))), None)
+    kind = kind_of(seen)
     return [*found, Distinct(prints), *([] if kind is None else [Valid(kind, prints)])]
 
 
@@ -188,7 +188,7 @@ class Valid:
     """The share of graphs that are valid, unique and novel at once (Martinkus et al. 2022).
 
     Attributes:
-        kind: of `generators.VALID`: grid, lobster, planar or tree.
+        kind: of `validity.VALID`: grid, lobster, planar, sbm or tree.
         train: fingerprints of the training graphs.
     """
 
