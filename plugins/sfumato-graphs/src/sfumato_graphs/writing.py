@@ -23,9 +23,9 @@ from .files import Network
 def write(networks: Sequence[Network], path: Path) -> list[Path]:
     """Write graphs to a file of the kind that its suffix says, or as GraphML to a folder.
 
-    `.graphml`, `.json`, `.dot`, `.g6` and `.s6` hold any number of graphs; `.gml`, `.gexf`, `.npz`, `.mtx`
-    and `.csv` hold one: several are numbered, `out-000.gml`. graph6 and sparse6 keep no attributes,
-    and neither do matrices. What exists is replaced, whole.
+    `.graphml`, `.json`, `.dot`, `.g6` and `.s6` hold any number of graphs; `.gml`, `.gexf`, `.npz`,
+    `.mtx` and `.csv` hold one: several are numbered, `out-000.gml`. graph6 and sparse6 keep no
+    attributes, and neither do matrices. What exists is replaced, whole.
 
     Raises:
         InputError: for another suffix.
