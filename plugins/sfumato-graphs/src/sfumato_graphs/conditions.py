@@ -185,7 +185,7 @@ def asked(values: Mapping[str, str], n: int, about: Mapping[str, Any]) -> dict[s
         one = Labelled(None, row)
         found |= tensors([one] * n, {"properties": properties})
     if "nodes" in values:
-        sizes = _sizes(values["nodes"], int(about["largest"]))
+        sizes = _sizes(values["nodes"], int(about["smallest"]), int(about["largest"]))
         found["nodes"] = torch.tensor([sizes[i % len(sizes)] for i in range(n)])
     elif "label" in found:
         shares = [label["sizes"][c] for c in found["label"].tolist()]
@@ -224,10 +224,13 @@ def _quantile(sizes: Sequence[int], counts: Sequence[int], item: int) -> int:
     return int(sizes[int(np.searchsorted(np.cumsum(counts), place, side="right"))])
 
 
-def _sizes(text: str, largest: int) -> list[int]:
+def _sizes(text: str, smallest: int, largest: int) -> list[int]:
     found: list[int] = []
     for span in spans("nodes", text, "nodes"):
-        if not span or span[0] < 1 or span[-1] > largest:
-            raise InputError(f"nodes={text}: this model makes graphs of 1 to {largest} nodes")
+        if not span or span[0] < smallest or span[-1] > largest:
+            raise InputError(
+                f"nodes={text}: training graphs have {smallest} to {largest} nodes, and no model "
+                "knows others"
+            )
         found += span
     return found

@@ -55,8 +55,8 @@ class Graphs:
     """A data set of graphs, and the schema that they share.
 
     The facts `about`: `nodes` and `edges`, each with the `attribute` that the classes are values
-    of (None: there is one kind) and the `classes`; `largest`, the nodes of the largest graph; and
-    `label` and `properties` where graphs have them, see `conditions.described`.
+    of (None: there is one kind) and the `classes`; `smallest` and `largest`, the nodes of those
+    graphs; and `label` and `properties` where graphs have them, see `conditions.described`.
     """
 
     graphs: Sequence[Graph]
@@ -189,6 +189,7 @@ def _schema(
             "classes": _classes("node", node, (own for own, _ in columns)),
         },
         "edges": {"attribute": edge, "classes": [NONE, *edges]},
+        "smallest": min(len(own) for own, _ in columns),
         "largest": max(len(own) for own, _ in columns),
     }
 
