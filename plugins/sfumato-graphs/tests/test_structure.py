@@ -7,7 +7,7 @@ import numpy as np
 import orbit_count
 import torch
 
-from sfumato_data import Batches
+from sfumato_data import Batches, alike
 from sfumato_data.joining import join
 from sfumato_graphs.data import graphs_of
 from sfumato_graphs.identity import fingerprint
@@ -66,3 +66,4 @@ def test_batches_hold_graphs_of_like_size():
         own += int(mask.sum(1).square().sum())
     assert own == sum(n * n for n in graphs.sizes())
     assert padded < 1.1 * own
+    assert alike(graphs) is graphs  # sizes are no groups: all graphs are measured

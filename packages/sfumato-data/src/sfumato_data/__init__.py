@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .collate import select as select
     from .datasets import Grouped as Grouped
     from .datasets import Keyed as Keyed
-    from .datasets import Measured as Measured
     from .datasets import Parted as Parted
+    from .datasets import Sizable as Sizable
     from .datasets import Tensors as Tensors
     from .datasets import alike as alike
     from .datasets import groups_of as groups_of
@@ -35,7 +35,7 @@ _HOME = {
     "batches": ("Batches", "prefetched"),
     "collate": ("concatenate", "gather", "move", "select"),
     "datasets": (
-        "Grouped", "Keyed", "Measured", "Parted", "Tensors", "alike", "groups_of", "keys_of",
+        "Grouped", "Keyed", "Parted", "Sizable", "Tensors", "alike", "groups_of", "keys_of",
         "sizes_of", "split", "subset",
     ),
     "joining": ("join",),
@@ -44,7 +44,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Batches", "Grouped", "Keyed", "Measured", "Parted", "Source", "Tensors", "alike",
+    "Batches", "Grouped", "Keyed", "Parted", "Sizable", "Source", "Tensors", "alike",
     "concatenate", "fetch", "gather", "groups_of", "join", "keys_of", "move", "prefetched",
     "select", "sizes_of", "split", "subset", "where",
 ]  # fmt: skip

@@ -40,7 +40,7 @@ class Batches:
     What is left is carried on, so that the share of a group in the steps is its share of the items.
     How full its first batch is at the start is drawn, for else small groups would all come late.
 
-    Of a data set with sizes (`sfumato_data.Measured`) a batch holds items of like size, so that
+    Of a data set with sizes (`sfumato_data.Sizable`) a batch holds items of like size, so that
     little is padded: a stretch of the row, of 16 batches or of an epoch if that is shorter, is
     sorted by size and cut into its batches, which come in an order of their own. Every item still
     comes once in an epoch.

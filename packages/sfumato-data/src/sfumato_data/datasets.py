@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
-    "Grouped", "Keyed", "Measured", "Parted", "Subset", "Tensors", "alike", "groups_of", "keys_of",
+    "Grouped", "Keyed", "Parted", "Sizable", "Subset", "Tensors", "alike", "groups_of", "keys_of",
     "sizes_of", "split",
     "subset",
 ]  # fmt: skip
@@ -72,7 +72,7 @@ def groups_of(dataset: Dataset) -> Sequence[int] | None:
 
 
 @runtime_checkable
-class Measured(Protocol):
+class Sizable(Protocol):
     """A data set whose items are padded to the largest of their batch."""
 
     def sizes(self) -> Sequence[int] | None:
@@ -85,7 +85,7 @@ def sizes_of(dataset: Dataset) -> Sequence[int] | None:
     Raises:
         InputError: if there are more or fewer sizes than items.
     """
-    sizes = dataset.sizes() if isinstance(dataset, Measured) else None
+    sizes = dataset.sizes() if isinstance(dataset, Sizable) else None
     if sizes is not None and len(sizes) != len(dataset):
         raise InputError(f"the data set has {len(dataset)} items, but sizes of {len(sizes)}")
     return sizes
