@@ -58,7 +58,8 @@ def main() -> None:
     torch.set_num_threads(1)
     data = graphs_of(generate(asked.kind, asked.graphs, 0))
     sizes = torch.tensor(data.sizes()).double()
-    recipe = Files(width=asked.width, depth=asked.depth)
+    fields: dict[str, Any] = {"width": asked.width, "depth": asked.depth}
+    recipe = Files(**fields)
     training = fresh(0, lambda: recipe.build(data))
     objective, weights = training.objective, list(training.objective.parameters())
     adam = torch.optim.Adam(weights, fused=True)
@@ -80,7 +81,7 @@ def main() -> None:
             adam.zero_grad()
             loss.each.mean().backward()  # type: ignore[no-untyped-call]
             adam.step()
-        return epoch * asked.batch / (time.thread_time() - began)
+        return float(epoch * asked.batch / (time.thread_time() - began))
 
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(asked.rounds):

@@ -136,6 +136,15 @@ def test_codes_of_a_new_encoder_differ_from_graph_to_graph():
     assert torch.allclose(z.var(0, correction=0), torch.ones(8), atol=1e-2)
 
 
+def test_graphs_that_are_all_alike_leave_the_codes_as_they_are():
+    encoder = fresh(0, lambda: GraphEncoder(1, 2, width=16, length=8))
+    x = data.graphs_of([nx.cycle_graph(5)] * 3).batch(range(3)).x
+    with torch.no_grad():
+        before = encoder(x)
+        encoder.spread(x)
+        assert torch.equal(encoder(x), before)
+
+
 def test_a_recipe_spreads_the_codes_of_its_data():
     graphs = data.graphs_of(nx.graph_atlas_g()[20:200])
     recipe = AutoEncoder(width=16, pair_width=8, depth=2, heads=2, code=5)

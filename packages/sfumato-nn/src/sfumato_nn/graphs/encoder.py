@@ -16,6 +16,9 @@ from .state import dense
 RELATIVE = 0.01
 """Deviations below this share of the largest are hardly amplified further, see `spread`."""
 
+ALIKE = 1e-10
+"""Variances below this share of the squared mean are rounding."""
+
 
 class GraphEncoder(nn.Module):
     """Sums over neighbours and small MLPs in turn, then the mean over the nodes.
@@ -84,15 +87,18 @@ class GraphEncoder(nn.Module):
         what reads them is told a constant, and sends nothing back. The last layer takes whitened
         means instead, whose smallest deviations are amplified at most by `1 / RELATIVE` against the
         largest (data-dependent initialisation: Salimans & Kingma 2016, arXiv:1602.07868, section
-        3).
+        3). Graphs that are all alike change nothing.
         """
         mean = self._mean(x).double()
         centre = mean.mean(0)
         covariance = (mean - centre).T.cov(correction=0)
         variances, axes = torch.linalg.eigh(covariance)
-        scale = (variances.clamp_min(0) + RELATIVE**2 * variances.max().clamp_min(1e-30)).rsqrt()
+        largest = variances.max()
+        if largest <= ALIKE * centre.square().sum():
+            return
+        scale = (variances.clamp_min(0) + RELATIVE**2 * largest).rsqrt()
         rows = self.outward.weight.double() @ (axes * scale) @ axes.T
-        rows /= (rows @ covariance * rows).sum(1, keepdim=True).clamp_min(1e-30).sqrt()
+        rows /= (rows @ covariance * rows).sum(1, keepdim=True).sqrt()
         self.outward.weight.copy_(rows)
         self.outward.bias.copy_(-rows @ centre)
 
@@ -103,4 +109,5 @@ class GraphEncoder(nn.Module):
 
     def _mean(self, x: Any) -> Tensor:
         """(B, width), over the nodes of each graph."""
-        return self.each(x).sum(1) / x["nodes"].mask.sum(1, keepdim=True)
+        mean: Tensor = self.each(x).sum(1) / x["nodes"].mask.sum(1, keepdim=True)
+        return mean
