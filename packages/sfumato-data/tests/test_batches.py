@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 
 import pytest
 import torch
 
-from sfumato import InputError
-from sfumato_data import Batches, Tensors, prefetched
+from sfumato import Batch, InputError
+from sfumato_data import Batches, Tensors, prefetched, sizes_of, subset
 
 DATA = Tensors(torch.arange(10)[:, None])
 
@@ -230,3 +231,66 @@ def test_one_group_is_gone_through_like_data_without_groups():
     data = Sizes(10)
     items = [i for step in steps_of(data, 3, 30) for i in step][:30]
     assert sorted(items[:10]) == sorted(items[10:20]) == list(range(10))
+
+
+class Sized:
+    """Items 0, 1, ... of sizes from 1 to 40, in a mixed order."""
+
+    about: dict[str, int] = {}
+
+    def __init__(self, count):
+        self.own = torch.randint(1, 41, (count,), generator=torch.Generator().manual_seed(2))
+
+    def __len__(self):
+        return len(self.own)
+
+    def batch(self, index):
+        return Batch(torch.as_tensor(index)[:, None])
+
+    def sizes(self):
+        return self.own.tolist()
+
+
+@pytest.mark.parametrize(("count", "size"), [(64, 4), (40, 8), (10, 10), (6, 25)])
+def test_items_with_sizes_come_once_an_epoch(count, size):
+    """Over whole stretches that are whole epochs, every item comes equally often."""
+    batches = Batches(Sized(count), size, seed=3)
+    steps = 16 * count * max(1, count // size)  # a multiple of a stretch, of whole epochs
+    found = Counter(i for step in range(steps) for i in batches.index(step))
+    assert set(found.values()) == {steps * size // count}
+
+
+def test_what_comes_in_the_first_epoch_with_sizes_is_every_item_once():
+    batches = Batches(Sized(64), 4, seed=3)
+    first = [i for step in range(16) for i in batches.index(step)]
+    assert sorted(first) == list(range(64))
+    assert first != sorted(first) and Batches(Sized(64), 4, seed=4).index(0) != first[:4]
+
+
+def test_a_step_with_sizes_is_a_function_of_the_seed_and_the_step():
+    batches = Batches(Sized(200), 8, seed=3)
+    later = batches.index(1000)
+    batches.index(3)
+    assert batches.index(1000) == later == Batches(Sized(200), 8, seed=3).index(1000)
+
+
+def test_batches_with_sizes_touch_little_more_than_the_pairs_that_exist():
+    """512 items, batches of 16: n_max^2 of the batch at most 1.1 of the sum of n^2; else 2.4."""
+    data = Sized(512)
+    own = data.own.double()
+
+    def touched(batches):
+        index = [batches.index(step) for step in range(32)]
+        return sum(len(i) * float(own[i].max()) ** 2 for i in index) / float(own.square().sum())
+
+    assert touched(Batches(data, 16, seed=3)) < 1.1
+    assert touched(Batches(Tensors(torch.zeros(512, 1)), 16, seed=3)) > 2
+
+
+def test_sizes_of_a_subset_are_those_of_its_items_and_a_wrong_number_of_them_is_named():
+    data = Sized(10)
+    assert sizes_of(subset(data, [3, 1])) == [int(data.own[3]), int(data.own[1])]
+    assert sizes_of(DATA) is None and sizes_of(subset(DATA, [1])) is None
+    data.sizes = lambda: [1, 2]
+    with pytest.raises(InputError, match="10 items, but sizes of 2"):
+        Batches(data, 2, 0)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import sfumato.plugins
-from sfumato import InputError
+from sfumato import Batch, InputError
 from sfumato_data import gather
-from sfumato_train import Diverged, checkpoint, files, open_run, start
+from sfumato_train import Diverged, checkpoint, files, open_run, start, starting
 from sfumato_train import runs as runs_module
 
 SHORT = ["steps=20", "save=10", "log=5"]
@@ -188,6 +188,33 @@ def test_little_memory_makes_parts(toy, tmp_path, monkeypatch):
     monkeypatch.setattr("sfumato_train.starting.fitting_batch", lambda *args: 10)
     run = open_run(begin(tmp_path / "run", "batch=32", "accumulation=2"))
     assert run.recipe.accumulation == 4
+
+
+class Ragged:
+    """Items 0 to 5 of sizes that are known or not."""
+
+    about: dict[str, int] = {}
+
+    def __init__(self, *sizes):
+        self.own = sizes or None
+
+    def __len__(self):
+        return 6
+
+    def batch(self, index):
+        return Batch(torch.as_tensor(index))
+
+    def sizes(self):
+        return self.own
+
+
+def test_what_fits_is_measured_on_the_greatest_items():
+    """Not on whatever comes first: that may be the smallest."""
+    sized = Ragged(3, 1, 4, 1, 5, 2)
+    assert starting._greatest(sized, 2, 0).x.tolist() == [4, 2]
+    assert starting._greatest(sized, 8, 0).x.tolist()[:4] == [4, 2, 0, 5]
+    assert len(starting._greatest(sized, 8, 0).x) == 8
+    assert sorted(starting._greatest(Ragged(), 6, 0).x.tolist()) == list(range(6))
 
 
 def test_bf16_computes_in_bf16_and_is_stored(toy, tmp_path):

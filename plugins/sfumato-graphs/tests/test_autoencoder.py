@@ -11,9 +11,10 @@ from sfumato import Batch, InputError, random
 from sfumato_graphs import autoencoder, commands, data, writing
 from sfumato_graphs.probing import accuracy
 from sfumato_graphs.recipes import AutoEncoder, Files
-from sfumato_graphs.systems.graphddae import KINDS, four_kinds
+from sfumato_graphs.systems.graphddae import classed
 from sfumato_nn.graphs.encoder import GraphEncoder
 from sfumato_train import open_run, start
+from sfumato_train.runs import fresh
 
 SMALL = ["width=16", "pair_width=8", "depth=2", "heads=2", "sampling_steps=3", "code=5"]
 
@@ -111,13 +112,46 @@ def test_a_run_without_an_encoder_is_told(run, tmp_path):
         autoencoder.embed(open_run(out), opened.domain.read(path))
 
 
-def test_four_kinds_have_the_same_sizes_and_numbers_of_edges():
-    networks, labels = four_kinds(8, 3)
-    assert labels == sorted(labels) and len(set(labels)) == len(KINDS) == 4
-    for network in networks:
-        n = len(network)
-        assert 16 <= n <= 24 and network.number_of_edges() == 2 * (n - 2)
-        assert nx.number_of_selfloops(network) == 0
+def test_a_class_is_told_neither_by_nodes_nor_by_edges():
+    """Of four nodes and four edges: a cycle has no triangle, a triangle with a tail one."""
+    square, paw = nx.cycle_graph(4), nx.Graph([(0, 1), (1, 2), (2, 0), (2, 3)])
+    complete, paths = nx.complete_graph(5), [nx.path_graph(5), nx.star_graph(4)]
+    graphs, labels = classed([complete, paw, *paths, square])
+    assert graphs == [paw, square] and labels == [1, 0]
+    graphs, labels = classed([square, square, paw])
+    assert labels == [0, 0, 1]
+
+
+def test_codes_of_a_new_encoder_differ_from_graph_to_graph():
+    """Before, what graphs share is twice and more of what tells them apart."""
+    graphs = data.graphs_of(nx.graph_atlas_g()[20:200])
+    encoder = fresh(0, lambda: GraphEncoder(1, 2, width=16, length=8))
+    x = graphs.batch(range(len(graphs))).x
+    with torch.no_grad():
+        before = encoder(x)
+        encoder.spread(x)
+        z = encoder(x)
+    assert float((before.std(0) / before.mean(0).abs()).median()) < 0.5
+    assert torch.allclose(z.mean(0), torch.zeros(8), atol=1e-3)
+    assert torch.allclose(z.var(0, correction=0), torch.ones(8), atol=1e-2)
+
+
+def test_graphs_that_are_all_alike_leave_the_codes_as_they_are():
+    encoder = fresh(0, lambda: GraphEncoder(1, 2, width=16, length=8))
+    x = data.graphs_of([nx.cycle_graph(5)] * 3).batch(range(3)).x
+    with torch.no_grad():
+        before = encoder(x)
+        encoder.spread(x)
+        assert torch.equal(encoder(x), before)
+
+
+def test_a_recipe_spreads_the_codes_of_its_data():
+    graphs = data.graphs_of(nx.graph_atlas_g()[20:200])
+    recipe = AutoEncoder(width=16, pair_width=8, depth=2, heads=2, code=5)
+    encoder = recipe.build(graphs).model.denoiser.encoder
+    with torch.no_grad():
+        z = encoder(graphs.batch(range(len(graphs))).x)
+    assert torch.allclose(z.mean(0), torch.zeros(5), atol=1e-3)
 
 
 def test_a_machine_reads_what_is_there_and_nothing_where_there_is_nothing():

@@ -77,8 +77,8 @@ def test_words_become_conditions_and_sizes_have_the_shares_of_the_label(run):
         ({"density": "3", "size": "1"}, r"density=3: training graphs have numbers from 0\.4 to"),
         ({"density": "nan", "size": "1"}, "density=nan: training graphs"),
         ({"density": "x", "size": "1"}, "density=x: training graphs"),
-        ({"nodes": "7"}, "makes graphs of 1 to 6 nodes"),
-        ({"nodes": "5..4"}, "makes graphs of 1 to 6 nodes"),
+        ({"nodes": "7"}, "training graphs have 3 to 6 nodes"),
+        ({"nodes": "5..4"}, "training graphs have 3 to 6 nodes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )

@@ -38,6 +38,19 @@ def test_many_graphs_in_one_file(tmp_path, suffix):
         assert np.array_equal(a.nodes, b.nodes) and np.array_equal(a.edges, b.edges)
 
 
+def test_dot_holds_the_graphs_with_all_texts_quoted(tmp_path):
+    network = nx.Graph(name='a "b"', label=3)
+    network.add_node(0, atom="C\\")
+    network.add_node(1, atom="N")
+    network.add_edge(0, 1, order=2)
+    (file,) = writing.write([network, nx.path_graph(2)], tmp_path / "all.dot")
+    assert file.read_text().splitlines() == [
+        r'graph "a \"b\"" {', '  "label"="3";', r'  "0" ["atom"="C\\"];',
+        '  "1" ["atom"="N"];', '  "0" -- "1" ["order"="2"];', "}",
+        'graph "" {', '  "0";', '  "1";', '  "0" -- "1";', "}",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("suffix", [".gml", ".gexf", ".npz", ".mtx", ".csv"])
 def test_files_of_one_graph_are_numbered(tmp_path, suffix):
     written = writing.write(PLAIN[:2], tmp_path / f"one{suffix}")

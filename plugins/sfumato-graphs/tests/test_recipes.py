@@ -68,22 +68,25 @@ def test_completion_keeps_what_is_known(run):
         assert edges[: pair_count(3)].tolist() == graph.edges.tolist()
     with pytest.raises(InputError, match="leaves nothing to draw"):
         completing.complete(run, graph, 3, 1)
-    with pytest.raises(InputError, match="graphs of at most 6 nodes"):
+    with pytest.raises(InputError, match="trained on graphs of . to 6 nodes"):
         completing.complete(run, graph, 7, 1)
 
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [("0", "makes graphs of 1 to 6"), ("7", "makes graphs of 1 to 6"), ("x", "no number of nodes")],
+    [
+        *((v, "training graphs have 3 to 6 nodes") for v in ("0", "2..4", "5..7", "5..4")),
+        ("x", "no number of nodes"),
+    ],
 )
 def test_sizes_that_cannot_be_are_told(value, said):
     with pytest.raises(InputError, match=said):
-        domain.condition({"nodes": value}, 1, {"largest": 6})
+        domain.condition({"nodes": value}, 1, {"smallest": 3, "largest": 6})
 
 
 def test_other_conditions_are_told():
     with pytest.raises(InputError, match="no condition 'label'"):
-        domain.condition({"label": "1"}, 1, {"largest": 6})
+        domain.condition({"label": "1"}, 1, {"smallest": 3, "largest": 6})
 
 
 @pytest.mark.parametrize("noise", ["marginal", "uniform", "absorbing"])

@@ -7,7 +7,9 @@ import numpy as np
 import orbit_count
 import torch
 
+from sfumato_data import Batches, alike
 from sfumato_data.joining import join
+from sfumato_graphs.data import graphs_of
 from sfumato_graphs.identity import fingerprint
 from sfumato_graphs.orbits import orbit_counts
 from sfumato_nn.graphs.state import state_of, take
@@ -51,3 +53,17 @@ def test_graphs_of_several_sizes_keep_their_values_when_they_are_joined():
     for i, (nodes, edges) in enumerate(graphs):
         found = take(whole, i)
         assert torch.equal(found[0], nodes) and torch.equal(found[1], edges)
+
+
+def test_batches_hold_graphs_of_like_size():
+    """Matrices of all nodes that a batch of 8 pads to: at most 1.1 of the sum of n_i^2."""
+    graphs = graphs_of([nx.path_graph(3 + 7 * i % 30) for i in range(128)])
+    batches = Batches(graphs, 8, seed=1)
+    padded = own = 0
+    for step in range(16):
+        mask = batches(step).x["nodes"].mask
+        padded += len(mask) * mask.shape[1] ** 2
+        own += int(mask.sum(1).square().sum())
+    assert own == sum(n * n for n in graphs.sizes())
+    assert padded < 1.1 * own
+    assert alike(graphs) is graphs  # sizes are no groups: all graphs are measured

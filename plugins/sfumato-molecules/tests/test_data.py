@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sfumato import Fields, InputError
-from sfumato_data import split
+from sfumato_data import sizes_of, split
 from sfumato_molecules import chem, components, data, measures, writing
 from sfumato_molecules.domain import domain
 from sfumato_molecules.schema import schema, statistics, tables
@@ -26,6 +26,7 @@ def sd(tmp_path, molecules):
 def test_the_facts_of_data(sd):
     about = domain.read(sd, conditions=["logp", "weight"]).about
     assert about["dimensions"] == 3 and about["hydrogens"] and about["bonds"] == {"file": 16}
+    assert sizes_of(domain.read(sd)) is None
     assert about["classes"] == [["H", 0], ["C", 0], ["N", -1], ["N", 0], ["N", 1], ["O", -1],
                                 ["O", 0], ["F", 0], ["P", 0], ["S", 0], ["Cl", 0]]  # fmt: skip
     assert about["largest"] == 24 and sum(about["sizes"].values()) == 16
@@ -60,6 +61,7 @@ def test_graphs_and_back(tmp_path, molecules):
     batch = found.batch(range(16))
     nodes, edges = batch.x["nodes"], batch.x["edges"]
     sizes = nodes.mask.sum(1)
+    assert sizes_of(found) == sizes.tolist()
     assert torch.equal(edges.mask.sum(1), sizes * (sizes - 1) // 2)
     assert int(edges.data[~edges.mask].sum()) == 0 == int(nodes.data[~nodes.mask].sum())
     for a, b in zip(molecules_of(batch.x, found.about), found.molecules, strict=True):

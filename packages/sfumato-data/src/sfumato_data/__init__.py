@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from .datasets import Grouped as Grouped
     from .datasets import Keyed as Keyed
     from .datasets import Parted as Parted
+    from .datasets import Sizable as Sizable
     from .datasets import Tensors as Tensors
     from .datasets import alike as alike
     from .datasets import groups_of as groups_of
     from .datasets import keys_of as keys_of
+    from .datasets import sizes_of as sizes_of
     from .datasets import split as split
     from .datasets import subset as subset
     from .joining import join as join
@@ -33,7 +35,8 @@ _HOME = {
     "batches": ("Batches", "prefetched"),
     "collate": ("concatenate", "gather", "move", "select"),
     "datasets": (
-        "Grouped", "Keyed", "Parted", "Tensors", "alike", "groups_of", "keys_of", "split", "subset",
+        "Grouped", "Keyed", "Parted", "Sizable", "Tensors", "alike", "groups_of", "keys_of",
+        "sizes_of", "split", "subset",
     ),
     "joining": ("join",),
     "sources": ("Source", "fetch", "where"),
@@ -41,9 +44,9 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Batches", "Grouped", "Keyed", "Parted", "Source", "Tensors", "alike", "concatenate", "fetch",
-    "gather", "groups_of", "join", "keys_of", "move", "prefetched", "select", "split", "subset",
-    "where",
+    "Batches", "Grouped", "Keyed", "Parted", "Sizable", "Source", "Tensors", "alike",
+    "concatenate", "fetch", "gather", "groups_of", "join", "keys_of", "move", "prefetched",
+    "select", "sizes_of", "split", "subset", "where",
 ]  # fmt: skip
 
 

@@ -20,9 +20,11 @@ from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError, random
 
-from .datasets import groups_of
+from .datasets import groups_of, sizes_of
 
 T = TypeVar("T")
+STRETCH = 16
+"""Batches that are made of one stretch of the row, where items have sizes."""
 
 
 class Batches:
@@ -37,6 +39,11 @@ class Batches:
     the batches that are full by then; the epoch takes those of all rows in an order of its own.
     What is left is carried on, so that the share of a group in the steps is its share of the items.
     How full its first batch is at the start is drawn, for else small groups would all come late.
+
+    Of a data set with sizes (`sfumato_data.Sizable`) a batch holds items of like size, so that
+    little is padded: a stretch of the row, of 16 batches or of an epoch if that is shorter, is
+    sorted by size and cut into its batches, which come in an order of their own. Every item still
+    comes once in an epoch.
 
     Args:
         dataset: where the items are; not empty.
@@ -55,10 +62,13 @@ class Batches:
         self.dataset = dataset
         self.size = size
         self.seed = seed
-        groups = groups_of(dataset)
+        groups, sizes = groups_of(dataset), sizes_of(dataset)
+        self._stretches: _Stretches | None = None
         if groups is None:
             self._rows = [_Row(seed, ("order",), torch.arange(len(dataset)))]
             self._plan = None
+            if sizes is not None:
+                self._stretches = _Stretches(self._rows[0], size, seed, sizes)
         else:
             which, counts = np.unique(groups, return_counts=True)
             parts = np.split(np.argsort(groups, kind="stable"), np.cumsum(counts)[:-1])
@@ -70,6 +80,8 @@ class Batches:
 
     def index(self, step: int) -> list[int]:
         """The items of a step."""
+        if self._stretches is not None:
+            return self._stretches(step)
         row, place = (0, step) if self._plan is None else self._plan(step)
         return self._rows[row].items(place * self.size, self.size)
 
@@ -102,6 +114,29 @@ class _Row:
                 generator = random.derive(self.seed, *self.path, epoch)
                 self._orders[epoch] = self.own[random.permutation(len(self.own), generator)]
             return self._orders[epoch]
+
+
+class _Stretches:
+    """The items of any step, where those of one batch are to be of like size."""
+
+    def __init__(self, row: _Row, size: int, seed: int, sizes: Sequence[int]) -> None:
+        self.row, self.size, self.seed = row, size, seed
+        self.sizes = np.asarray(sizes)
+        self.count = max(1, min(STRETCH, len(sizes) // size))
+        self._stretch = lru_cache(2)(self._sorted)  # steps come in order, from a few threads
+
+    def __call__(self, step: int) -> list[int]:
+        stretch, place = divmod(step, self.count)
+        return list(self._stretch(stretch)[place])
+
+    def _sorted(self, stretch: int) -> list[list[int]]:
+        """The batches of a stretch, in their order; items of one size as they come in the row."""
+        many = self.count * self.size
+        items = np.array(self.row.items(stretch * many, many))
+        batches = items[np.argsort(self.sizes[items], kind="stable")].reshape(self.count, self.size)
+        order = random.permutation(self.count, random.derive(self.seed, "stretches", stretch))
+        found: list[list[int]] = batches[order.numpy()].tolist()
+        return found
 
 
 class _Plan:

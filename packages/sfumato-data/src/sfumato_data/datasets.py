@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "Grouped", "Keyed", "Parted", "Subset", "Tensors", "alike", "groups_of", "keys_of", "split",
+    "Grouped", "Keyed", "Parted", "Sizable", "Subset", "Tensors", "alike", "groups_of", "keys_of",
+    "sizes_of", "split",
     "subset",
 ]  # fmt: skip
 
@@ -68,6 +69,26 @@ def groups_of(dataset: Dataset) -> Sequence[int] | None:
     if groups is not None and len(groups) != len(dataset):
         raise InputError(f"the data set has {len(dataset)} items, but groups for {len(groups)}")
     return groups
+
+
+@runtime_checkable
+class Sizable(Protocol):
+    """A data set whose items are padded to the largest of their batch."""
+
+    def sizes(self) -> Sequence[int] | None:
+        """How large each item is, such as its nodes; None where batches are not padded."""
+
+
+def sizes_of(dataset: Dataset) -> Sequence[int] | None:
+    """How large the items of a data set are; None where a batch costs the same of any of them.
+
+    Raises:
+        InputError: if there are more or fewer sizes than items.
+    """
+    sizes = dataset.sizes() if isinstance(dataset, Sizable) else None
+    if sizes is not None and len(sizes) != len(dataset):
+        raise InputError(f"the data set has {len(dataset)} items, but sizes of {len(sizes)}")
+    return sizes
 
 
 def alike(dataset: Dataset) -> Dataset:
@@ -149,6 +170,11 @@ class Subset:
         """The groups of these items in the source, if it has any."""
         groups = groups_of(self.source)
         return None if groups is None else [groups[i] for i in self.index]
+
+    def sizes(self) -> Sequence[int] | None:
+        """The sizes of these items in the source, if it tells them."""
+        sizes = sizes_of(self.source)
+        return None if sizes is None else [sizes[i] for i in self.index]
 
 
 def subset(dataset: Dataset, index: Sequence[int]) -> Subset:

@@ -13,10 +13,11 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
-from sfumato import Dataset, InputError, Model, random, registry
-from sfumato_data import Batches, move, split
+from sfumato import Batch, Dataset, InputError, Model, random, registry
+from sfumato_data import Batches, move, sizes_of, split
 
 from .coding import side_by_side
 from .devices import fitting_batch, pick_device, resolve_precision, set_precision
@@ -214,7 +215,7 @@ def _fitting(recipe: Recipe, training: Training, place: torch.device) -> int:
     weights = [*probe.parameters(), *probe.buffers()]
 
     def once(items: int) -> object:
-        batch = move(Batches(training.data, items, recipe.seed)(0), place)
+        batch = move(_greatest(training.data, items, recipe.seed), place)
         generator = random.derive(recipe.seed, "fit", device=place)
         return [probe.loss(player, batch, generator) for player in probe.players()]
 
@@ -222,6 +223,14 @@ def _fitting(recipe: Recipe, training: Training, place: torch.device) -> int:
     reserve = 5 * sum(w.nbytes for w in weights)
     with own_rng(place):
         return fitting_batch(once, recipe.batch, place, weights, reserve)
+
+
+def _greatest(data: Dataset, items: int, seed: int) -> Batch:
+    """So many items of which no batch takes more memory."""
+    sizes = sizes_of(data)
+    if sizes is None:
+        return Batches(data, items, seed)(0)
+    return data.batch(np.resize(np.argsort(sizes)[::-1], items).tolist())
 
 
 def _must_be_new(folder: Path) -> None:

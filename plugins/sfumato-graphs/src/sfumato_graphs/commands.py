@@ -6,11 +6,14 @@ __all__ = ["complete", "embed", "generate"]
 
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sfumato_cli.options import Device, RunFolder, Sampler, Seed, Steps, Weights
+
+if TYPE_CHECKING:
+    from sfumato import Batch
 
 
 def generate(
@@ -44,25 +47,27 @@ def complete(
 ) -> None:
     """Draw graphs that contain a known one: its nodes, edges and missing edges stay."""
     from sfumato import InputError
-    from sfumato_cli.progress import progress
-    from sfumato_cli.writing import write
+    from sfumato_cli.making import make
+    from sfumato_cli.writing import check
     from sfumato_train import open_run
 
     from . import completing, data, files
 
     opened = open_run(run)
+    check(opened.domain, out)
     schema = {key: opened.about[key] for key in ("nodes", "edges", "largest")}
     found = data.graphs_of(files.read(graph), name=graph.stem, schema=schema)
     if len(found) != 1:
         raise InputError(f"{graph} holds {len(found)} graphs; give one")
-    options = {"sampler": sampler, "steps": steps, "seed": seed, "weights": weights}
-    with progress("drawing") as watch:
-        made = completing.complete(
-            opened, found.graphs[0], nodes, n, device=device, watch=watch, **options
-        )
-    facts = {"run": str(run), "graph": str(graph), "nodes": nodes, "n": n, **options}
-    picture = write(opened.domain, made, opened.about, out, facts)
-    typer.echo(f"wrote {n} graphs to {out}, and {picture}")
+
+    def draw(**options: Any) -> Batch:
+        return completing.complete(opened, found.graphs[0], nodes, n, **options)
+
+    told = {"graph": str(graph), "nodes": nodes, "n": n}
+    make(
+        opened, out, f"{n} graphs", told, draw,
+        sampler=sampler, steps=steps, seed=seed, device=device, weights=weights,
+    )  # fmt: skip
 
 
 def embed(

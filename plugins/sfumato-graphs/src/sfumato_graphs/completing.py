@@ -56,7 +56,7 @@ def complete(run: Run, graph: Graph, nodes: int, n: int, **options: Any) -> Batc
     Args:
         run: of a recipe of graphs.
         graph: what is known, in the classes of the run.
-        nodes: of the whole graphs, at most those of the largest training graph.
+        nodes: of the whole graphs, as many as some training graphs have.
         n: how many.
         options: of `sfumato_train.draw`: sampler, steps, seed and so on.
 
@@ -64,9 +64,10 @@ def complete(run: Run, graph: Graph, nodes: int, n: int, **options: Any) -> Batc
         InputError: if the numbers of nodes do not fit.
     """
     about: Mapping[str, Any] = run.about
-    if nodes > about["largest"]:
+    smallest, largest = about["smallest"], about["largest"]
+    if not smallest <= nodes <= largest:
         raise InputError(
-            f"nodes={nodes}: this model was trained on graphs of at most {about['largest']} nodes"
+            f"nodes={nodes}: this model was trained on graphs of {smallest} to {largest} nodes"
         )
     like, constraint = known(graph, nodes, n)
     return draw(run, n, like=like, constraint=constraint, **options)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sfumato import InputError
+from sfumato_data.asking import spans
 
 COMPUTED: Mapping[str, Callable[[nx.Graph], float]] = {
     "density": nx.density,
@@ -184,7 +185,7 @@ def asked(values: Mapping[str, str], n: int, about: Mapping[str, Any]) -> dict[s
         one = Labelled(None, row)
         found |= tensors([one] * n, {"properties": properties})
     if "nodes" in values:
-        sizes = _sizes(values["nodes"], int(about["largest"]))
+        sizes = _sizes(values["nodes"], int(about["smallest"]), int(about["largest"]))
         found["nodes"] = torch.tensor([sizes[i % len(sizes)] for i in range(n)])
     elif "label" in found:
         shares = [label["sizes"][c] for c in found["label"].tolist()]
@@ -223,16 +224,13 @@ def _quantile(sizes: Sequence[int], counts: Sequence[int], item: int) -> int:
     return int(sizes[int(np.searchsorted(np.cumsum(counts), place, side="right"))])
 
 
-def _sizes(text: str, largest: int) -> list[int]:
+def _sizes(text: str, smallest: int, largest: int) -> list[int]:
     found: list[int] = []
-    for word in text.split(","):
-        low, dots, high = word.strip().partition("..")
-        if not low.isdecimal() or (dots and not high.isdecimal()):
+    for span in spans("nodes", text, "nodes"):
+        if not span or span[0] < smallest or span[-1] > largest:
             raise InputError(
-                f"nodes={text}: {word.strip()!r} is no number of nodes, such as 12..20"
+                f"nodes={text}: training graphs have {smallest} to {largest} nodes, and no model "
+                "knows others"
             )
-        first, last = int(low), int(high if dots else low)
-        if not 1 <= first <= last <= largest:
-            raise InputError(f"nodes={text}: this model makes graphs of 1 to {largest} nodes")
-        found += range(first, last + 1)
+        found += span
     return found

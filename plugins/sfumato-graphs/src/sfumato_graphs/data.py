@@ -55,8 +55,8 @@ class Graphs:
     """A data set of graphs, and the schema that they share.
 
     The facts `about`: `nodes` and `edges`, each with the `attribute` that the classes are values
-    of (None: there is one kind) and the `classes`; `largest`, the nodes of the largest graph; and
-    `label` and `properties` where graphs have them, see `conditions.described`.
+    of (None: there is one kind) and the `classes`; `smallest` and `largest`, the nodes of those
+    graphs; and `label` and `properties` where graphs have them, see `conditions.described`.
     """
 
     graphs: Sequence[Graph]
@@ -76,6 +76,10 @@ class Graphs:
         x = state_of([(torch.from_numpy(g.nodes), torch.from_numpy(g.edges)) for g in chosen])
         condition = tensors([g.known for g in chosen], self.about)
         return Batch(x, {**condition, "nodes": x["nodes"].mask.sum(1)} if condition else {})
+
+    def sizes(self) -> Sequence[int]:
+        """Nodes of each graph: batches are of graphs of like size."""
+        return [len(graph.nodes) for graph in self.graphs]
 
     def keys(self) -> Sequence[str]:
         """One key for graphs that are the same up to the order of their nodes, as a hash tells.
@@ -185,6 +189,7 @@ def _schema(
             "classes": _classes("node", node, (own for own, _ in columns)),
         },
         "edges": {"attribute": edge, "classes": [NONE, *edges]},
+        "smallest": min(len(own) for own, _ in columns),
         "largest": max(len(own) for own, _ in columns),
     }
 

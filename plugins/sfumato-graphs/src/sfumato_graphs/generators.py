@@ -5,13 +5,18 @@ from __future__ import annotations
 __all__ = ["GENERATORS", "community", "ego", "generate", "grid", "lobster", "planar", "sbm", "tree"]
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import networkx as nx
 from torch import Generator
 
 from sfumato import InputError, random
 from sfumato.components import close_matches
+
+COMMUNITIES, COMMUNITY = (2, 5), (20, 40)
+"""How many communities `sbm` has, and of how many nodes."""
+
+WITHIN, BETWEEN = 0.3, 0.005
+"""Shares of the pairs of `sbm` that are edges."""
 
 
 def community(source: Generator) -> nx.Graph:
@@ -63,9 +68,9 @@ def sbm(source: Generator) -> nx.Graph:
     Martinkus et al. 2022 (SPECTRE, arXiv:2204.01613), appendix; connected graphs alone.
     """
     while True:
-        sizes = [_between(source, 20, 40) for _ in range(_between(source, 2, 5))]
+        sizes = [_between(source, *COMMUNITY) for _ in range(_between(source, *COMMUNITIES))]
         places = range(len(sizes))
-        shares = [[0.3 if i == j else 0.005 for j in places] for i in places]
+        shares = [[WITHIN if i == j else BETWEEN for j in places] for i in places]
         network = nx.stochastic_block_model(sizes, shares, seed=_seed(source))
         if nx.is_connected(network):
             return nx.Graph(network.edges)
@@ -106,42 +111,6 @@ GENERATORS: Mapping[str, Callable[[Generator], nx.Graph]] = {
     "tree": tree,
 }
 """By name."""
-
-
-def _tree(network: nx.Graph) -> bool:
-    return bool(nx.is_tree(network))
-
-
-def _planar(network: nx.Graph) -> bool:
-    return bool(nx.is_connected(network) and nx.check_planarity(network)[0])
-
-
-def _lobster(network: nx.Graph) -> bool:
-    """A tree that is a path once its leaves have been taken off twice."""
-    if not nx.is_tree(network):
-        return False
-    rest: Any = network.copy()
-    for _ in "ab":
-        rest.remove_nodes_from([n for n, degree in dict(rest.degree()).items() if degree <= 1])
-    return all(degree <= 2 for _, degree in rest.degree())
-
-
-def _grid(network: nx.Graph) -> bool:
-    """Isomorphic to a grid: the sides follow from the numbers of nodes and edges."""
-    n, m = network.number_of_nodes(), network.number_of_edges()
-    for a in range(1, n + 1):
-        if n % a == 0 and 2 * n - a - n // a == m:
-            return bool(nx.faster_could_be_isomorphic(network, nx.grid_2d_graph(a, n // a)))
-    return False
-
-
-VALID: Mapping[str, Callable[[nx.Graph], bool]] = {
-    "grid": _grid,
-    "lobster": _lobster,
-    "tree": _tree,
-    "planar": _planar,
-}
-"""What makes a graph one of a kind, where that can be told; trees come before planar graphs."""
 
 
 def generate(kind: str, n: int, seed: int) -> list[nx.Graph]:

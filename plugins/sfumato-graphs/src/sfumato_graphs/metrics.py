@@ -16,14 +16,15 @@ from torch import Tensor
 from sfumato import Batch, Dataset, InputError
 from sfumato_data import gather
 from sfumato_eval import Metric, Score, Vectors
+from sfumato_eval.names import Names
 from sfumato_eval.score import Better
 from sfumato_nn.graphs.features import laplacian
 from sfumato_nn.graphs.state import dense
 
 from .data import networks
-from .generators import VALID
 from .identity import fingerprint
 from .orbits import orbit_counts
+from .validity import VALID, kind_of
 
 Family = Literal["emd", "tv"]
 Statistic = Literal["degree", "clustering", "orbit", "spectral"]
@@ -37,7 +38,7 @@ MOST = 1000
 def metrics(train: Dataset) -> Sequence[Metric[Any]]:
     """The four MMDs in the family of total variation, and what share is unique and novel.
 
-    Where all training graphs are of one kind of `generators.VALID`, such as trees, the share that
+    Where all training graphs are of one kind of `validity.VALID`, such as trees, the share that
     is valid as well comes with them.
     """
     about = train.about
@@ -47,7 +48,7 @@ def metrics(train: Dataset) -> Sequence[Metric[Any]]:
     ]
     seen = networks(gather(train).x, about)
     prints = frozenset(map(fingerprint, seen))
-    kind = next((kind for kind, valid in VALID.items() if all(map(valid, seen))), None)
+    kind = kind_of(seen)
     return [*found, Distinct(prints), *([] if kind is None else [Valid(kind, prints)])]
 
 
@@ -155,21 +156,6 @@ def _eigenvalues(a: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """Fingerprints of graphs; adding joins them."""
-
-    prints: tuple[str, ...]
-
-    @property
-    def n(self) -> int:
-        """Graphs."""
-        return len(self.prints)
-
-    def __add__(self, other: Seen) -> Seen:
-        return Seen(self.prints + other.prints)
-
-
-@dataclass(frozen=True, eq=False)
 class Distinct:
     """The share of graphs that are new: each counts once, and not if it was trained on.
 
@@ -181,17 +167,17 @@ class Distinct:
     name: str = "unique and novel"
     better: Better = "higher"
 
-    def summary(self, batch: Batch) -> Seen:
+    def summary(self, batch: Batch) -> Names:
         """The fingerprint of each graph."""
         about = {"nodes": {"attribute": None}, "edges": {"attribute": None}}
-        return Seen(tuple(map(fingerprint, networks(batch.x, about))))
+        return Names(tuple(map(fingerprint, networks(batch.x, about))))
 
-    def between(self, a: Seen, b: Seen) -> Score:
+    def between(self, a: Names, b: Names) -> Score:
         """Shares of `a`; `b` plays no part."""
-        different = set(a.prints)
+        different = set(a.keys)
         parts = {
             "unique": len(different) / a.n,
-            "novel": sum(p not in self.train for p in a.prints) / a.n,
+            "novel": sum(p not in self.train for p in a.keys) / a.n,
         }
         value = len(different - self.train) / a.n
         return Score(value, a.n, None, "fingerprints, see sfumato_graphs.identity", "higher", parts)
@@ -202,7 +188,7 @@ class Valid:
     """The share of graphs that are valid, unique and novel at once (Martinkus et al. 2022).
 
     Attributes:
-        kind: of `generators.VALID`: grid, lobster, planar or tree.
+        kind: of `validity.VALID`: grid, lobster, planar, sbm or tree.
         train: fingerprints of the training graphs.
     """
 
@@ -219,15 +205,14 @@ class Valid:
         """`valid tree` and so on."""
         return f"valid {self.kind}"
 
-    def summary(self, batch: Batch) -> Seen:
+    def summary(self, batch: Batch) -> Names:
         """The fingerprint of each graph, marked where it is not valid."""
         about = {"nodes": {"attribute": None}, "edges": {"attribute": None}}
         valid: Callable[[nx.Graph], bool] = VALID[self.kind]
-        return Seen(tuple(fingerprint(g) if valid(g) else "" for g in networks(batch.x, about)))
+        return Names(tuple(fingerprint(g) if valid(g) else "" for g in networks(batch.x, about)))
 
-    def between(self, a: Seen, b: Seen) -> Score:
+    def between(self, a: Names, b: Names) -> Score:
         """Shares of `a`; `b` plays no part."""
-        valid = [p for p in a.prints if p]
-        new = set(valid) - self.train
+        new = set(a.valid) - self.train
         protocol = f"{self.kind}s that are unique and not in the training set"
-        return Score(len(new) / a.n, a.n, None, protocol, "higher", {"valid": len(valid) / a.n})
+        return Score(len(new) / a.n, a.n, None, protocol, "higher", {"valid": len(a.valid) / a.n})

@@ -27,6 +27,9 @@ from .real import Numbers, RealDenoiser
 
 LAWS = {"marginal": noise.marginal, "uniform": noise.uniform, "absorbing": noise.absorbing}
 
+SHOWN = 200
+"""Graphs, about, by which the codes of a new encoder are spread."""
+
 
 def _blank(sizes: Sizes) -> Callable[..., Fields]:
     """Graphs to be filled, of sizes that are drawn or asked for."""
@@ -217,3 +220,11 @@ class AutoEncoder(Files):
 
     def objective(self, model: Model) -> Jointly:
         return Autoencoding(model.process, model.denoiser, self.weight, dropout=self.dropout)
+
+    def build(self, data: Dataset) -> Training:
+        training = super().build(data)
+        assert isinstance(training.model, Model)
+        denoiser: Any = training.model.denoiser
+        some = range(0, len(data), max(1, len(data) // SHOWN))
+        denoiser.encoder.spread(data.batch(some).x)
+        return training

@@ -1,4 +1,4 @@
-"""Writing graphs: GraphML, GML, GEXF, edge lists, graph6, node-link JSON, matrices."""
+"""Writing graphs: GraphML, GML, GEXF, edge lists, graph6, node-link JSON, matrices, DOT."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .files import Network
 def write(networks: Sequence[Network], path: Path) -> list[Path]:
     """Write graphs to a file of the kind that its suffix says, or as GraphML to a folder.
 
-    `.graphml`, `.json`, `.g6` and `.s6` hold any number of graphs; `.gml`, `.gexf`, `.npz`, `.mtx`
-    and `.csv` hold one: several are numbered, `out-000.gml`. graph6 and sparse6 keep no attributes,
-    and neither do matrices. What exists is replaced, whole.
+    `.graphml`, `.json`, `.dot`, `.g6` and `.s6` hold any number of graphs; `.gml`, `.gexf`, `.npz`,
+    `.mtx` and `.csv` hold one: several are numbered, `out-000.gml`. graph6 and sparse6 keep no
+    attributes, and neither do matrices. What exists is replaced, whole.
 
     Raises:
         InputError: for another suffix.
@@ -89,6 +89,30 @@ def _write_json(networks: Sequence[Network], path: Path) -> None:
     path.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
+def _write_dot(networks: Sequence[Network], path: Path) -> None:
+    """In the language of Graphviz: names and values are quoted texts."""
+
+    def quoted(value: object) -> str:
+        text = str(value).replace("\\", r"\\").replace('"', r"\"")
+        return f'"{text}"'
+
+    def told(attributes: Mapping[str, object]) -> str:
+        pairs = ", ".join(f"{quoted(k)}={quoted(v)}" for k, v in attributes.items())
+        return f" [{pairs}]" if pairs else ""
+
+    lines = []
+    for network in networks:
+        rest = {k: v for k, v in network.graph.items() if k != "name"}
+        lines.append(f"graph {quoted(network.name)} {{")
+        lines += [f"  {quoted(k)}={quoted(v)};" for k, v in rest.items()]
+        lines += [f"  {quoted(n)}{told(own)};" for n, own in network.nodes(data=True)]
+        lines += [
+            f"  {quoted(a)} -- {quoted(b)}{told(own)};" for a, b, own in network.edges(data=True)
+        ]
+        lines.append("}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def _write_lines(dump: Callable[..., bytes]) -> Callable[[Sequence[Network], Path], None]:
     def save(networks: Sequence[Network], path: Path) -> None:
         path.write_bytes(b"".join(dump(network, header=False) for network in networks))
@@ -119,6 +143,7 @@ def _write_csv(network: Network, path: Path) -> None:
 _MANY: Mapping[str, Callable[[Sequence[Network], Path], None]] = {
     ".graphml": _write_graphml,
     ".json": _write_json,
+    ".dot": _write_dot,
     ".g6": _write_lines(nx.to_graph6_bytes),
     ".s6": _write_lines(nx.to_sparse6_bytes),
 }

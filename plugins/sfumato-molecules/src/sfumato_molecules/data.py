@@ -57,6 +57,10 @@ class Molecules:
             for name in self.about["conditions"]
         }
 
+    def sizes(self) -> Sequence[int] | None:
+        """Atoms of each molecule, where batches are padded: those of graphs are, points not."""
+        return None if self.about["dimensions"] == 3 else [len(m) for m in self.molecules]
+
     @cached_property
     def _keys(self) -> list[str]:
         return [chem.key(molecule) for molecule in self.molecules]

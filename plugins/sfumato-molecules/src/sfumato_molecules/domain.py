@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sfumato import Batch, Dataset, InputError
+from sfumato_data.asking import spans
 from sfumato_eval.report import Scene
 
 from . import components, data, metrics, preview, writing
@@ -106,13 +107,8 @@ def _numbers(name: str, text: str, about: Mapping[str, Any]) -> list[float]:
 
 def _sizes(text: str, seen: Mapping[str, int]) -> list[int]:
     found: list[int] = []
-    for word in text.split(","):
-        low, dots, high = word.strip().partition("..")
-        if not low.isdecimal() or (dots and not high.isdecimal()) or len(low + high) > 8:
-            raise InputError(f"atoms={text}: {word.strip()!r} is no number of atoms, such as 9..20")
-        found += [
-            n for n in range(int(low), int(high if dots else low) + 1) if str(n) in seen or not dots
-        ]
+    for span in spans("atoms", text, "atoms"):
+        found += [n for n in span if str(n) in seen or len(span) == 1]
     unseen = [n for n in found if str(n) not in seen]
     if unseen or not found:
         sizes = [int(size) for size in seen]

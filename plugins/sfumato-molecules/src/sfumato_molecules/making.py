@@ -5,11 +5,14 @@ from __future__ import annotations
 __all__ = ["conformers", "scaffold"]
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sfumato_cli.options import Device, RunFolder, Sampler, Seed, Steps, Weights
+
+if TYPE_CHECKING:
+    from sfumato import Batch
 
 Out = Annotated[Path, typer.Option(help="A file: .sdf, .xyz, .mol2, or a folder.")]
 
@@ -34,8 +37,8 @@ def scaffold(
 ) -> None:
     """Draw molecules around a known part, or link several: its atoms, places and bonds stay."""
     from sfumato import InputError
-    from sfumato_cli.progress import progress
-    from sfumato_cli.writing import check, write
+    from sfumato_cli.making import make
+    from sfumato_cli.writing import check
     from sfumato_train import open_run
 
     from . import files
@@ -49,14 +52,15 @@ def scaffold(
     asked = {"atoms": atoms} if atoms is not None else {}
     sizes = opened.domain.condition(asked, n, opened.about).get("atoms")
     places = None if attach is None else around.numbers(attach)
-    options = {"sampler": sampler, "steps": steps, "seed": seed, "weights": weights}
-    with progress("drawing") as watch:
-        made = around.scaffold(
-            opened, found[0], n, attach=places, atoms=sizes, device=device, watch=watch, **options
-        )
-    facts = {"run": str(run), "sdf": str(sdf), "attach": attach, "atoms": atoms, "n": n, **options}
-    picture = write(opened.domain, made, opened.about, out, facts)
-    typer.echo(f"wrote {n} molecules to {out}, and {picture}")
+
+    def draw(**options: Any) -> Batch:
+        return around.scaffold(opened, found[0], n, attach=places, atoms=sizes, **options)
+
+    told = {"sdf": str(sdf), "attach": attach, "atoms": atoms, "n": n}
+    make(
+        opened, out, f"{n} molecules", told, draw,
+        sampler=sampler, steps=steps, seed=seed, device=device, weights=weights,
+    )  # fmt: skip
 
 
 def conformers(
@@ -71,8 +75,8 @@ def conformers(
     weights: Weights = "ema",
 ) -> None:
     """Draw shapes of a molecule whose bonds are known."""
-    from sfumato_cli.progress import progress
-    from sfumato_cli.writing import check, write
+    from sfumato_cli.making import make
+    from sfumato_cli.writing import check
     from sfumato_train import open_run
 
     from . import conformers as shapes
@@ -80,9 +84,11 @@ def conformers(
     opened = open_run(run)
     check(opened.domain, out)
     molecule = shapes.of_smiles(smiles)
-    options = {"sampler": sampler, "steps": steps, "seed": seed, "weights": weights}
-    with progress("drawing") as watch:
-        made = shapes.conformers(opened, molecule, n, device=device, watch=watch, **options)
-    facts = {"run": str(run), "smiles": smiles, "n": n, **options}
-    picture = write(opened.domain, made, opened.about, out, facts)
-    typer.echo(f"wrote {n} conformers of {smiles} to {out}, and {picture}")
+
+    def draw(**options: Any) -> Batch:
+        return shapes.conformers(opened, molecule, n, **options)
+
+    make(
+        opened, out, f"{n} conformers of {smiles}", {"smiles": smiles, "n": n}, draw,
+        sampler=sampler, steps=steps, seed=seed, device=device, weights=weights,
+    )  # fmt: skip

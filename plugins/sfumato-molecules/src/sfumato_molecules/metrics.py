@@ -15,6 +15,7 @@ from torch import Tensor
 from sfumato import Batch, Dataset
 from sfumato_data import keys_of, subset
 from sfumato_eval import Features, Memorisation, Metric, Score, Vectors, wasserstein
+from sfumato_eval.names import Names
 from sfumato_eval.score import Better
 
 from . import chem, measures, valences
@@ -126,21 +127,6 @@ class Stable:
 
 
 @dataclass(frozen=True, eq=False)
-class Names:
-    """A key for each molecule, "" for one that is not valid; adding joins them."""
-
-    keys: tuple[str, ...]
-
-    @property
-    def n(self) -> int:
-        """Molecules."""
-        return len(self.keys)
-
-    def __add__(self, other: Names) -> Names:
-        return Names(self.keys + other.keys)
-
-
-@dataclass(frozen=True, eq=False)
 class Distinct:
     """The share of molecules that are valid, unique and not among the training data.
 
@@ -164,12 +150,11 @@ class Distinct:
 
     def between(self, a: Names, b: Names) -> Score:
         """Shares of `a`; `b` plays no part."""
-        valid = [key for key in a.keys if key]
-        different = set(valid)
+        different = set(a.valid)
         new = different - self.train
         parts = {
-            "valid": len(valid) / a.n,
-            "unique": len(different) / max(len(valid), 1),
+            "valid": len(a.valid) / a.n,
+            "unique": len(different) / max(len(a.valid), 1),
             "novel": len(new) / max(len(different), 1),
         }
         protocol = "of all molecules, by the first block of the InChIKey"

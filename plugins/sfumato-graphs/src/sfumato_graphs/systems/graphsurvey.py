@@ -31,11 +31,14 @@ GRAPHS = 200
 LARGEST = 20
 """Nodes of the largest of them."""
 
-STEPS, BATCH, LEARNING = 800, 16, 2e-3
+STEPS, BATCH, LEARNING = 2500, 16, 2e-3
 SIGMAS = (1.6, 0.8, 0.6, 0.4, 0.2, 0.1)
-"""The noise levels of EDP-GNN, at each of which there are MOVES moves."""
+"""The noise levels of EDP-GNN, at each of which there are MOVES moves (theirs are 1000).
 
-STEPPED, MOVES = 50, 25
+Levels are far apart: with 25 moves the noise of one is still there at the next.
+"""
+
+STEPPED, MOVES = 50, 100
 FAMILIES = ("digress", "uniform", "gdss", "edpgnn")
 
 
