@@ -92,21 +92,32 @@ def test_a_pattern_stands_for_all_files_it_matches(desk):
         fetch(replace(box, members={"*.txt": desk.sha(b"")}))
 
 
-def test_an_sdist_is_never_built(desk, monkeypatch):
-    import io
-    import tarfile
+def sdist(desk):
+    """A source archive whose setup.py leaves a trace when it is run."""
+    script = f"open({str(desk.path / 'ran')!r}, 'w')\n".encode()
+    files = desk.files | {"setup.py": script, "PKG-INFO": b"Name: box\nVersion: 1.0\n"}
+    return desk.tar(desk.wheels / "box-1.0.tar.gz", files=files, root="box-1.0/")
 
-    with tarfile.open(desk.wheels / "box-1.0.tar.gz", "w:gz") as archive:
-        script = f"open({str(desk.path / 'ran')!r}, 'w')\n".encode()
-        for name, content in {"setup.py": script, "PKG-INFO": b"Name: box\nVersion: 1.0\n"}.items():
-            info = tarfile.TarInfo(f"box-1.0/{name}")
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
+
+def test_an_sdist_is_never_built(desk, monkeypatch):
+    sdist(desk)
     monkeypatch.setenv("PIP_NO_BINARY", ":all:")  # set by some users; must not win
     with pytest.raises(InputError, match="pip could not download pypi:box 1.0: ERROR"):
         fetch(desk.source())
     assert not (desk.path / "ran").exists()
     assert desk.left() == []
+
+
+def test_a_source_archive_is_fetched_and_nothing_of_it_is_run(desk, monkeypatch):
+    desk.wheel()  # which is not what is asked for
+    told = desk.sha(sdist(desk).read_bytes())
+    monkeypatch.setenv("PIP_ONLY_BINARY", ":all:")  # set by some users; must not win
+    box = desk.source("pypi-source", root="box-1.0", archive=told)
+    folder = fetch(box)
+    assert contents(folder) == desk.wanted
+    assert not (desk.path / "ran").exists() and desk.left() == [folder.name]
+    with pytest.raises(InputError, match="pypi-source:box 2.0: .*no source archive of box==2.0"):
+        fetch(replace(box, version="2.0", root="other"))
 
 
 def test_a_pip_of_the_current_folder_is_not_run(desk, monkeypatch, tmp_path):
@@ -326,8 +337,9 @@ def test_what_is_announced_must_be_a_source(monkeypatch):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"registry": "cargo"}, "no registry 'cargo'; accepted are pypi, npm and debian"),
+        ({"registry": "cargo"}, "no registry 'cargo'; accepted are pypi, pypi-source, npm"),
         ({"registry": "npm"}, "npm package box needs the sha256 of its archive"),
+        ({"registry": "pypi-source"}, "pypi-source package box needs the sha256 of its archive"),
         ({"members": {}}, "names no files"),
         ({"package": "git+https://example.org/box"}, "is no name of a package"),
         ({"package": "--index-url=x"}, "is no name of a package"),

@@ -8,7 +8,7 @@ import torch
 from sfumato import Batch, Fields, Ragged, random
 from sfumato.state import select
 from sfumato_methods.gaussian import Centred
-from sfumato_molecules.latents import LatentProcess, PointCodec
+from sfumato_molecules.latents import LatentProcess, PointCodec, Staged
 from sfumato_molecules.space import blank
 from sfumato_train import draw, open_run, start
 
@@ -83,6 +83,33 @@ def test_it_learns_to_give_molecules_back():
     assert torch.equal(back["atoms"].data, x["atoms"].data)
     gap = (back["positions"].data - x["positions"].data).square().sum(1).mean().sqrt()
     assert float(gap.detach()) < 0.1
+
+
+def test_latents_have_unit_variance_once_it_has_seen_data():
+    """A decoder that amplifies shrunken latents would amplify the errors of the diffusion too."""
+    made, x = codec(torch.float32), molecules()
+    with torch.no_grad():
+        for _ in range(2000):
+            made.observe(x)
+        z = made.encode(x, random.derive(0, "z"))
+    free = float(Centred().dims(z["positions"]).sum())
+    assert float(z["positions"].data.square().sum()) / free == pytest.approx(1, abs=0.01)
+    assert float(z["atoms"].data.square().mean()) == pytest.approx(1, abs=0.01)
+
+
+def test_the_autoencoder_ends_at_the_mean_of_its_last_weights():
+    made = codec(torch.float32)
+    process = LatentProcess(6)
+    staged = Staged(made, process, torch.nn.Identity(), 4)
+    weight = next(made.parameters())
+    seen = []
+    for step in range(6):
+        with torch.no_grad():
+            weight.fill_(float(step))
+        player = staged.turns(step)[0]
+        staged.after(player, step)
+        seen.append(float(weight.detach().flatten()[0]))
+    assert seen == [0, 1, 2, 2.5, 4, 5]  # afterwards it is left alone
 
 
 def test_latents_have_the_layout_of_the_process():

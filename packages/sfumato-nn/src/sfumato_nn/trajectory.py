@@ -75,6 +75,7 @@ class TrajectoryNetwork(nn.Module):
         assert self.clock is not None and self.noisy is not None
         given = past.shape[2]
         every = torch.cat([past.to(x), x], 2)
+        every = every - every.mean((1, 2), keepdim=True)  # far from 0 digits would be lost
         signal = (self.clock(clock) + self.noisy)[:, None, None]
         told = F.pad(signal.expand(-1, -1, x.shape[2], -1), (0, 0, given, 0))
         moved, _ = self.both(every, kind.to(x), told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["LatentProcess", "PointCodec", "Staged"]
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,10 @@ KL = 0.01
 """Weight of the divergence of latents from the standard normal, per element, as published."""
 
 MEMORY = 0.01
-"""Of the moving mean square of the latent numbers."""
+"""Of the moving mean squares of the latents."""
+
+AVERAGED = 0.5
+"""Share of the steps of the autoencoder, the last ones, whose weights are averaged."""
 
 
 class PointCodec(nn.Module):
@@ -55,17 +59,19 @@ class PointCodec(nn.Module):
         self.encoder = EquivariantNetwork(classes, latent, width=width, depth=1)
         self.decoder = EquivariantNetwork(latent, classes, width=width, depth=depth)
         nn.init.normal_(self.encoder.node_out[1].weight, std=width**-0.5)  # type: ignore[arg-type]
-        self.register_buffer("square", torch.ones((), dtype=torch.float64))
+        self.register_buffer("square", torch.ones(2, dtype=torch.float64))  # places, numbers
         self.square: Tensor
 
     def encode(self, x: Any, generator: Source) -> Fields:
         """Latents of unit variance."""
         places, numbers = self._spoken(x)
-        return self._noised(places, numbers / self._unit(numbers), generator)
+        units = self._units(places)
+        return self._noised(places / units[0], numbers / units[1], generator)
 
     def decode(self, z: Any) -> Fields:
         """Places in angstrom and the likeliest classes."""
-        places, logits = self._told(z["positions"], z["atoms"] * self._unit(z["atoms"]))
+        units = self._units(z["positions"])
+        places, logits = self._told(z["positions"] * units[0], z["atoms"] * units[1])
         atoms = Ragged(logits.data.argmax(-1), logits.owner, logits.items)
         return self.placed.decode(Fields(positions=places, atoms=atoms))
 
@@ -95,11 +101,14 @@ class PointCodec(nn.Module):
 
     @torch.no_grad()
     def observe(self, x: Any) -> None:
-        """Let the unit of the latent numbers follow data."""
-        _, numbers = self._spoken(x)
-        self.square.lerp_(numbers.data.double().square().mean(), MEMORY)
+        """Let the units of latent places and numbers follow data."""
+        places, numbers = self._spoken(x)
+        free = Centred().dims(places).sum().clamp_min(1)
+        spread = places.data.double().square().sum() / free
+        found = torch.stack([spread, numbers.data.double().square().mean()])
+        self.square.lerp_(found.to(self.square), MEMORY)
 
-    def _unit(self, like: Ragged) -> Tensor:
+    def _units(self, like: Ragged) -> Tensor:
         return self.square.sqrt().clamp_min(1e-3).to(like.data)
 
     def _spoken(self, x: Any) -> tuple[Ragged, Ragged]:
@@ -142,6 +151,9 @@ class LatentProcess(Product):
 class Staged(Objective):
     """First the autoencoder, then the diffusion of its latents.
 
+    The autoencoder ends at the mean of its weights over its last steps, since the learning rate is
+    still high when it is left.
+
     Args:
         codec: trained for the first steps, then left as it is.
         process: noises latents.
@@ -154,6 +166,7 @@ class Staged(Objective):
     ) -> None:
         super().__init__()
         self.codec, self.coding = codec, coding
+        self.mean = copy.deepcopy(codec).requires_grad_(False)
         weight = {"positions": 1.0, "atoms": 1.0}
         self.latent = Jointly(process, denoiser, weight, codec)
 
@@ -168,6 +181,16 @@ class Staged(Objective):
             return self.latent.loss(player, batch, generator)
         self.codec.observe(batch.x)
         return self.codec.loss(batch.x, generator)
+
+    @torch.no_grad()
+    def after(self, player: str, step: int) -> None:
+        first = self.coding - max(1, round(AVERAGED * self.coding))
+        if player != "autoencoder" or step < first:
+            return
+        for mean, weight in zip(self.mean.parameters(), self.codec.parameters(), strict=True):
+            mean.lerp_(weight, 1 / (step - first + 1))
+            if step == self.coding - 1:
+                weight.copy_(mean)
 
     def validate(self, batch: Batch, generator: Generator) -> Loss:
         coded = self.codec.loss(batch.x, generator)

@@ -116,6 +116,20 @@ def sfumato_register(add: Add) -> None:
         source="Han et al. 2024, arXiv:2410.13027",
     )
     add(
+        "recipe",
+        "molecules/pedestrians",
+        "sfumato_molecules.trajectories.recipes:Pedestrians",
+        summary="people who walk, in a place that was not trained on: ETH and UCY",
+        source="Han et al. 2024, arXiv:2410.13027; Gupta et al. 2018, arXiv:1803.10892",
+    )
+    add(
+        "tool",
+        "molecules/forecasts",
+        "sfumato_molecules.trajectories.forecasting:forecasts",
+        summary="minADE and minFDE of several draws, beside constant velocity",
+        source="Gupta et al. 2018, arXiv:1803.10892",
+    )
+    add(
         "command",
         "molecules/simulate",
         "sfumato_molecules.trajectories.commands:simulate",

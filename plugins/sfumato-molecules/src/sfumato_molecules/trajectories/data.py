@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Track", "Tracks", "constant_velocity", "tracks_of", "windows"]
+__all__ = ["Track", "Tracks", "apart", "constant_velocity", "tracks_of", "windows"]
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from sfumato import Batch, Fields, InputError
 
 LARGEST = 200
 """Points of the largest system: a network looks at all pairs in each frame."""
+
+EXAMPLES = 256
+"""Systems whose kinds are kept as facts, for models that are given no frames."""
 
 Array = NDArray[Any]
 
@@ -41,16 +45,20 @@ class Tracks:
     """A data set of trajectories of equal length.
 
     A batch has the frames to come as its state, (B, N, T, D), and as its condition `source` the
-    `past` (B, N, P, D) and the `kind` (B, N, K) of the points. Systems of another number of points
-    are another group.
+    `past` (B, N, P, D) and the `kind` (B, N, K) of the points; where no frames are given, its
+    condition is `kind` alone. Systems of another number of points are another group.
 
-    The facts `about`: `source` with the number of given `frames`, `future` (T), `dimensions`,
-    `features` (names of the kinds), `points` (numbers of points that occur), `unit` and `interval`
-    of the frames, and `scale`: how far, about, points go from the last given frame.
+    The facts `about`: `source` with the number of given `frames`, where there are any, `future`
+    (T), `dimensions`, `features` (names of the kinds), `points` (numbers of points that occur, the
+    most frequent first), `unit` and `interval` of the frames, and `scale`: how far, about, points
+    go from the last given frame. Where no frames are given, `scale` is how far points are from the
+    middle of all, and `examples` has the kinds of some systems of the first number of points.
     """
 
     tracks: Sequence[Track]
     about: Mapping[str, Any]
+    tested: Sequence[int] | None = None
+    """Which are the test part that the data comes with."""
 
     def __len__(self) -> int:
         """Number of trajectories."""
@@ -59,17 +67,23 @@ class Tracks:
     def batch(self, index: Sequence[int]) -> Batch:
         """The trajectories at `index`, of one number of points."""
         chosen = [self.tracks[i] for i in index]
-        given = self.about["source"]["frames"]
         places = torch.from_numpy(np.stack([track.places for track in chosen])).float()
         kinds = torch.from_numpy(np.stack([track.kinds for track in chosen])).float()
-        source = Fields(past=places[:, :, :given], kind=kinds)
         names = [track.name for track in chosen]
+        if "source" not in self.about:
+            return Batch(places, {"kind": kinds}, {"name": names})
+        given = self.about["source"]["frames"]
+        source = Fields(past=places[:, :, :given], kind=kinds)
         return Batch(places[:, :, given:], {"source": source}, {"name": names})
 
     def groups(self) -> Sequence[int] | None:
         """The place of its number of points among `points`; None where there is one."""
         points = self.about["points"]
         return [points.index(len(t.places)) for t in self.tracks] if len(points) > 1 else None
+
+    def test_part(self) -> Sequence[int] | None:
+        """Which are the test part; None where the data has none."""
+        return self.tested
 
 
 def tracks_of(
@@ -81,17 +95,19 @@ def tracks_of(
     interval: float = 1.0,
     features: Sequence[str] = (),
     like: Mapping[str, Any] | None = None,
+    tested: Sequence[int] | None = None,
 ) -> Tracks:
     """Trajectories as a data set.
 
     Args:
         tracks: each of at least given + future frames, of which the first are taken.
-        given: frames that a model is told, at least 2.
+        given: frames that a model is told, 0 or at least 2.
         future: frames that it makes, at least 1.
         unit: of the places.
         interval: between frames.
         features: names of the kinds; empty: kind 0, 1, ...
         like: facts of other data that these have to fit, and whose scale is taken.
+        tested: which are a test part.
 
     Raises:
         InputError: for no trajectories, too few frames, points beyond 200, places that are not
@@ -99,30 +115,48 @@ def tracks_of(
     """
     if not tracks:
         raise InputError("there are no trajectories")
-    if given < 2 or future < 1:
-        raise InputError(f"given={given}, future={future}: at least 2 and 1 frames are needed")
+    if given < 0 or given == 1 or future < 1:
+        raise InputError(
+            f"given={given}, future={future}: 0 or at least 2 frames are given, and 1 or more made"
+        )
     dims, kinds = tracks[0].places.shape[-1], tracks[0].kinds.shape[-1]
     names = list(features) or [f"kind {i}" for i in range(kinds)]
     for track in tracks:
         _check(track, given + future, dims, kinds)
     cut = [Track(t.places[:, : given + future], t.kinds, t.name) for t in tracks]
-    about = {
-        "source": {"frames": given}, "future": future, "dimensions": dims, "features": names,
-        "unit": unit, "interval": interval,
+    about: dict[str, Any] = {
+        "future": future, "dimensions": dims, "features": names, "unit": unit,
+        "interval": interval, **({"source": {"frames": given}} if given else {}),
     }  # fmt: skip
     if like is None:
-        away = [t.places[:, given:] - t.places[:, given - 1 : given] for t in cut]
-        scale = float(np.sqrt(np.mean([np.square(a, dtype=np.float64).mean() for a in away])))
-        points = sorted({len(t.places) for t in cut})
-        return Tracks(cut, {**about, "points": points, "scale": scale or 1.0})
+        return Tracks(cut, {**about, **_measured(cut, given)}, tested)
     for name in ("source", "future", "dimensions", "features"):
-        if about[name] != like[name]:
-            raise InputError(f"the trajectories have {name} {about[name]}, not {like[name]}")
+        if about.get(name) != like.get(name):
+            raise InputError(
+                f"the trajectories have {name} {about.get(name)}, not {like.get(name)}"
+            )
     for track in cut:
         if len(track.places) not in like["points"]:
             known = ", ".join(map(str, like["points"]))
             raise InputError(f"{track.name}: {len(track.places)} points; the model knows {known}")
-    return Tracks(cut, like)
+    return Tracks(cut, like, tested)
+
+
+def _measured(tracks: Sequence[Track], given: int) -> dict[str, Any]:
+    """The facts that are measured: `points`, `scale` and, where no frames are given, `examples`."""
+    counts = Counter(len(t.places) for t in tracks)
+    points = sorted(counts, key=lambda count: (-counts[count], count))
+    if given:
+        away = [t.places[:, given:] - t.places[:, given - 1 : given] for t in tracks]
+    else:
+        away = [t.places - t.places.mean((0, 1)) for t in tracks]
+    scale = float(np.sqrt(np.mean([np.square(a, dtype=np.float64).mean() for a in away])))
+    found: dict[str, Any] = {"points": points, "scale": scale or 1.0}
+    if not given:
+        kinds = [t.kinds for t in tracks if len(t.places) == points[0]]
+        some = np.stack(kinds[:: -(-len(kinds) // EXAMPLES)])
+        found["examples"] = (some[:1] if (some == some[0]).all() else some).tolist()
+    return found
 
 
 def _check(track: Track, frames: int, dims: int, kinds: int) -> None:
@@ -144,6 +178,33 @@ def windows(track: Track, frames: int, every: int) -> Iterator[Track]:
     """Pieces of a long trajectory, each `every` frames after the one before."""
     for first in range(0, track.places.shape[1] - frames + 1, every):
         yield Track(track.places[:, first : first + frames], track.kinds, f"{track.name}@{first}")
+
+
+def apart(track: Track, most: int, at: int) -> Iterator[Track]:
+    """A system cut into groups of at most `most` points that are near each other.
+
+    Points are halved along the longer side of the place they take, until the groups are small
+    enough, so that each point is in one group and groups are about equally large.
+
+    Args:
+        track: the system.
+        most: points of a group.
+        at: the frame whose places decide; that of a model that is given frames must be one of them.
+    """
+    yield from _halved(track, np.arange(len(track.places)), most, at)
+
+
+def _halved(track: Track, chosen: Array, most: int, at: int) -> Iterator[Track]:
+    groups = -(-len(chosen) // most)
+    if groups <= 1:
+        name = track.name if len(chosen) == len(track.places) else f"{track.name}+{chosen[0]}"
+        yield Track(track.places[chosen], track.kinds[chosen], name)
+        return
+    places = track.places[chosen, at]
+    order = np.argsort(places[:, np.ptp(places, 0).argmax()], kind="stable")
+    first = round(len(chosen) * (groups // 2) / groups)
+    for half in (order[:first], order[first:]):
+        yield from _halved(track, np.sort(chosen[half]), most, at)
 
 
 def constant_velocity(past: Tensor, future: int) -> Tensor:

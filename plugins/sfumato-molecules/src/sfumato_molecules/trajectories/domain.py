@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+
 from sfumato import Batch, Dataset, InputError
 from sfumato_eval import Score
 
@@ -29,6 +31,10 @@ class TrajectoryDomain:
     def read(self, path: Path, **options: Any) -> Dataset:
         """Trajectories at `path`; takes the options of `files.read`."""
         return files.read(Path(path), **options)
+
+    def follow(self, path: Path, about: Mapping[str, Any], **options: Any) -> Dataset:
+        """Other trajectories, which have to fit the facts of those that a model was made for."""
+        return self.read(path, **{**options, "like": about})
 
     def demo(self) -> Dataset:
         """Simulated charges: 1,000 systems of five points, 10 frames given and 20 to come."""
@@ -54,7 +60,7 @@ class TrajectoryDomain:
         return preview(batch, Path(path), about)
 
     def metrics(self, train: Dataset) -> Sequence[Any]:
-        """Sliced Wasserstein distance of speeds and spreads."""
+        """Distances of the laws of speeds, of distances and of how systems move."""
         return metrics.metrics(train)
 
     def fidelity(self, original: Batch, made: Batch) -> Mapping[str, Score]:
@@ -64,14 +70,17 @@ class TrajectoryDomain:
     def condition(
         self, values: Mapping[str, str], n: int, about: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Nothing: what is given comes from data.
+        """The kinds of points of systems of the data, in turn; nothing where frames are given.
 
         Raises:
             InputError: for any condition.
         """
         if values:
             raise InputError(f"trajectories take no condition; given were {', '.join(values)}")
-        return {}
+        if "source" in about:
+            return {}
+        kinds = torch.tensor(about["examples"], dtype=torch.float32)
+        return {"kind": kinds[torch.arange(n) % len(kinds)]}
 
 
 domain = TrajectoryDomain()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sfumato import Batch, InputError
@@ -20,7 +21,7 @@ from sfumato_train.files import make_folder, write_bytes, write_text
 from ..files import content
 from ..formats import FORMATS
 from ..molecule import SYMBOLS
-from .data import Track, Tracks, tracks_of, windows
+from .data import Track, Tracks, apart, tracks_of, windows
 
 LARGEST = 2**31
 """Most bytes of one array inside an .npz file."""
@@ -35,6 +36,8 @@ def read(
     given: int = 10,
     future: int = 20,
     every: int | None = None,
+    together: int | None = None,
+    left_out: str | None = None,
     like: Mapping[str, Any] | None = None,
 ) -> Tracks:
     """Trajectories in a file, or in all files of a folder that are of a known kind.
@@ -44,7 +47,7 @@ def read(
       `coords` (S, N, 3) and `z` or `nuclear_charges` (N,), in angstrom.
     - `.xyz`, `.extxyz`: the frames of one run, the same atoms in each.
     - `.txt`: ETH/UCY, a row `frame pedestrian x y` for each, metres, 0.4 seconds a frame. A window
-      holds those who are there in all its frames.
+      holds those who are there in all its frames, none of which is missing.
 
     Long runs are cut into windows of given + future frames.
 
@@ -53,12 +56,43 @@ def read(
         given: frames that a model is told.
         future: frames that it makes.
         every: frames from one window to the next; None: windows do not overlap.
+        together: points of the largest system; larger ones are cut into groups of points that are
+            near each other in the last given frame (`data.apart`). None: they stay as they are.
+        left_out: a folder in `path` that is called so, if there is one, stands for the data: its
+            folder `train`, and as a test part `val`. So the scenes of ETH/UCY come.
         like: facts of other data that these have to fit.
 
     Raises:
         InputError: for a path that is not there or of no known kind, a file that is damaged or too
             large, atoms that change within a run, too few frames, and as `tracks_of` does.
     """
+    parts = [path]
+    if left_out is not None and (path / left_out).is_dir():
+        parts = [path / left_out / part for part in ("train", "val")]
+    each, facts = _read(parts, given + future, every or given + future)
+    if together is not None:
+        each = [[p for t in own for p in apart(t, together, max(given - 1, 0))] for own in each]
+    tracks = [track for own in each for track in own]
+    tested = range(len(each[0]), len(tracks)) if len(each) > 1 else None
+    return tracks_of(tracks, given=given, future=future, like=like, tested=tested, **facts)
+
+
+def _read(
+    paths: Sequence[Path], frames: int, every: int
+) -> tuple[list[list[Track]], Mapping[str, Any]]:
+    """The windows at each path, which have the same facts, and these."""
+    found: list[list[Track]] = []
+    facts: Mapping[str, Any] = {}
+    for path in paths:
+        tracks, own = _windows(path, frames, every)
+        if facts and own != facts:
+            raise InputError(f"{path} has {dict(own)}, the files before it {dict(facts)}")
+        found, facts = [*found, tracks], own
+    return found, facts
+
+
+def _windows(path: Path, frames: int, every: int) -> Loaded:
+    """All windows in a file or a folder."""
     files = [path]
     if path.is_dir():
         files = sorted(f for f in path.rglob("*") if f.suffix.lower() in _READERS)
@@ -73,7 +107,7 @@ def read(
                 f"{file} is of no kind that holds trajectories; accepted are {', '.join(_READERS)}"
             )
         try:
-            tracks, own = reader(file, given + future, every or given + future)
+            tracks, own = reader(file, frames, every)
         except InputError as error:
             place = str(error) if str(file) in str(error) else f"{file}: {error}"
             raise InputError(place) from None
@@ -83,8 +117,8 @@ def read(
             raise InputError(f"{file} has {dict(own)}, the files before it {dict(facts)}")
         found, facts = found + tracks, own
     if not found:
-        raise InputError(f"{path} holds no window of {given + future} frames")
-    return tracks_of(found, given=given, future=future, like=like, **facts)
+        raise InputError(f"{path} holds no window of {frames} frames")
+    return found, facts
 
 
 def _arrays(path: Path, frames: int, every: int) -> Loaded:
@@ -185,10 +219,13 @@ def _pedestrians(path: Path, frames: int, every: int) -> Loaded:
 
 
 def _crowds(table: Array, frames: int, every: int, name: str) -> Iterator[Track]:
-    """Windows over the frames that occur, with those who are there throughout."""
+    """Windows of frames of equal distance, with those who are there throughout."""
     times = np.unique(table[:, 0])
+    step = np.diff(times).min() if len(times) > 1 else 0.0
     seen = [{row[1]: row[2:] for row in table[table[:, 0] == time]} for time in times]
     for first in range(0, len(times) - frames + 1, every):
+        if times[first + frames - 1] - times[first] != step * (frames - 1):
+            continue  # frames are missing in between
         span = seen[first : first + frames]
         there = sorted(set.intersection(*(set(one) for one in span)))
         if there:
@@ -277,15 +314,13 @@ WRITTEN: Sequence[str] = (".npz", ".csv", ".xyz")
 def _whole(batch: Batch, about: Mapping[str, Any]) -> dict[str, Array]:
     """The arrays that a file has, by name."""
     facts = {"unit": np.array(about["unit"]), "interval": np.array(about["interval"])}
-    source = batch.condition.get("source")
-    if source is None:
-        return {"positions": batch.x.numpy(), **facts}
-    return {
-        "positions": np.concatenate([source["past"].numpy(), batch.x.numpy()], 2),
-        "kinds": source["kind"].numpy(),
-        "features": np.array(about["features"]),
-        **facts,
-    }
+    source, kinds, places = batch.condition.get("source"), batch.condition.get("kind"), batch.x
+    if source is not None:
+        kinds, places = source["kind"], torch.cat([source["past"], places], 2)
+    named = (
+        {} if kinds is None else {"kinds": kinds.numpy(), "features": np.array(about["features"])}
+    )
+    return {"positions": places.numpy(), **named, **facts}
 
 
 def _packed(arrays: Mapping[str, Any]) -> bytes:
