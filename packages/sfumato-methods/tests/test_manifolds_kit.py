@@ -49,7 +49,7 @@ class Straight(Torus):
     """A bridge that never goes around."""
 
     def _picked(self, x0, x, sigma, generator):
-        return torch.full_like(x, 8, dtype=torch.long)
+        return torch.full_like(x, 4, dtype=torch.long)
 
 
 class Unturned(Torus):

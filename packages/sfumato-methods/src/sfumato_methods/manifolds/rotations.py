@@ -7,7 +7,7 @@ For the angle w of R R_0^T the density against the uniform law is
            sum over k of (-1)^k (w - 2 pi k) exp(-(w - 2 pi k)^2 / (2 sigma^2)) / sin(w/2)
 
 (Nikolayev & Savyolov 1997; Leach et al. 2022, arXiv:2204.10311; the second form by Poisson
-summation, a few terms of which suffice and keep their digits for all sigma up to 2 pi). The angle
+summation, a few terms of which suffice and keep their digits for all sigma up to pi). The angle
 has the density (1 - cos w) f(w) / pi.
 """
 
@@ -23,11 +23,11 @@ from sfumato import Law, expand, random
 from sfumato.random import Source
 from sfumato.state import Time, apply, item_sum
 
-from .tangent import Manifold, radii
+from .tangent import TINY, Manifold, radii
 
 __all__ = ["Rotations", "angle_density", "log_density", "rotation"]
 
-IMAGES = 8
+IMAGES = 4
 EDGE = 1e-3
 """Radians from 0 and pi within which slopes are those at this distance, which are 1e-6 off."""
 
@@ -133,11 +133,10 @@ class Rotations(Manifold):
             part = _slope(angle, sigma.double()) / angle.sin()
             return (0.5 * _axis(gap) * part[..., None]).to(x)
 
-        sigma = expand(apply(x, lambda r: r[..., 0, 0]), self.sigma(t).clamp_min(1e-6))
+        sigma = expand(apply(x, lambda r: r[..., 0, 0]), self.sigma(t).clamp_min(TINY))
         return apply(x, vector, x0, sigma)
 
-    def size(self, t: Time) -> Tensor:
-        sigma = self.sigma(t).clamp_min(1e-6)
+    def sizes(self, sigma: Tensor) -> Tensor:
         sigma = sigma[..., None]
         angle = radii(sigma[..., 0])
         density = angle_density(angle, sigma)
@@ -218,7 +217,7 @@ def angle_density(angle: Tensor, sigma: Tensor) -> Tensor:
 def _inverse(sigma: Tensor, below: Tensor) -> Tensor:
     """Angles below which a share `below` of the law lies; both (...), by a table for each sigma."""
     known, which = torch.unique(sigma.flatten(), return_inverse=True)
-    safe = known.clamp_min(1e-6)
+    safe = known.clamp_min(TINY)
     angle = radii(safe)
     cumulative = torch.cumulative_trapezoid(angle_density(angle, safe[:, None]), angle)
     cumulative = torch.cat((torch.zeros_like(cumulative[:, :1]), cumulative), 1)

@@ -20,12 +20,12 @@ from sfumato.random import Source
 from sfumato.state import Time, apply, item_sum, where
 
 from ..gaussian.process import one_clock
-from .tangent import Manifold, Step, Tangent, radii
+from .tangent import TINY, Manifold, Step, Tangent, radii
 
 __all__ = ["Torus", "wrapped"]
 
-TURNS = 8
-"""Turns to either side that count: for sigma up to 2 pi the rest weighs less than 1e-12."""
+TURNS = 4
+"""Turns to either side that count: for sigma up to pi the rest weighs less than 1e-10."""
 CIRCLE = 2 * math.pi
 
 
@@ -126,11 +126,10 @@ class Torus(Manifold):
         return Process.transition(self, q, x, t, s, row)
 
     def slope(self, x0: Any, x: Any, t: Time) -> Any:
-        sigma = expand(x, self.sigma(t).clamp_min(1e-6))
+        sigma = expand(x, self.sigma(t).clamp_min(TINY))
         return apply(x - x0, lambda gap, s: _slope(gap, s).to(gap), sigma)
 
-    def size(self, t: Time) -> Tensor:
-        sigma = self.sigma(t).clamp_min(1e-6)
+    def sizes(self, sigma: Tensor) -> Tensor:
         angle = radii(sigma)
         density = _log_density(angle, sigma[..., None]).exp()
         square = density * _slope(angle, sigma[..., None]).square()
@@ -141,12 +140,12 @@ class Torus(Manifold):
 
 
 def _logits(gap: Tensor, sigma: Tensor) -> Tensor:
-    """(..., 17) log weight of each number of turns, up to what they share."""
+    """(..., 9) log weight of each number of turns, up to what they share."""
     return -0.5 * (_ways(gap) / sigma[..., None]).square()
 
 
 def _ways(gap: Tensor) -> Tensor:
-    """(..., 17) the gap with each number of turns."""
+    """(..., 9) the gap with each number of turns."""
     turns = torch.arange(-TURNS, TURNS + 1, dtype=torch.float64, device=gap.device)
     return gap.double()[..., None] + CIRCLE * turns
 

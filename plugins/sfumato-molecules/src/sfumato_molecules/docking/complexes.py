@@ -13,7 +13,7 @@ sees places alone, and begins at poses that are uniform, whatever they are count
 
 from __future__ import annotations
 
-__all__ = ["LARGEST", "Complex", "ligands_of", "state_of", "torsions"]
+__all__ = ["LARGEST", "Complex", "joined", "ligands_of", "parts_of", "state_of", "torsions"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -122,7 +122,11 @@ def state_of(complexes: Sequence[Complex], about: Mapping[str, Any]) -> Fields:
     atoms of an item are counted from 0. The class of an atom is its place among the `elements` of
     the facts, or one more.
     """
-    parts = [_parts(one, about) for one in complexes]
+    return joined([parts_of(one, about) for one in complexes])
+
+
+def joined(parts: Sequence[Mapping[str, Array]]) -> Fields:
+    """The state of complexes whose arrays are at hand, see `parts_of`."""
     rows: dict[str, Ragged] = {}
     for name in ("places", "atoms", "bonds", "axes", "moves", "receptor", "kinds"):
         each = [torch.from_numpy(part[name]) for part in parts]
@@ -139,7 +143,8 @@ def state_of(complexes: Sequence[Complex], about: Mapping[str, Any]) -> Fields:
     )
 
 
-def _parts(one: Complex, about: Mapping[str, Any]) -> dict[str, Array]:
+def parts_of(one: Complex, about: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays of one complex, by the names of its part of the state."""
     assert one.ligand.positions is not None
     origin = one.places.mean(0)
     axes, moves = torsions(one.ligand)

@@ -19,7 +19,7 @@ from ..chem import quiet, rdkit, sanitised, sentence
 from ..components import demo_path
 from ..files import ORGANIC
 from ..molecule import NUMBERS, SYMBOLS, Array, Molecule, checked
-from .complexes import TURNED, Complex, beyond, state_of
+from .complexes import TURNED, Complex, beyond, joined, parts_of, state_of
 from .examples import sizes_of
 
 POCKET = 8.0
@@ -49,7 +49,12 @@ class Complexes:
     def batch(self, index: Sequence[int]) -> Batch:
         """The complexes at `index` as a state, their ligands where they are given."""
         chosen = [self.complexes[i] for i in index]
-        return Batch(state_of(chosen, self.about), {}, {"name": [one.name for one in chosen]})
+        x = joined([self._parts[i] for i in index])
+        return Batch(x, {}, {"name": [one.name for one in chosen]})
+
+    @cached_property
+    def _parts(self) -> list[dict[str, Array]]:
+        return [parts_of(one, self.about) for one in self.complexes]
 
     @cached_property
     def _keys(self) -> list[str]:
