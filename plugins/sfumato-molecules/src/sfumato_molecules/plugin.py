@@ -141,3 +141,17 @@ def sfumato_register(add: Add) -> None:
         summary="dock a ligand to a receptor, poses ranked; or dock a folder again and measure",
         source="Corso et al. 2022, arXiv:2210.01776",
     )
+    add(
+        "dataset",
+        "molecules/posebusters",
+        "sfumato_molecules.docking.sources:posebusters",
+        summary="four real complexes; `sfumato data get molecules/posebusters`",
+        source="Buttenschoen et al. 2023, arXiv:2308.05777",
+    )
+    add(
+        "system",
+        "molecules/discodiff",
+        "sfumato_molecules.systems.discodiff:system",
+        summary="poses of ligands with discrete latents that pick atoms, against none",
+        source="Xu et al. 2024, arXiv:2407.03300",
+    )

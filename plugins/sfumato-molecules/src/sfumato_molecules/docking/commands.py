@@ -45,6 +45,7 @@ def dock(
     from .. import writing
     from . import data as complexes
     from . import docking
+    from .domain import domain
 
     opened = open_run(run)
     if opened.domain.name != "molecules/docking":
@@ -56,8 +57,8 @@ def dock(
         )
     if out is not None and out.exists():
         raise InputError(f"{out} exists already; name a new file, or take it away first")
-    if out is not None and out.suffix.lower() not in opened.domain.suffixes:
-        raise InputError(f"--out {out}: accepted are {', '.join(opened.domain.suffixes)}")
+    if out is not None and out.suffix.lower() not in domain.suffixes:
+        raise InputError(f"--out {out}: accepted are {', '.join(domain.suffixes)}")
     if data is not None:
         found = complexes.read(data, pocket=pocket, about=opened.about).complexes
     elif centre is None:

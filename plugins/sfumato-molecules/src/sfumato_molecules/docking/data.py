@@ -95,8 +95,8 @@ def read(
     """Complexes of a folder, laid out as PDBBind is.
 
     Each folder, at any depth, that holds a receptor (`.pdb`, of several the one whose name has
-    `protein` or `receptor`) and a ligand (`.sdf`, `.mol2` or `.mol`, of several the one whose name
-    ends in `ligand`) is one complex. The demo's file, the Chemical Component Dictionary, is taken
+    `protein` or `receptor`) and a ligand (`.sdf`, `.mol2` or `.mol`, in this order, of several the one
+    whose name ends in `ligand`) is one complex. The demo's file, the Chemical Component Dictionary, is taken
     too: its molecules are cut in two (`pieces`).
 
     Args:
@@ -133,7 +133,10 @@ def _pair(folder: Path) -> tuple[Path, Path] | None:
     own = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
     receptors = [f for f in own if f.suffix.lower() == ".pdb"]
     named = [f for f in receptors if "protein" in f.stem or "receptor" in f.stem]
-    ligands = [f for f in own if f.suffix.lower() in LIGANDS]
+    ligands = sorted(
+        (f for f in own if f.suffix.lower() in LIGANDS),
+        key=lambda f: LIGANDS.index(f.suffix.lower()),
+    )
     exact = [f for f in ligands if f.stem.endswith("ligand")]
     receptor, ligand = (named or receptors)[:1], (exact or ligands)[:1]
     return (receptor[0], ligand[0]) if receptor and ligand else None

@@ -58,10 +58,11 @@ class Latents(nn.Module):
 
     def told(self, x0: Fields) -> Ragged:
         """(N, count) logits of the encoder, which sees the true pose."""
-        return self.encoder(x0["complex"], posed(x0))
+        logits: Ragged = self.encoder(x0["complex"], posed(x0))
+        return logits
 
     def choose(self, x0: Fields, generator: Source) -> Ragged:
-        """(N, count) indicators, drawn from the encoder, with its gradient; some items have none."""
+        """(N, count) indicators, drawn from the encoder with its gradient; some items have none."""
         logits = self.told(x0)
         soft, hard = softened(logits, self.temperature, generator)
         kept = random.draw(
@@ -129,7 +130,8 @@ def entropy(logits: Ragged) -> Tensor:
     place = logits.position
     share = p.new_zeros(int(logits.counts.max()), p.shape[1]).index_add(0, place, p)
     share = share / share.sum(0)
-    return torch.special.entr(share).sum(0) / math.log(max(2, len(share)))
+    found: Tensor = torch.special.entr(share).sum(0) / math.log(max(2, len(share)))
+    return found
 
 
 def _log_softmax(x: Ragged) -> Tensor:

@@ -85,4 +85,5 @@ def _cast(x: Ragged, dtype: torch.dtype) -> Ragged:
 
 def arm(places: Tensor, base: Tensor, axis: Tensor) -> Tensor:
     """(N, 3) velocity of places that turn about an axis through `base` by one radian a time."""
-    return torch.linalg.cross(axis, places - base)
+    turned: Tensor = torch.linalg.cross(axis, places - base)
+    return turned

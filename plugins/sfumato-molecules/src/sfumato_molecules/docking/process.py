@@ -11,8 +11,21 @@ import torch
 from torch import Generator, Tensor
 
 from sfumato import (
-    Ancestral, Batch, Can, Dirac, Fields, Implicit, Joint, Law, Noised, PerPart, Product, Ragged,
-    Sampler, expand, state,
+    Ancestral,
+    Batch,
+    Can,
+    Dirac,
+    Fields,
+    Implicit,
+    Joint,
+    Law,
+    Noised,
+    PerPart,
+    Product,
+    Ragged,
+    Sampler,
+    expand,
+    state,
 )  # fmt: skip
 from sfumato.denoiser import NetworkDenoiser
 from sfumato.process import Process
