@@ -27,7 +27,7 @@ POCKET = 8.0
 
 WATER = {"HOH", "WAT", "DOD", "H2O"}
 LIGANDS = (".sdf", ".mol2", ".mol")
-FEWEST, SMALL, HEAVY, DEMO = 8, (5, 14), 26, 4000
+FEWEST, SMALL, HEAVY, DEMO = 8, (5, 14), 26, 3000
 """Of the demo: atoms of the receptor part, of the ligand part, of the molecule; molecules read."""
 
 
@@ -90,18 +90,23 @@ def dataset(complexes: Sequence[Complex], about: Mapping[str, Any] | None = None
 
 
 def read(
-    path: Path, *, pocket: float = POCKET, about: Mapping[str, Any] | None = None
+    path: Path,
+    *,
+    pocket: float = POCKET,
+    most: int = DEMO,
+    about: Mapping[str, Any] | None = None,
 ) -> Complexes:
     """Complexes of a folder, laid out as PDBBind is.
 
     Each folder, at any depth, that holds a receptor (`.pdb`, of several the one whose name has
-    `protein` or `receptor`) and a ligand (`.sdf`, `.mol2` or `.mol`, in this order, of several the one
-    whose name ends in `ligand`) is one complex. The demo's file, the Chemical Component Dictionary, is taken
-    too: its molecules are cut in two (`pieces`).
+    `protein` or `receptor`) and a ligand (`.sdf`, `.mol2` or `.mol`, in this order, of several the
+    one whose name ends in `ligand`) is one complex. The demo's file, the Chemical Component
+    Dictionary, is taken too: its molecules are cut in two (`pieces`).
 
     Args:
         path: a folder, or `components.demo_path()`.
         pocket: angstrom; atoms of the receptor as near to the ligand are taken.
+        most: molecules of the demo that are read, evenly.
         about: see `dataset`.
 
     Raises:
@@ -109,7 +114,7 @@ def read(
     """
     path = Path(path)
     if path == demo_path():
-        return dataset(pieces(DEMO), about)
+        return dataset(pieces(most), about)
     if not path.is_dir():
         raise InputError(
             f"{path} is no folder of complexes; each has a folder with a receptor (.pdb) and a "

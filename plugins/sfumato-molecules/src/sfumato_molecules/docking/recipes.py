@@ -14,7 +14,7 @@ from sfumato_data import gather
 from sfumato_methods import grids
 from sfumato_train import Recipe, Training
 
-from .data import POCKET
+from .data import DEMO, POCKET
 from .latents import Latents
 from .nn import ForceNetwork
 from .process import Docking, DockingDenoiser, DockingObjective, walk
@@ -31,6 +31,7 @@ class Docked(Recipe):
     domain: ClassVar[str] = "molecules/docking"
 
     pocket: float = Field(POCKET, gt=0, description="angstrom around the ligand that are seen")
+    most: int = Field(DEMO, ge=1, description="molecules of the demo that are cut in two")
     latents: int = Field(2, ge=0, le=8, description="discrete latents; 0: none")
     reach: float | None = Field(
         None, gt=0.1, description="angstrom, largest noise of translations; none: 1.5 x the data's"
@@ -50,7 +51,7 @@ class Docked(Recipe):
     lr: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
 
     def reading(self) -> Mapping[str, Any]:
-        return {"pocket": self.pocket}
+        return {"pocket": self.pocket, "most": self.most}
 
     def model(self, about: Mapping[str, Any]) -> Model:
         elements = len(about["elements"])
