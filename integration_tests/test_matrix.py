@@ -55,6 +55,8 @@ PROCESSES = {
     for component in registry().list("process")
 }
 PROCESSES["blurring"] = (PROCESSES["blurring"][0], torch.zeros(3, 1, 4, 4, dtype=torch.float64))
+TURNS = torch.eye(3, dtype=torch.float64).expand(3, 3, 3)
+PROCESSES["rotations"] = (PROCESSES["rotations"][0], TURNS)
 PROCESSES |= {
     "table": (Gaussian(VP.from_betas(torch.linspace(1e-4, 0.02, 1000))), torch.zeros(3, 5)),
     "insertion": (
@@ -130,6 +132,7 @@ def test_each_pair_runs_or_names_what_is_missing(name, sampler):
         tokens = SAMPLERS[sampler].__module__.startswith(homes)
         expected = (
             *TOKENS, "ordinal", "band", "joint", "molecules", "ndm", "nfdm", "blurring", "pfgmpp",
+            "rotations", "torus",
         )  # fmt: skip
         lifted = name == "points" and not liftable
         other = tokens or pinned or coupled or sampler == "phase-ab"

@@ -292,6 +292,18 @@ _DISCRETE = {
         "Campbell et al. 2022, arXiv:2205.14987",
     ),
 }
+_MANIFOLDS = {
+    "rotations": (
+        "Rotations",
+        "rotations under the isotropic Gaussian law of SO(3)",
+        "Leach et al. 2022, arXiv:2204.10311",
+    ),
+    "torus": (
+        "Torus",
+        "angles under the wrapped normal law",
+        "Jing et al. 2022, arXiv:2206.01729",
+    ),
+}
 _GRIDS = {
     "uniform": ("equal steps in time", ""),
     "logsnr": ("equal steps in log-SNR", "Lu et al. 2022, arXiv:2206.00927"),
@@ -325,6 +337,7 @@ def sfumato_register(add: Callable[..., None]) -> None:
         ("learned", _LEARNED),
         ("discrete.named", _TOKENS),
         ("simplex", {"simplex": ("Simplex", "classes noised on the simplex", _SIMPLEX)}),
+        ("manifolds", _MANIFOLDS),
     ):
         for name, (attr, summary, source) in table.items():
             target = f"sfumato_methods.{home}:{attr}"

@@ -135,3 +135,37 @@ def sfumato_register(add: Add) -> None:
         "sfumato_molecules.trajectories.commands:simulate",
         summary="make trajectories: charges, springs, masses, or a molecule at some temperature",
     )
+    add(
+        "domain",
+        "molecules/docking",
+        "sfumato_molecules.docking.domain:domain",
+        summary="ligands in receptors: folders with .pdb and .sdf or .mol2, as PDBBind's",
+    )
+    add(
+        "recipe",
+        "molecules/docking",
+        "sfumato_molecules.docking.recipes:Docked",
+        summary="poses of ligands in receptors: parts of molecules (demo), or your complexes",
+        source="Corso et al. 2022, arXiv:2210.01776; Xu et al. 2024, arXiv:2407.03300",
+    )
+    add(
+        "command",
+        "molecules/dock",
+        "sfumato_molecules.docking.commands:dock",
+        summary="dock a ligand to a receptor, poses ranked; or dock a folder again and measure",
+        source="Corso et al. 2022, arXiv:2210.01776",
+    )
+    add(
+        "dataset",
+        "molecules/posebusters",
+        "sfumato_molecules.docking.sources:posebusters",
+        summary="four real complexes; `sfumato data get molecules/posebusters`",
+        source="Buttenschoen et al. 2023, arXiv:2308.05777",
+    )
+    add(
+        "system",
+        "molecules/discodiff",
+        "sfumato_molecules.systems.discodiff:system",
+        summary="poses of ligands with discrete latents that pick atoms, against none",
+        source="Xu et al. 2024, arXiv:2407.03300",
+    )

@@ -1,0 +1,181 @@
+"""An equivariant network on ligand and receptor, whose forces move, turn and twist the ligand.
+
+The network of `sfumato_nn.equivariant` gives a vector f_i to each ligand atom. What a rigid motion
+or the turn of a bond explains of these vectors, by least squares, is what is told of that part:
+
+    translation  sum f_i / n,
+    rotation     I^-1 sum r_i x f_i,         r_i from the middle, I = sum |r_i|^2 - r_i r_i^T,
+    torsion      sum (a x r_i) . f_i / sum |a x r_i|^2,    a along the bond, over what it moves.
+
+So rotations are vectors that a mirror turns round, and torsions change sign in it, as they must.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Chooser", "ForceNetwork", "Scene", "scene"]
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sfumato import Fields, Ragged
+from sfumato_nn.equivariant import EquivariantNetwork, pairs
+
+from .pose import arm
+
+SCALE = 2.0
+"""Angstrom in a unit of the network."""
+
+BONDS = 5
+"""Numbers of a pair: single, double, triple; both in the ligand; between ligand and receptor."""
+
+
+class Scene(NamedTuple):
+    """Ligand and receptor as the points of one graph, those of the ligand first in each item."""
+
+    points: Ragged  # (N, 3) in units of the network
+    nodes: Tensor  # (N, elements + 2) one-hot class, and in the ligand or not
+    bonds: Tensor  # (U, 5)
+    ligand: Tensor  # (L,) rows of the ligand atoms, in the order of the state
+
+
+def scene(told: Fields, places: Ragged, elements: int) -> Scene:
+    """The graph of complexes, the ligand atoms standing at `places`."""
+    kinds: Ragged = told["kinds"]
+    owner = torch.cat((places.owner, kinds.owner))
+    order = torch.argsort(owner, stable=True)
+    here = len(places.data)
+    points = torch.cat((places.data, told["receptor"].data.to(places.data)))[order] / SCALE
+    classes = torch.cat((told["atoms"].data[:, 0], kinds.data)).clamp(max=elements)[order]
+    inside = order < here
+    nodes = torch.cat((F.one_hot(classes, elements + 1), inside[:, None]), -1).to(points)
+    merged = Ragged(points, owner[order], places.items)
+    ligand = torch.empty_like(order)
+    ligand[order] = torch.arange(len(order), device=order.device)
+    return Scene(merged, nodes, _bonds(told["bonds"], merged, inside), ligand[:here])
+
+
+def _bonds(bonds: Ragged, merged: Ragged, inside: Tensor) -> Tensor:
+    every = pairs(merged)
+    one, two = inside[every.later], inside[every.earlier]
+    found = merged.data.new_zeros(len(one), BONDS)
+    found[:, 3], found[:, 4] = (one & two).to(found), (one ^ two).to(found)
+    counts = merged.counts
+    sizes = counts * (counts - 1) // 2
+    i, j, kind = bonds.data.unbind(1)
+    low, high = torch.minimum(i, j), torch.maximum(i, j)
+    row = (sizes.cumsum(0) - sizes)[bonds.owner] + high * (high - 1) // 2 + low
+    found[row, kind - 1] = 1.0
+    return found
+
+
+class ForceNetwork(nn.Module):
+    """What moves, turns and twists ligands: see the module.
+
+    Args:
+        elements: classes of atoms; one more stands for all others.
+        latents: indicators of each atom, 0 for none.
+        width: channels.
+        depth: layers.
+        radius: angstrom; atoms farther apart send no messages, None: all do.
+    """
+
+    def __init__(
+        self, elements: int, latents: int, *, width: int, depth: int, radius: float | None
+    ) -> None:
+        super().__init__()
+        self.elements, self.latents = elements, latents
+        self.net = EquivariantNetwork(
+            elements + 2 + latents, 3, pairs=BONDS, width=width, depth=depth,
+            radius=None if radius is None else radius / SCALE,
+        )  # fmt: skip
+
+    def forward(
+        self, told: Fields, places: Ragged, clock: Tensor, chosen: Ragged | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3) translation, (B, 3) rotation, (T,) torsions, numbers of order 1.
+
+        Args:
+            told: `complex` of a state.
+            places: (L, 3) of the ligand atoms, angstrom.
+            clock: (B,).
+            chosen: (N, latents) indicators, where the network has them.
+        """
+        graph = scene(told, places, self.elements)
+        nodes = graph.nodes
+        if self.latents and chosen is not None:
+            nodes = torch.cat((nodes, chosen.data.to(nodes)), -1)
+        out = self.net(graph.points, clock, nodes, graph.bonds)
+        force, gates = out.shift[graph.ligand], 1 + out.nodes[graph.ligand]
+        own = Ragged(graph.points.data[graph.ligand], places.owner, places.items)
+        return _rigid(own, force * gates[:, :1], force * gates[:, 1:2]) + (
+            _twist(own, told["axes"], told["moves"], force * gates[:, 2:]),
+        )
+
+
+def _rigid(places: Ragged, shift: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 3) mean of one set of vectors, and the rotation that another one makes."""
+    owner, count = places.owner, places.counts.clamp_min(1)[:, None].to(shift)
+
+    def total(rows: Tensor) -> Tensor:
+        return rows.new_zeros(places.items, *rows.shape[1:]).index_add(0, owner, rows)
+
+    r = places.data - (total(places.data) / count)[owner]
+    eye = torch.eye(3, dtype=r.dtype, device=r.device)
+    inertia = total(r.square().sum(-1)[:, None, None] * eye - r[:, :, None] * r[:, None, :])
+    torque = total(torch.linalg.cross(r, turn))
+    # about the axis of a straight ligand nothing turns: a little keeps the inverse there
+    spread = inertia + (0.1 * count[..., None]) * eye
+    return total(shift) / count, torch.linalg.solve(spread, torque[..., None])[..., 0]
+
+
+def _twist(places: Ragged, axes: Ragged, moves: Ragged, force: Tensor) -> Tensor:
+    """(T,) what the vectors turn each bond by."""
+    counts = places.counts
+    u, v = (axes.data + (counts.cumsum(0) - counts)[axes.owner, None]).unbind(1)
+    axis = places.data[v] - places.data[u]
+    axis = axis / (axis.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+    bit = axes.position
+    pair = (places.owner[:, None] == axes.owner) & ((moves.data[:, None] >> bit) & 1).bool()
+    atom, bond = pair.nonzero().unbind(1)
+    lever = arm(places.data[atom], places.data[v][bond], axis[bond])
+    work = (lever * force[atom]).sum(-1)
+    zero = force.new_zeros(len(u))
+    size = zero.index_add(0, bond, lever.square().sum(-1))
+    return zero.index_add(0, bond, work) / (size + 0.1)
+
+
+class Chooser(nn.Module):
+    """Numbers of each atom of a complex, from which a latent picks one.
+
+    Args:
+        elements: see `ForceNetwork`.
+        latents: numbers asked for.
+        given: indicators of the latents that are known.
+        width: channels.
+        depth: layers.
+        radius: see `ForceNetwork`.
+    """
+
+    def __init__(
+        self, elements: int, latents: int, given: int, *, width: int, depth: int,
+        radius: float | None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.elements = elements
+        self.net = EquivariantNetwork(
+            elements + 2 + given, latents, pairs=BONDS, width=width, depth=depth,
+            radius=None if radius is None else radius / SCALE,
+        )  # fmt: skip
+
+    def forward(self, told: Fields, places: Ragged, given: Tensor | None = None) -> Ragged:
+        """(N, latents) logits of all atoms of each complex."""
+        graph = scene(told, places, self.elements)
+        nodes = (
+            graph.nodes if given is None else torch.cat((graph.nodes, given.to(graph.nodes)), -1)
+        )
+        clock = graph.points.data.new_zeros(places.items)
+        out = self.net(graph.points, clock, nodes, graph.bonds)
+        return Ragged(out.nodes, graph.points.owner, places.items)
