@@ -150,9 +150,9 @@ def test_the_network_turns_with_the_complex(items, kind, digits, mirrored):
     def ask(told, p):
         return net(told, Ragged(p.data.to(kind), p.owner, 3), clock, chosen)
 
-    (move, spin, twist), (a, b, c) = ask(told, places), ask(other, turned(places))
+    (move, spin, twist, force), (a, b, c, d) = ask(told, places), ask(other, turned(places))
     for got, want in ((a, move @ turn.T.to(kind)), (b, sign * spin @ turn.T.to(kind)),
-                      (c, sign * twist)):  # fmt: skip
+                      (c, sign * twist), (d, force @ turn.T.to(kind))):  # fmt: skip
         assert float(want.abs().max()) > 1e-3
         assert float((got - want).abs().max()) < digits * max(1.0, float(want.abs().max()))
 
@@ -190,6 +190,26 @@ def test_the_target_of_training_leads_back(items):
     true = x0["complex"]["places"].data
     before, after = (float((pose.posed(Fields(s)).data - true).abs().max()) for s in (x, back))
     assert after < 0.02 * before
+
+
+def test_atoms_are_told_as_their_middle_is(items):
+    """The mean over atoms of what is told of them is what is told of the middle; truth costs 0."""
+    training = built(items, latents=0)
+    process, denoiser = training.model.process, training.model.denoiser
+    x0 = items.batch(range(3)).x
+    t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    x, _ = process.draw(x0, t, random.derive(4, "draw"))
+    q = denoiser(x, t)["translation"]
+    atoms = q.atoms
+    total = torch.zeros(3, 3).index_add(0, atoms.owner, atoms.data) / atoms.counts[:, None]
+    torch.testing.assert_close(total, q.mean, rtol=0, atol=1e-4)
+    assert float(q.atoms_loss(atoms).detach().abs().max()) == 0
+    part = process.part("translation")
+    sigma = part.sigma(t)
+    gain = sigma * denoiser.spread / (sigma**2 + denoiser.spread**2).sqrt()
+    moved = Ragged(atoms.data + gain.to(atoms.data)[atoms.owner, None], atoms.owner, 3)
+    torch.testing.assert_close(q.atoms_loss(moved).detach().double(), torch.ones(3).double(),
+                               rtol=1e-4, atol=1e-4)  # fmt: skip
 
 
 def test_latents_pick_by_the_softmax():

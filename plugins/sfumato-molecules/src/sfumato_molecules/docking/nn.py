@@ -7,7 +7,9 @@ or the turn of a bond explains of these vectors, by least squares, is what is to
     rotation     I^-1 sum r_i x f_i,         r_i from the middle, I = sum |r_i|^2 - r_i r_i^T,
     torsion      sum (a x r_i) . f_i / sum |a x r_i|^2,    a along the bond, over what it moves.
 
-So rotations are vectors that a mirror turns round, and torsions change sign in it, as they must.
+The last two are of vectors scaled by a number of each atom, since the noise of rotations and of
+torsions has scales of its own. So rotations are vectors that a mirror turns round, and torsions
+change sign in it, as they must.
 """
 
 from __future__ import annotations
@@ -21,15 +23,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sfumato import Fields, Ragged
-from sfumato_nn.equivariant import EquivariantNetwork, pairs
+from sfumato_nn.equivariant import EquivariantNetwork, Geometry, pairs
 
 from .pose import arm
 
-SCALE = 2.0
-"""Angstrom in a unit of the network."""
+SCALE = 4.0
+"""Angstrom in a unit of the network, whose own functions of a distance d are of exp(-d)."""
 
 BONDS = 5
 """Numbers of a pair: single, double, triple; both in the ligand; between ligand and receptor."""
+
+SHELLS = 24
+"""More numbers of a pair: bumps of log(1 + d), d from 0.5 to 12.5 angstrom. Forces that bring atoms
+to a tenth of an angstrom change with distance faster than a small network learns by itself."""
+
+VECTORS = 8
+"""Vectors that all atoms of a complex share. The force on a ligand atom is a sum of vectors that
+point to its neighbours; where it belongs when it is far away is told from the receptor alone. So
+to each atom a mix sum_c a_ic V_c is added, V_c the mean of b_jc x_j + c_jc f_j over the complex,
+x_j from the middle of the receptor."""
+
+
+class Motion(NamedTuple):
+    """What the network tells of a batch."""
+
+    move: Tensor  # (B, 3) translation
+    turn: Tensor  # (B, 3) rotation
+    twist: Tensor  # (T,) torsions
+    force: Tensor  # (L, 3) of each ligand atom, whose mean is `move`
 
 
 class Scene(NamedTuple):
@@ -37,7 +58,7 @@ class Scene(NamedTuple):
 
     points: Ragged  # (N, 3) in units of the network
     nodes: Tensor  # (N, elements + 2) one-hot class, and in the ligand or not
-    bonds: Tensor  # (U, 5)
+    bonds: Tensor  # (U, BONDS + SHELLS)
     ligand: Tensor  # (L,) rows of the ligand atoms, in the order of the state
 
 
@@ -60,7 +81,11 @@ def scene(told: Fields, places: Ragged, elements: int) -> Scene:
 def _bonds(bonds: Ragged, merged: Ragged, inside: Tensor) -> Tensor:
     every = pairs(merged)
     one, two = inside[every.later], inside[every.earlier]
-    found = merged.data.new_zeros(len(one), BONDS)
+    found = merged.data.new_zeros(len(one), BONDS + SHELLS)
+    gap = merged.data[every.later] - merged.data[every.earlier]
+    near = (SCALE * (gap.square().sum(-1, keepdim=True) + 1e-8).sqrt()).log1p()
+    bumps = torch.linspace(0.4, 2.6, SHELLS, dtype=near.dtype, device=near.device)
+    found[:, BONDS:] = (-0.5 * ((near - bumps) / (bumps[1] - bumps[0])).square()).exp()
     found[:, 3], found[:, 4] = (one & two).to(found), (one ^ two).to(found)
     counts = merged.counts
     sizes = counts * (counts - 1) // 2
@@ -88,14 +113,17 @@ class ForceNetwork(nn.Module):
         super().__init__()
         self.elements, self.latents = elements, latents
         self.net = EquivariantNetwork(
-            elements + 2 + latents, 3, pairs=BONDS, width=width, depth=depth,
-            radius=None if radius is None else radius / SCALE,
+            elements + 2 + latents, 2 + 2 * VECTORS, pairs=BONDS + SHELLS, width=width,
+            depth=depth, radius=None if radius is None else radius / SCALE,
         )  # fmt: skip
+        last = self.net.node_out[1]
+        assert isinstance(last, nn.Linear)
+        last.reset_parameters()  # products of zeros would stay so
 
     def forward(
         self, told: Fields, places: Ragged, clock: Tensor, chosen: Ragged | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3) translation, (B, 3) rotation, (T,) torsions, numbers of order 1.
+    ) -> Motion:
+        """What moves the ligands, numbers of order 1.
 
         Args:
             told: `complex` of a state.
@@ -108,11 +136,22 @@ class ForceNetwork(nn.Module):
         if self.latents and chosen is not None:
             nodes = torch.cat((nodes, chosen.data.to(nodes)), -1)
         out = self.net(graph.points, clock, nodes, graph.bonds)
-        force, gates = out.shift[graph.ligand], 1 + out.nodes[graph.ligand]
+        force = (out.shift + _shared(graph.points, out))[graph.ligand]
+        gates = 1 + out.nodes[graph.ligand, :2]
         own = Ragged(graph.points.data[graph.ligand], places.owner, places.items)
-        return _rigid(own, force * gates[:, :1], force * gates[:, 1:2]) + (
-            _twist(own, told["axes"], told["moves"], force * gates[:, 2:]),
-        )
+        move, turn = _rigid(own, force, force * gates[:, :1])
+        twist = _twist(own, told["axes"], told["moves"], force * gates[:, 1:])
+        return Motion(move, turn, twist, force)
+
+
+def _shared(points: Ragged, out: Geometry) -> Tensor:
+    """(N, 3) see `VECTORS`."""
+    one, two = out.nodes[:, 2:].chunk(2, -1)
+    each = one[:, :, None] * points.data[:, None] + two[:, :, None] * out.shift[:, None]
+    total = each.new_zeros(points.items, VECTORS, 3).index_add(0, points.owner, each)
+    mean = total / points.counts[:, None, None].to(total)
+    shared: Tensor = (one[:, :, None] * mean[points.owner]).sum(1)
+    return shared
 
 
 def _rigid(places: Ragged, shift: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +205,7 @@ class Chooser(nn.Module):
         super().__init__()
         self.elements = elements
         self.net = EquivariantNetwork(
-            elements + 2 + given, latents, pairs=BONDS, width=width, depth=depth,
+            elements + 2 + given, latents, pairs=BONDS + SHELLS, width=width, depth=depth,
             radius=None if radius is None else radius / SCALE,
         )  # fmt: skip
 
