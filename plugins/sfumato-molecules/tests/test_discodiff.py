@@ -7,7 +7,7 @@ from sfumato_molecules.systems.discodiff import system
 
 
 def test_the_trial_runs_in_small(tmp_path):
-    found = system.trial(Trial(100, 0.01, "cpu", tmp_path, 1.0))
+    found = system.trial(Trial(100, 0.004, "cpu", tmp_path, 1.0))
     assert set(found) == {claim.key for claim in system.claims}
     assert 0 <= found["success"].method <= 1 and 0 <= found["success"].baseline <= 1
     assert found["curvature"].method > 0 and found["curvature"].baseline > 0

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from sfumato import Fields, Ragged
 from sfumato_nn.equivariant import EquivariantNetwork, Geometry, pairs
 
-from .pose import arm
+from .pose import arm, centred
 
 SCALE = 4.0
 """Angstrom in a unit of the network, whose own functions of a distance d are of exp(-d)."""
@@ -42,6 +42,9 @@ VECTORS = 8
 point to its neighbours; where it belongs when it is far away is told from the receptor alone. So
 to each atom a mix sum_c a_ic V_c is added, V_c the mean of b_jc x_j + c_jc f_j over the complex,
 x_j from the middle of the receptor."""
+
+LITTLE = 0.005
+"""Of the square of a unit, added to what motions are divided by."""
 
 
 class Motion(NamedTuple):
@@ -139,9 +142,7 @@ class ForceNetwork(nn.Module):
         force = (out.shift + _shared(graph.points, out))[graph.ligand]
         gates = 1 + out.nodes[graph.ligand, :2]
         own = Ragged(graph.points.data[graph.ligand], places.owner, places.items)
-        move, turn = _rigid(own, force, force * gates[:, :1])
-        twist = _twist(own, told["axes"], told["moves"], force * gates[:, 1:])
-        return Motion(move, turn, twist, force)
+        return Motion(*_explained(own, told["axes"], told["moves"], force, gates), force)
 
 
 def _shared(points: Ragged, out: Geometry) -> Tensor:
@@ -154,20 +155,36 @@ def _shared(points: Ragged, out: Geometry) -> Tensor:
     return shared
 
 
-def _rigid(places: Ragged, shift: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 3) mean of one set of vectors, and the rotation that another one makes."""
-    owner, count = places.owner, places.counts.clamp_min(1)[:, None].to(shift)
+def _explained(
+    places: Ragged, axes: Ragged, moves: Ragged, force: Tensor, gates: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a shift, a rotation and turns of bonds explain of vectors (L, 3), one after the other.
+
+    The shift is taken out before the rotation is told, and both before the bonds are, which
+    neither shift nor rotate a ligand; so no number of an atom (L, 2) lets one pass for the other.
+    """
+    r = centred(places).data
+    move, spin = _rigid(places, force)
+    rest = force - move[places.owner]
+    _, turn = _rigid(places, rest * gates[:, :1])
+    inner = rest - torch.linalg.cross(spin[places.owner], r)
+    return move, turn, _twist(places, axes, moves, inner * gates[:, 1:])
+
+
+def _rigid(places: Ragged, force: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 3) the mean of vectors, and the rotation about the middle that they make."""
+    owner, count = places.owner, places.counts.clamp_min(1)[:, None].to(force)
 
     def total(rows: Tensor) -> Tensor:
         return rows.new_zeros(places.items, *rows.shape[1:]).index_add(0, owner, rows)
 
-    r = places.data - (total(places.data) / count)[owner]
+    r = centred(places).data
     eye = torch.eye(3, dtype=r.dtype, device=r.device)
     inertia = total(r.square().sum(-1)[:, None, None] * eye - r[:, :, None] * r[:, None, :])
-    torque = total(torch.linalg.cross(r, turn))
+    torque = total(torch.linalg.cross(r, force))
     # about the axis of a straight ligand nothing turns: a little keeps the inverse there
-    spread = inertia + (0.1 * count[..., None]) * eye
-    return total(shift) / count, torch.linalg.solve(spread, torque[..., None])[..., 0]
+    spread = inertia + (LITTLE * count[..., None]) * eye
+    return total(force) / count, torch.linalg.solve(spread, torque[..., None])[..., 0]
 
 
 def _twist(places: Ragged, axes: Ragged, moves: Ragged, force: Tensor) -> Tensor:
@@ -183,7 +200,7 @@ def _twist(places: Ragged, axes: Ragged, moves: Ragged, force: Tensor) -> Tensor
     work = (lever * force[atom]).sum(-1)
     zero = force.new_zeros(len(u))
     size = zero.index_add(0, bond, lever.square().sum(-1))
-    return zero.index_add(0, bond, work) / (size + 0.1)
+    return zero.index_add(0, bond, work) / (size + LITTLE)
 
 
 class Chooser(nn.Module):
