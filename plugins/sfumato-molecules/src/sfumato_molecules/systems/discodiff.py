@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 READ, HELD, DRAWS = 3000, 150, 3
 STEPS, BATCH, RATE = 1800, 32, 4e-3
-WIDTH, WIDER, DEPTH, FEW = 48, 59, 3, 10
+WIDTH, WIDER, DEPTH, FEW = 48, 60, 3, 10
 FINE = 40
 """Steps along which the bend of paths is measured."""
 FULL = 0.9
