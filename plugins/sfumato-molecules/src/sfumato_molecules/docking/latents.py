@@ -70,7 +70,7 @@ class Latents(nn.Module):
             lambda n, g: random.uniform(n, g),
             generator,
         )
-        value = hard + soft - soft.detach()
+        value = hard + (soft - soft.detach())
         part = (kept >= self.dropout).to(value)[logits.owner]
         return Ragged(value * part, logits.owner, logits.items)
 

@@ -7,7 +7,9 @@ or the turn of a bond explains of these vectors, by least squares, is what is to
     rotation     I^-1 sum r_i x f_i,         r_i from the middle, I = sum |r_i|^2 - r_i r_i^T,
     torsion      sum (a x r_i) . f_i / sum |a x r_i|^2,    a along the bond, over what it moves.
 
-So rotations are vectors that a mirror turns round, and torsions change sign in it, as they must.
+The last two are of vectors scaled by a number of each atom, since the noise of rotations and of
+torsions has scales of its own. So rotations are vectors that a mirror turns round, and torsions
+change sign in it, as they must.
 """
 
 from __future__ import annotations
@@ -21,15 +23,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sfumato import Fields, Ragged
-from sfumato_nn.equivariant import EquivariantNetwork, pairs
+from sfumato_nn.equivariant import EquivariantNetwork, Geometry, pairs
 
-from .pose import arm
+from .pose import arm, centred
 
-SCALE = 2.0
-"""Angstrom in a unit of the network."""
+SCALE = 4.0
+"""Angstrom in a unit of the network, whose own functions of a distance d are of exp(-d)."""
 
 BONDS = 5
 """Numbers of a pair: single, double, triple; both in the ligand; between ligand and receptor."""
+
+SHELLS = 24
+"""More numbers of a pair: bumps of log(1 + d), d from 0.5 to 12.5 angstrom. Forces that bring atoms
+to a tenth of an angstrom change with distance faster than a small network learns by itself."""
+
+VECTORS = 8
+"""Vectors that all atoms of a complex share. The force on a ligand atom is a sum of vectors that
+point to its neighbours; where it belongs when it is far away is told from the receptor alone. So
+to each atom a mix sum_c a_ic V_c is added, V_c the mean of b_jc x_j + c_jc f_j over the complex,
+x_j from the middle of the receptor."""
+
+LITTLE = 0.005
+"""Of the square of a unit, added to what motions are divided by."""
+
+
+class Motion(NamedTuple):
+    """What the network tells of a batch."""
+
+    move: Tensor  # (B, 3) translation
+    turn: Tensor  # (B, 3) rotation
+    twist: Tensor  # (T,) torsions
+    force: Tensor  # (L, 3) of each ligand atom, whose mean is `move`
 
 
 class Scene(NamedTuple):
@@ -37,7 +61,7 @@ class Scene(NamedTuple):
 
     points: Ragged  # (N, 3) in units of the network
     nodes: Tensor  # (N, elements + 2) one-hot class, and in the ligand or not
-    bonds: Tensor  # (U, 5)
+    bonds: Tensor  # (U, BONDS + SHELLS)
     ligand: Tensor  # (L,) rows of the ligand atoms, in the order of the state
 
 
@@ -60,7 +84,11 @@ def scene(told: Fields, places: Ragged, elements: int) -> Scene:
 def _bonds(bonds: Ragged, merged: Ragged, inside: Tensor) -> Tensor:
     every = pairs(merged)
     one, two = inside[every.later], inside[every.earlier]
-    found = merged.data.new_zeros(len(one), BONDS)
+    found = merged.data.new_zeros(len(one), BONDS + SHELLS)
+    gap = merged.data[every.later] - merged.data[every.earlier]
+    near = (SCALE * (gap.square().sum(-1, keepdim=True) + 1e-8).sqrt()).log1p()
+    bumps = torch.linspace(0.4, 2.6, SHELLS, dtype=near.dtype, device=near.device)
+    found[:, BONDS:] = (-0.5 * ((near - bumps) / (bumps[1] - bumps[0])).square()).exp()
     found[:, 3], found[:, 4] = (one & two).to(found), (one ^ two).to(found)
     counts = merged.counts
     sizes = counts * (counts - 1) // 2
@@ -88,14 +116,17 @@ class ForceNetwork(nn.Module):
         super().__init__()
         self.elements, self.latents = elements, latents
         self.net = EquivariantNetwork(
-            elements + 2 + latents, 3, pairs=BONDS, width=width, depth=depth,
-            radius=None if radius is None else radius / SCALE,
+            elements + 2 + latents, 2 + 2 * VECTORS, pairs=BONDS + SHELLS, width=width,
+            depth=depth, radius=None if radius is None else radius / SCALE,
         )  # fmt: skip
+        last = self.net.node_out[1]
+        assert isinstance(last, nn.Linear)
+        last.reset_parameters()  # products of zeros would stay so
 
     def forward(
         self, told: Fields, places: Ragged, clock: Tensor, chosen: Ragged | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3) translation, (B, 3) rotation, (T,) torsions, numbers of order 1.
+    ) -> Motion:
+        """What moves the ligands, numbers of order 1.
 
         Args:
             told: `complex` of a state.
@@ -108,27 +139,52 @@ class ForceNetwork(nn.Module):
         if self.latents and chosen is not None:
             nodes = torch.cat((nodes, chosen.data.to(nodes)), -1)
         out = self.net(graph.points, clock, nodes, graph.bonds)
-        force, gates = out.shift[graph.ligand], 1 + out.nodes[graph.ligand]
+        force = (out.shift + _shared(graph.points, out))[graph.ligand]
+        gates = 1 + out.nodes[graph.ligand, :2]
         own = Ragged(graph.points.data[graph.ligand], places.owner, places.items)
-        return _rigid(own, force * gates[:, :1], force * gates[:, 1:2]) + (
-            _twist(own, told["axes"], told["moves"], force * gates[:, 2:]),
-        )
+        return Motion(*_explained(own, told["axes"], told["moves"], force, gates), force)
 
 
-def _rigid(places: Ragged, shift: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 3) mean of one set of vectors, and the rotation that another one makes."""
-    owner, count = places.owner, places.counts.clamp_min(1)[:, None].to(shift)
+def _shared(points: Ragged, out: Geometry) -> Tensor:
+    """(N, 3) see `VECTORS`."""
+    one, two = out.nodes[:, 2:].chunk(2, -1)
+    each = one[:, :, None] * points.data[:, None] + two[:, :, None] * out.shift[:, None]
+    total = each.new_zeros(points.items, VECTORS, 3).index_add(0, points.owner, each)
+    mean = total / points.counts[:, None, None].to(total)
+    shared: Tensor = (one[:, :, None] * mean[points.owner]).sum(1)
+    return shared
+
+
+def _explained(
+    places: Ragged, axes: Ragged, moves: Ragged, force: Tensor, gates: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a shift, a rotation and turns of bonds explain of vectors (L, 3), one after the other.
+
+    The shift is taken out before the rotation is told, and both before the bonds are, which
+    neither shift nor rotate a ligand; so no number of an atom (L, 2) lets one pass for the other.
+    """
+    r = centred(places).data
+    move, spin = _rigid(places, force)
+    rest = force - move[places.owner]
+    _, turn = _rigid(places, rest * gates[:, :1])
+    inner = rest - torch.linalg.cross(spin[places.owner], r)
+    return move, turn, _twist(places, axes, moves, inner * gates[:, 1:])
+
+
+def _rigid(places: Ragged, force: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 3) the mean of vectors, and the rotation about the middle that they make."""
+    owner, count = places.owner, places.counts.clamp_min(1)[:, None].to(force)
 
     def total(rows: Tensor) -> Tensor:
         return rows.new_zeros(places.items, *rows.shape[1:]).index_add(0, owner, rows)
 
-    r = places.data - (total(places.data) / count)[owner]
+    r = centred(places).data
     eye = torch.eye(3, dtype=r.dtype, device=r.device)
     inertia = total(r.square().sum(-1)[:, None, None] * eye - r[:, :, None] * r[:, None, :])
-    torque = total(torch.linalg.cross(r, turn))
+    torque = total(torch.linalg.cross(r, force))
     # about the axis of a straight ligand nothing turns: a little keeps the inverse there
-    spread = inertia + (0.1 * count[..., None]) * eye
-    return total(shift) / count, torch.linalg.solve(spread, torque[..., None])[..., 0]
+    spread = inertia + (LITTLE * count[..., None]) * eye
+    return total(force) / count, torch.linalg.solve(spread, torque[..., None])[..., 0]
 
 
 def _twist(places: Ragged, axes: Ragged, moves: Ragged, force: Tensor) -> Tensor:
@@ -144,7 +200,7 @@ def _twist(places: Ragged, axes: Ragged, moves: Ragged, force: Tensor) -> Tensor
     work = (lever * force[atom]).sum(-1)
     zero = force.new_zeros(len(u))
     size = zero.index_add(0, bond, lever.square().sum(-1))
-    return zero.index_add(0, bond, work) / (size + 0.1)
+    return zero.index_add(0, bond, work) / (size + LITTLE)
 
 
 class Chooser(nn.Module):
@@ -166,7 +222,7 @@ class Chooser(nn.Module):
         super().__init__()
         self.elements = elements
         self.net = EquivariantNetwork(
-            elements + 2 + given, latents, pairs=BONDS, width=width, depth=depth,
+            elements + 2 + given, latents, pairs=BONDS + SHELLS, width=width, depth=depth,
             radius=None if radius is None else radius / SCALE,
         )  # fmt: skip
 

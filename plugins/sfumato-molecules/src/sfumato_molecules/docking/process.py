@@ -30,7 +30,7 @@ from sfumato import (
 from sfumato.denoiser import NetworkDenoiser
 from sfumato.process import Process
 from sfumato.random import Source
-from sfumato.state import Time
+from sfumato.state import Time, item_count, item_sum
 from sfumato_methods.gaussian import VE, Gaussian
 from sfumato_methods.manifolds import Geodesic, Rotations, Tangent, Torus
 from sfumato_methods.solvers import DDIM
@@ -44,11 +44,14 @@ from .latents import Latents
 from .nn import SCALE, ForceNetwork
 from .pose import posed
 
-CLOSE = 0.1
-"""Angstrom: the smallest noise of translations, as published."""
+CLOSE, TURNED = 0.3, 0.1
+"""Angstrom and radians: the smallest noise. Below it (published: 0.1 and 0.03) a quarter of the
+training would go to what a pose within 2 angstrom does not need."""
 
 WEIGHT = {"translation": 1.0, "rotation": 1.0, "torsions": 1.0}
 
+ATOMS = 2.0
+"""Of the error of the places of atoms in the loss: 3 numbers of each instead of 6 of a complex."""
 
 SHARE = 0.1
 """Of the nats of the autoregressive model in the loss. It has weights of its own, so that this only
@@ -73,8 +76,8 @@ class Docking(Product):
     def __init__(self, reach: float, sizes: Mapping[str, int], latents: Latents | None) -> None:
         parts: dict[str, Process] = {
             "translation": Gaussian(VE(CLOSE, reach)),
-            "rotation": Rotations(),
-            "torsions": Torus(),
+            "rotation": Rotations(TURNED),
+            "torsions": Torus(TURNED),
             "complex": Kept(),
         }
         if latents is not None:
@@ -115,6 +118,27 @@ class Docking(Product):
         return Fields({name: x[name] for name in self.parts if name != "chosen"})
 
 
+class Placed(Weighted):
+    """Where the middle of a ligand is, and each of its atoms.
+
+    Args:
+        mean: (B, 3).
+        weight: (B,).
+        atoms: (L, 3), the mean of which is `mean`.
+    """
+
+    __slots__ = ("atoms",)
+
+    def __init__(self, mean: Tensor, weight: Tensor, atoms: Ragged) -> None:
+        super().__init__(mean, weight)
+        self.atoms = atoms
+
+    def atoms_loss(self, target: Ragged) -> Tensor:
+        """(B,) mean square of the error of a coordinate, weighted."""
+        error = self.atoms - target
+        return item_sum(error * error) / item_count(error) * self.weight
+
+
 class DockingDenoiser(NetworkDenoiser):
     """A `ForceNetwork` as a denoiser: where the middle is, and the scores of turns and torsions.
 
@@ -135,18 +159,21 @@ class DockingDenoiser(NetworkDenoiser):
         part = self.process.part("translation")
         assert isinstance(part, Gaussian) and isinstance(t, Tensor)
         middle: Tensor = x["translation"]
+        places = posed(x)
         sigma = part.sigma(t)
         clock = (part.clock(t) - torch.tensor(SCALE).log()).to(middle.device, torch.float32)
-        move, turn, twist = self.net(
-            x["complex"], posed(x), clock.expand(len(middle)), x.get("chosen")
+        move, turn, twist, force = self.net(
+            x["complex"], places, clock.expand(len(middle)), x.get("chosen")
         )
         norm = (sigma.square() + self.spread**2).sqrt()
         keep, gain = (self.spread / norm).square(), sigma * self.spread / norm
         centre = middle * expand(middle, keep) + move.to(middle) * expand(middle, gain)
         turns: Ragged = x["torsions"]
+        pull = Ragged(force.to(middle), places.owner, places.items)
+        atoms = places * expand(places, keep) + pull * expand(pull, gain)
         known = {name: Dirac(x[name]) for name in ("complex", "chosen") if name in x}
         return Joint(
-            translation=Weighted(centre, 1 / gain.square()),
+            translation=Placed(centre, 1 / gain.square(), atoms),
             rotation=Tangent(turn.to(middle)),
             torsions=Tangent(Ragged(twist.to(turns.data), turns.owner, turns.items)),
             **known,
@@ -154,7 +181,7 @@ class DockingDenoiser(NetworkDenoiser):
 
 
 class DockingObjective(Jointly):
-    """Denoising of poses, and the nats of the autoregressive model of the latents.
+    """Denoising of poses and of atoms, and the nats of the autoregressive model of the latents.
 
     Args:
         process: what noises.
@@ -169,15 +196,14 @@ class DockingObjective(Jointly):
         self.steps = steps
 
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
-        latents = self.process.latents
-        if latents is None:
-            return super().loss(player, batch, generator)
-        x0 = batch.x
+        x0, latents = batch.x, self.process.latents
         t = times.uniform(self.process, times.stratified(state.items(x0), generator))
         x, target = self.process.draw(x0, t, generator)
         q: Any = self.denoiser(x, t)
         parts = {name: weight * q[name].loss(target[name]) for name, weight in WEIGHT.items()}
-        parts["latents"] = SHARE * latents.loss(x0["complex"], x["chosen"])
+        parts["atoms"] = ATOMS * q["translation"].atoms_loss(posed(x0))
+        if latents is not None:
+            parts["latents"] = SHARE * latents.loss(x0["complex"], x["chosen"])
         each = torch.stack([part.double() for part in parts.values()]).sum(0)
         return Loss(each, {name: part.detach() for name, part in parts.items()})
 

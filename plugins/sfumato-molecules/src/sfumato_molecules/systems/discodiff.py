@@ -7,6 +7,9 @@ smaller part is docked to the rest (`docking.data.pieces`), since no large set o
 reachable. Compared is the same model without latents, a little wider, so that both have as many
 parameters in all; data, steps of training and seeds are equal. Poses of complexes held out are
 drawn along the probability flow, with latents of the autoregressive model.
+
+Few are docked at this scale: on the seed of development 100, after 1,000 steps without latents, 2 %
+of 225 poses are within 2 angstrom, and none of the prior. A ratio of such shares is rough.
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
     from ..docking.recipes import Docked
 
 READ, HELD, DRAWS = 3000, 150, 3
-STEPS, BATCH, RATE = 2000, 32, 4e-3
-WIDTH, WIDER, DEPTH, FEW = 48, 54, 3, 10
+STEPS, BATCH, RATE = 1800, 32, 4e-3
+WIDTH, WIDER, DEPTH, FEW = 48, 60, 3, 10
 FINE = 40
 """Steps along which the bend of paths is measured."""
 FULL = 0.9
