@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from sfumato import Fields, InputError, Maybe, Ragged, random
 from sfumato.state import select
-from sfumato_molecules import files
+from sfumato_cli.main import application
+from sfumato_molecules import files, writing
 from sfumato_molecules.conformers import conformers, of_smiles
 from sfumato_molecules.denoiser import MoleculeDenoiser
 from sfumato_molecules.domain import domain
+from sfumato_molecules.molecule import Molecule
 from sfumato_molecules.process import MoleculeProcess
 from sfumato_molecules.scaffold import numbers, open_up, scaffold
 from sfumato_molecules.space import ORDERS
@@ -246,6 +249,30 @@ def test_an_opened_core_lacks_one_hydrogen_of_each_atom_named(core):
     assert len(opened.bonds) == len(core.bonds) - 2
     degree = np.bincount(opened.bonds[:, :2].ravel())
     assert degree[:3].tolist() == [3, 4, 1]
+
+
+def test_a_core_of_two_parts_is_linked(run, tmp_path):
+    """Water and water, 5 angstrom apart: both are in what is drawn, as they are."""
+    water = of_smiles_placed("O")
+    places = np.array([[0, 0, 0], [0.8, 0.6, 0], [-0.8, 0.6, 0]], np.float32)
+    parts = Molecule(
+        elements=np.tile(water.elements, 2),
+        positions=np.concatenate([places, places + np.array([[5, 0, 0]], np.float32)]),
+        charges=np.tile(water.charges, 2),
+        bonds=np.concatenate([water.bonds, water.bonds + np.array([[3, 3, 0]], np.int16)]),
+    )
+    writing.write([parts], tmp_path / "parts.sdf")
+    words = ["scaffold", run.path, "--sdf", tmp_path / "parts.sdf", "-n", 2, "--atoms", 9]
+    words += ["--attach", "1,4", "--out", tmp_path / "linked.sdf"]
+    result = CliRunner().invoke(application(), [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    made = files.read(tmp_path / "linked.sdf", files.Reading(fragments="keep", valences=False))
+    gap = parts.positions[3] - parts.positions[0]
+    for molecule in made.molecules:
+        assert molecule.elements[:4].tolist() == [8, 1, 8, 1] and len(molecule) == 9
+        assert np.linalg.norm(molecule.positions[2] - molecule.positions[0]) == pytest.approx(
+            np.linalg.norm(gap), abs=1e-3
+        )
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def scaffold(
 
     opened = open_run(run)
     check(opened.domain, out)
-    found = files.read(sdf).molecules
+    found = files.read(sdf, files.Reading(fragments="keep")).molecules
     if len(found) != 1:
         raise InputError(f"{sdf} holds {len(found)} molecules; give one, of one or several parts")
     asked = {"atoms": atoms} if atoms is not None else {}
