@@ -6,8 +6,10 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from sfumato import InputError
+from sfumato_cli.main import application
 from sfumato_graphs import completing, data, files, writing
 from sfumato_graphs.domain import domain
 from sfumato_graphs.real import Numbers
@@ -70,6 +72,35 @@ def test_completion_keeps_what_is_known(run):
         completing.complete(run, graph, 3, 1)
     with pytest.raises(InputError, match="trained on graphs of . to 6 nodes"):
         completing.complete(run, graph, 7, 1)
+
+
+@pytest.mark.parametrize("suffix", [".graphml", ".gexf", ".gml", ".json"])
+def test_an_attribute_that_a_run_does_not_make_is_not_lost_silently(run, tmp_path, suffix):
+    plain = {side: {"attribute": None} for side in ("nodes", "edges")}
+    path = nx.path_graph(3)
+    for name, side in (("kind", "nodes"), ("order", "edges")):
+        own = nx.path_graph(3)
+        for entry in getattr(own, side):
+            getattr(own, side)[entry][name] = 1
+        (file,) = writing.write([own], tmp_path / f"{side}{suffix}")
+        found = files.read(file)
+        assert data.homeless(found, plain) == name
+        assert data.homeless(found, run.about) is None
+    (file,) = writing.write([path], tmp_path / f"plain{suffix}")
+    assert data.homeless(files.read(file), plain) is None
+
+
+def test_the_verb_tells_of_an_attribute_that_would_be_lost(tmp_path):
+    writing.write([nx.path_graph(4)] * 8, tmp_path / "paths.graphml")
+    words = [*SMALL, "batch=4", "steps=1"]
+    where = start("graphs/files", words, data_path=tmp_path / "paths.graphml", out=tmp_path / "r")
+    part = nx.path_graph(2)
+    nx.set_node_attributes(part, "red", "colour")
+    writing.write([part], tmp_path / "part.graphml")
+    words = ["complete", where, "--graph", tmp_path / "part.graphml", "--nodes", 4]
+    result = CliRunner().invoke(application(), [str(w) for w in (*words, "--out", tmp_path / "o")])
+    assert result.exit_code == 1 and "'colour', which" in " ".join(result.output.split())
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,13 @@ def complete(
     opened = open_run(run)
     check(opened.domain, out)
     schema = {key: opened.about[key] for key in ("nodes", "edges", "largest")}
-    found = data.graphs_of(files.read(graph), name=graph.stem, schema=schema)
+    networks = list(files.read(graph))
+    found = data.graphs_of(networks, name=graph.stem, schema=schema)
+    if (lost := data.homeless(networks, schema)) is not None:
+        raise InputError(
+            f"{graph} has the attribute {lost!r}, which {run} does not make, so that it would be "
+            "lost; take it out, or complete the graph by a run that was trained with it"
+        )
     if len(found) != 1:
         raise InputError(f"{graph} holds {len(found)} graphs; give one")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NONE", "Graph", "Graphs", "demo", "graph_of", "graphs_of", "networks"]
+__all__ = ["NONE", "Graph", "Graphs", "demo", "graph_of", "graphs_of", "homeless", "networks"]
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -210,6 +210,21 @@ def _check(title: str, network: nx.Graph, most: int) -> None:
 
 def _multiplicities(network: nx.MultiGraph) -> Iterable[int]:
     return (network.number_of_edges(a, b) for a, b in nx.Graph(network).edges())
+
+
+def homeless(sources: Sequence[nx.Graph], schema: Mapping[str, Any]) -> str | None:
+    """The attribute with classes of nodes or edges that graphs have and a schema has not; or None.
+
+    Args:
+        sources: networkx graphs.
+        schema: facts of other data, see `graphs_of`.
+    """
+    nodes = _only(g.nodes(data=True) for g in sources)
+    edges = _only([(e, d) for *e, d in g.edges(data=True)] for g in sources)
+    for side, own in (("nodes", nodes), ("edges", edges)):
+        if own is not None and schema[side]["attribute"] is None:
+            return own
+    return None
 
 
 def _only(sides: Iterable[Iterable[tuple[Any, Mapping[str, Any]]]]) -> str | None:

@@ -104,7 +104,12 @@ def _graphml(path: Path, rejects: list[str] | None = None) -> list[Network]:
 
 
 def _gml(path: Path, rejects: list[str] | None = None) -> list[Network]:
-    return [nx.read_gml(path, label="id")]
+    network = nx.read_gml(path, label="id")
+    nodes = network.nodes(data=True)
+    if all(attributes.get("label") == str(node) for node, attributes in nodes):
+        for _, attributes in nodes:
+            del attributes["label"]  # networkx writes one for every node
+    return [network]
 
 
 def _gexf(path: Path, rejects: list[str] | None = None) -> list[Network]:
