@@ -22,8 +22,6 @@ from typing import TYPE_CHECKING, Any
 from sfumato.survey import Claim, Measured, System, Trial
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sfumato import Dataset, Model
 
     from ..trajectories.recipes import Trajectories
@@ -47,7 +45,7 @@ def _charges(given: Trial) -> Mapping[str, Measured]:
     from sfumato_molecules.systems.plain import Unsymmetric
     from sfumato_molecules.trajectories.data import constant_velocity, tracks_of
     from sfumato_molecules.trajectories.forecasting import drawn
-    from sfumato_molecules.trajectories.metrics import displacements
+    from sfumato_molecules.trajectories.metrics import closest_systems, displacements
     from sfumato_molecules.trajectories.nbody import simulate
     from sfumato_molecules.trajectories.recipes import Trajectories
 
@@ -73,8 +71,8 @@ def _charges(given: Trial) -> Mapping[str, Measured]:
     for name, recipe in arms.items():
         began = time.monotonic()
         model = _model(name, recipe, data, given)
-        found = [displacements(one, true.x) for one in drawn(model, true, DRAWS, given.seed)]
-        ade[name], fde[name] = (_closest([pair[i] for pair in found]) for i in range(2))
+        found = closest_systems(list(drawn(model, true, DRAWS, given.seed)), true.x)
+        ade[name], fde[name] = (float(errors.mean()) for errors in found)
         costs[name] = time.monotonic() - began
     cost = costs["learned"]
     return {
@@ -136,13 +134,6 @@ def _pedestrians(given: Trial) -> Mapping[str, Measured]:
         "pedestrians": Measured(fde["turning"], fde["plain"], None, n, cost),
         "walking": Measured(ade["turning"], float(plain.mean()), None, n, cost),
     }
-
-
-def _closest(errors: list[Tensor]) -> float:
-    """The mean error, of each trajectory that of the closest forecast."""
-    import torch
-
-    return float(torch.stack(errors).amin(0).mean())
 
 
 def _model(name: str, recipe: Trajectories, data: Dataset, given: Trial) -> Model:

@@ -20,7 +20,7 @@ from sfumato_train.guards import Watch, throttled
 from sfumato_train.runs import Run, read_more
 
 from .data import constant_velocity
-from .metrics import closest, displacements
+from .metrics import closest, closest_systems
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -107,8 +107,7 @@ def _errors(made: list[Tensor], asked: Batch) -> Iterator[Tensor]:
     """The errors of each point or system, by `_NAMES`."""
     true = asked.x
     yield from (each.flatten() for each in closest(made, true))
-    both = [displacements(one, true) for one in made]
-    yield from (torch.stack([pair[k] for pair in both]).amin(0) for k in range(2))
+    yield from closest_systems(made, true)
     steady = constant_velocity(asked.condition["source"]["past"], true.shape[2])
     yield from (each.flatten() for each in closest([steady], true))
 
