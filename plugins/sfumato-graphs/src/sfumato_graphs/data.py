@@ -129,8 +129,8 @@ def graphs_of(
     most = LARGEST if schema is None else int(schema["largest"])
     sound = _sound(several, lambda title, g: _check(title, g, most), rejects)
     if schema is None:
-        node = node or _only(g.nodes(data=True) for _, g in sound)
-        edge = edge or _only([(e, d) for *e, d in g.edges(data=True)] for _, g in sound)
+        given = [g for _, g in sound]
+        node, edge = node or _of_nodes(given), edge or _of_edges(given)
     else:
         node, edge = schema["nodes"]["attribute"], schema["edges"]["attribute"]
     columns: list[tuple[list[Value], dict[tuple[int, int], Value]]] = []
@@ -219,12 +219,18 @@ def homeless(sources: Sequence[nx.Graph], schema: Mapping[str, Any]) -> str | No
         sources: networkx graphs.
         schema: facts of other data, see `graphs_of`.
     """
-    nodes = _only(g.nodes(data=True) for g in sources)
-    edges = _only([(e, d) for *e, d in g.edges(data=True)] for g in sources)
-    for side, own in (("nodes", nodes), ("edges", edges)):
+    for side, own in (("nodes", _of_nodes(sources)), ("edges", _of_edges(sources))):
         if own is not None and schema[side]["attribute"] is None:
             return own
     return None
+
+
+def _of_nodes(sources: Sequence[nx.Graph]) -> str | None:
+    return _only(g.nodes(data=True) for g in sources)
+
+
+def _of_edges(sources: Sequence[nx.Graph]) -> str | None:
+    return _only([(e, d) for *e, d in g.edges(data=True)] for g in sources)
 
 
 def _only(sides: Iterable[Iterable[tuple[Any, Mapping[str, Any]]]]) -> str | None:
