@@ -40,6 +40,7 @@ def dock(
     """Dock a ligand to a receptor: poses, those that agree most with the others first."""
     from sfumato import InputError
     from sfumato_cli.progress import progress
+    from sfumato_cli.writing import check, is_file
     from sfumato_train import open_run
 
     from .. import writing
@@ -48,17 +49,16 @@ def dock(
     from .domain import domain
 
     opened = open_run(run)
-    if opened.domain.name != "molecules/docking":
-        raise InputError(f"{run} makes no poses; train molecules/docking for that")
+    docking.check(opened)
     alone = receptor is not None and ligand is not None and out is not None and data is None
     if not alone and (data is None or receptor or ligand or centre):
         raise InputError(
             "give --receptor, --ligand and --out, or --data with a folder of complexes"
         )
-    if out is not None and out.exists():
-        raise InputError(f"{out} exists already; name a new file, or take it away first")
-    if out is not None and out.suffix.lower() not in domain.suffixes:
-        raise InputError(f"--out {out}: accepted are {', '.join(domain.suffixes)}")
+    if out is not None:
+        if not is_file(opened.domain, out):
+            raise InputError(f"--out {out}: accepted are {', '.join(domain.suffixes)}")
+        check(opened.domain, out)
     if data is not None:
         found = complexes.read(data, pocket=pocket, about=opened.about).complexes
     elif centre is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["dock", "dock_all", "successes"]
+__all__ = ["check", "dock", "dock_all", "successes"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +21,16 @@ from .process import Docking
 
 LATER = 5
 """Poses of a ligand that the second share of `successes` looks at."""
+
+
+def check(source: Run | Model) -> None:
+    """Raise `InputError` unless a run, or its model, makes poses."""
+    if isinstance(source, Run):
+        docks = source.domain.name == "molecules/docking"
+    else:
+        docks = isinstance(source.process, Docking)
+    if not docks:
+        raise InputError("this run makes no poses; train molecules/docking for that")
 
 
 def dock(
@@ -48,11 +58,7 @@ def dock_all(
     **options: Any,
 ) -> list[list[Molecule]]:  # fmt: skip
     """`dock` of several complexes at once, n poses of each."""
-    model = source if isinstance(source, Model) else source.model(
-        options.get("weights", "ema"), device="cpu"
-    )  # fmt: skip
-    if not isinstance(model.process, Docking):
-        raise InputError("this run makes no poses; train molecules/docking for that")
+    check(source)
     every = [one for one in complexes for _ in range(n)]
     names = [one.name for one in every]
     like = state_of(every, about)
