@@ -19,17 +19,19 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from keeping import kept
 
 from sfumato_data import fetch, gather, subset
 from sfumato_molecules.domain import domain
 from sfumato_molecules.metrics import metrics
 from sfumato_molecules.recipes import Moses
 from sfumato_train import averaged, draw
-from sfumato_train.files import make_folder, read_json, write_json
+from sfumato_train.files import write_json
 from sfumato_train.runs import fresh
 
 LIMIT = 0.7
@@ -66,25 +68,6 @@ def trained(
     return {**measured(made, chosen), "seconds": time.process_time() - began}
 
 
-def kept(
-    asked: argparse.Namespace, seed: int, arm: str, train: Any, chosen: Sequence[Any]
-) -> dict[str, Any]:
-    """The numbers of one arm, measured unless they are there."""
-    sizes = {k: v for k, v in vars(asked).items() if k not in ("out", "seeds", "first", "data")}
-    sizes["data"] = str(asked.data or "moses")
-    path = None if asked.out is None else asked.out / f"{arm}-{seed}.json"
-    if path is not None and path.exists():
-        there = read_json(path)
-        if there["sizes"] != sizes:
-            raise SystemExit(f"{path} is of {there['sizes']}, not of {sizes}; name another folder")
-        return dict(there["measured"])
-    found = trained(asked, seed, arm, train, chosen)
-    if path is not None:
-        make_folder(path.parent)
-        write_json(path, {"sizes": sizes, "measured": found})
-    return found
-
-
 def main() -> None:
     """Measure, print, and fail above the limit."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -105,10 +88,13 @@ def main() -> None:
     chosen = [m for m in metrics(train) if m.name in ("validity", "valid, unique and novel")]
     real = measured(gather(train, range(min(500, len(data)))), chosen)
     print(f"{len(data):,} molecules; real ones: {real}", flush=True)
+    sizes = {k: v for k, v in vars(asked).items() if k not in ("out", "seeds", "first", "data")}
+    sizes["data"] = str(asked.data or "moses")
     invalid: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for seed in range(asked.first, asked.first + asked.seeds):
         for arm in ARMS:
-            found = kept(asked, seed, arm, train, chosen)
+            measure = partial(trained, asked, seed, arm, train, chosen)
+            found = kept(asked.out, f"{arm}-{seed}", sizes, measure)
             invalid[arm].append(1 - found["validity"])
             print(f"seed {seed} {arm}: {found}", flush=True)
     ratio = statistics.mean(invalid["with"]) / max(statistics.mean(invalid["without"]), 1e-9)

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfumato import Sampler, Trial, random, run
+from sfumato import Sampler, Trial, random
 from sfumato_language.systems.fitting import PerItem, trained
-from sfumato_language.systems.sudoku import NINE, Block, SudokuNet, boards, solved
+from sfumato_language.systems.mdmorder import _share as share
+from sfumato_language.systems.sudoku import NINE, Block, SudokuNet, boards
 from sfumato_methods.discrete import (
     Discrete,
     Entropy,
@@ -68,20 +69,6 @@ def model(given: Trial, steps: int, most: float) -> TokenDenoiser:
     )  # fmt: skip
 
 
-def share(denoiser: TokenDenoiser, sampler: Sampler, held: Tensor, clues: int, seed: int) -> float:
-    """Of the boards, how many are solved with their clues kept."""
-    places = random.uniform(held.shape, random.derive(seed, "clues")).argsort(1)[:, :clues]
-    clue = torch.zeros_like(held, dtype=torch.bool).scatter_(1, places, True)
-    x = torch.where(clue, held, NINE.digits)
-    left = NINE.cells - clues
-    grid = torch.linspace(1, 0, left + 1, dtype=torch.float64) * (left / NINE.cells)
-    source = random.derive(seed, "sampling")
-    with torch.inference_mode():
-        for frame in run(sampler, denoiser.process, denoiser, x, grid, source):
-            x = frame.after
-    return float((solved(x, NINE) & ((x == held) | ~clue).all(1)).double().mean())
-
-
 def main() -> None:
     """Print the shares of each seed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -103,7 +90,7 @@ def main() -> None:
             held = boards(asked.boards, random.derive(seed, "held"), NINE)
             for clues in asked.clues:
                 shares = {
-                    name: share(denoiser, sampler, held, clues, seed)
+                    name: share(denoiser, sampler, held, NINE, clues, seed)
                     for name, sampler in ORDERS.items()
                 }
                 told = ", ".join(f"{name} {value:.2f}" for name, value in shares.items())

@@ -24,10 +24,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from keeping import kept
 
 from sfumato import Model
 from sfumato_data import gather, subset
@@ -36,11 +38,10 @@ from sfumato_molecules.systems.plain import Unsymmetric
 from sfumato_molecules.trajectories.data import Track, constant_velocity, tracks_of, windows
 from sfumato_molecules.trajectories.dynamics import begun, dynamics
 from sfumato_molecules.trajectories.forecasting import drawn
-from sfumato_molecules.trajectories.metrics import displacements, metrics
+from sfumato_molecules.trajectories.metrics import closest_systems, metrics
 from sfumato_molecules.trajectories.nbody import simulate
 from sfumato_molecules.trajectories.recipes import Trajectories
 from sfumato_train import averaged, draw
-from sfumato_train.files import make_folder, read_json, write_json
 from sfumato_train.runs import fresh
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
@@ -78,19 +79,18 @@ def aspirin(seed: int, scale: float) -> dict[str, dict[str, float]]:
     held = tracks_of(list(windows(late, GIVEN + FUTURE, 10)), **options, like=data.about)
     asked = held.batch(range(len(held)))
     steady = constant_velocity(asked.condition["source"]["past"], FUTURE)
-    found = {"steady": dict(zip(("ade", "fde"), _means([steady], asked.x), strict=True))}
+    found = {"steady": _means([steady], asked.x)}
     for arm in ARMS:
         recipe = recipe_of(arm, seed, max(2, round(120 * scale)), batch=8, width=32, depth=3)
         made = list(drawn(trained(recipe, data), asked, 5, seed, batch=8))
-        found[arm] = dict(zip(("ade", "fde"), _means(made, asked.x), strict=True))
+        found[arm] = _means(made, asked.x)
     return found
 
 
-def _means(made: list[torch.Tensor], true: torch.Tensor) -> tuple[float, float]:
+def _means(made: list[torch.Tensor], true: torch.Tensor) -> dict[str, float]:
     """ADE and FDE of the closest of several draws."""
-    both = [displacements(one, true) for one in made]
-    ade, fde = (float(torch.stack([pair[k] for pair in both]).amin(0).mean()) for k in range(2))
-    return ade, fde
+    ade, fde = closest_systems(made, true)
+    return {"ade": float(ade.mean()), "fde": float(fde.mean())}
 
 
 def whole(seed: int, scale: float) -> dict[str, dict[str, float]]:
@@ -120,21 +120,10 @@ PARTS: Mapping[str, Callable[[int, float], dict[str, dict[str, float]]]] = {
 }  # fmt: skip
 
 
-def kept(what: str, seed: int, scale: float, out: Path | None) -> dict[str, Any]:
-    """The numbers of a seed, measured unless they are there."""
-    path = None if out is None else out / f"{what}-{seed}.json"
-    if path is not None and path.exists():
-        there = read_json(path)
-        if there["scale"] != scale:
-            raise SystemExit(f"{path} is of scale {there['scale']}; name another folder")
-        return there
+def measured(what: str, seed: int, scale: float) -> dict[str, Any]:
+    """The numbers of a seed, and seconds of processor time."""
     began = time.process_time()
-    found = {"scale": scale, **PARTS[what](seed, scale)}
-    found["seconds"] = time.process_time() - began
-    if path is not None:
-        make_folder(path.parent)
-        write_json(path, found)
-    return found
+    return {**PARTS[what](seed, scale), "seconds": time.process_time() - began}
 
 
 def main() -> None:
@@ -150,7 +139,10 @@ def main() -> None:
     key, limit = LIMITS[asked.what]
     ratios = []
     for seed in range(asked.first, asked.first + asked.seeds):
-        found = kept(asked.what, seed, asked.scale, asked.out)
+        found = kept(
+            asked.out, f"{asked.what}-{seed}", {"scale": asked.scale},
+            partial(measured, asked.what, seed, asked.scale),
+        )  # fmt: skip
         ratios.append(found["turning"][key] / found["plain"][key])
         print(f"seed {seed}: {found}", flush=True)
     median = statistics.median(ratios)
