@@ -12,7 +12,7 @@ from sfumato_graphs import autoencoder, commands, data, writing
 from sfumato_graphs.probing import accuracy
 from sfumato_graphs.recipes import AutoEncoder, Files
 from sfumato_graphs.systems.graphddae import classed
-from sfumato_nn.graphs.encoder import GraphEncoder
+from sfumato_nn.graphs.encoder import GraphEncoder, PairEncoder
 from sfumato_train import open_run, start
 from sfumato_train.runs import fresh
 
@@ -40,10 +40,10 @@ def _moved(network, order):
     return moved
 
 
-@pytest.mark.parametrize("structural", [True, False])
-def test_a_code_is_that_of_the_graph_whatever_its_order_and_neighbours(structural):
+@pytest.mark.parametrize("kind", [GraphEncoder, PairEncoder])
+def test_a_code_is_that_of_the_graph_whatever_its_order_and_neighbours(kind):
     torch.manual_seed(0)
-    encoder = GraphEncoder(1, 2, width=8, length=3, structural=structural).double()
+    encoder = kind(1, 2, width=8, length=3).double()
     network = nx.gnp_random_graph(7, 0.5, seed=1)
     order = [3, 0, 6, 1, 5, 2, 4]
     both = data.graphs_of([network, _moved(network, order), nx.path_graph(9)]).batch(range(3)).x
@@ -56,14 +56,27 @@ def test_a_code_is_that_of_the_graph_whatever_its_order_and_neighbours(structura
     assert torch.allclose(encoder(both)[:2], z[:2], atol=1e-12)
 
 
-def test_classes_of_edges_are_told_apart():
+@pytest.mark.parametrize("kind", [GraphEncoder, PairEncoder])
+def test_classes_of_edges_are_told_apart(kind):
     torch.manual_seed(0)
-    encoder = GraphEncoder(1, 3, width=8, length=3)
+    encoder = kind(1, 3, width=8, length=3)
     networks = [nx.path_graph(3), nx.path_graph(3)]
     for network, order in zip(networks, (1, 2), strict=True):
         nx.set_edge_attributes(network, order, "order")
     z = encoder(data.graphs_of(networks).batch([0, 1]).x)
     assert not torch.allclose(z[0], z[1], atol=1e-4)
+
+
+def test_pairs_tell_apart_what_sums_over_neighbours_cannot():
+    """Two triangles and a hexagon: all nodes have two neighbours."""
+    twice = nx.disjoint_union(nx.cycle_graph(3), nx.cycle_graph(3))
+    x = data.graphs_of([twice, nx.cycle_graph(6)]).batch([0, 1]).x
+    for kind, told in ((GraphEncoder, False), (PairEncoder, True)):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            z = kind(1, 2, width=8, length=3).double()(x)
+        apart = float((z[0] - z[1]).abs().max())
+        assert apart > 1e-6 if told else apart < 1e-12
 
 
 def test_the_denoiser_is_told_the_code_of_the_very_graph_and_the_encoder_learns_from_it():

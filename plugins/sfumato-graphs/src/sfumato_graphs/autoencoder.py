@@ -2,8 +2,10 @@
 
 Wesego 2025, "Graph Representation Learning with Diffusion Generative Models", arXiv:2501.13133: an
 encoder makes a vector z of a clean graph, the denoiser is told z, and both are trained by the loss
-of the denoiser alone. Theirs sees adjacency matrices in an order of the nodes as pictures; here
-encoder and denoiser are equivariant, and padding plays no part.
+of the denoiser alone. Theirs sees adjacency matrices, their nodes in breadth-first order, as
+pictures. Here the encoder does not depend on the order; the denoiser is a network of graphs, which
+sees the place of each node in an order where it is asked for: without that z cannot tell it which
+of the nodes has which neighbours, and noisy graphs hardly do. Padding plays no part.
 """
 
 from __future__ import annotations
@@ -17,14 +19,20 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from sfumato import Batch, Dataset, InputError, Process, state
-from sfumato_nn.graphs.encoder import GraphEncoder
+from sfumato.state import Time
+from sfumato_nn.graphs.encoder import Encoder
+from sfumato_nn.graphs.order import ordered
 from sfumato_nn.graphs.transformer import GraphDenoiser, GraphTransformer
+from sfumato_nn.positions import waves
 from sfumato_train import Jointly, Loss, Run
 
 Part = Literal["z", "both"]
 """Of the representation: the code alone, or with what the denoiser makes of the clean graph."""
 
 CHUNK = 128
+
+PLACES = 16
+"""Numbers that tell the place of a node."""
 
 
 class AutoDenoiser(GraphDenoiser):
@@ -35,6 +43,7 @@ class AutoDenoiser(GraphDenoiser):
         process: of nodes and edges.
         classes: of nodes and of pairs.
         encoder: makes the codes.
+        places: tell the network the place of each node, `PLACES` numbers beyond its classes.
     """
 
     def __init__(
@@ -42,10 +51,19 @@ class AutoDenoiser(GraphDenoiser):
         net: GraphTransformer,
         process: Process,
         classes: tuple[int, int],
-        encoder: GraphEncoder,
+        encoder: Encoder,
+        places: bool,
     ) -> None:
         super().__init__(net, process, classes)
-        self.encoder = encoder
+        self.encoder, self.places = encoder, places
+
+    def shown(self, x: Any, t: Time) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        node, *others = super().shown(x, t)
+        if self.places:
+            place = waves([node.shape[1]], PLACES, node.device).expand(len(node), -1, -1)
+            node = torch.cat((node.to(place), place), -1)
+        pair, joined, mask, clock = others
+        return node, pair, joined, mask, clock
 
     def embed(self, x: Any, part: Part = "z") -> Tensor:
         """(B, D) representations of length 1 of clean graphs.
@@ -53,6 +71,7 @@ class AutoDenoiser(GraphDenoiser):
         "z" is the code; "both" the code and the mean over the nodes of the middle of the denoiser
         at t = 0, each of the length 1/sqrt(2).
         """
+        x = ordered(x) if self.places else x
         z = self.encoder(x)
         code = F.normalize(z, dim=-1)
         if part == "z":
@@ -71,7 +90,8 @@ class Autoencoding(Jointly):
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
         denoiser = self.denoiser
         assert isinstance(denoiser, AutoDenoiser)
-        told = Batch(batch.x, {**batch.condition, "vector": denoiser.encoder(batch.x)})
+        x = ordered(batch.x) if denoiser.places else batch.x
+        told = Batch(x, {**batch.condition, "vector": denoiser.encoder(x)})
         return super().loss(player, told, generator)
 
 
@@ -91,7 +111,7 @@ def embed(
             f"{run.path} is a run of {run.name}, which makes no representations; train "
             "graphs/autoencoder"
         )
-    home = denoiser.encoder.own.device
+    home = denoiser.encoder.outward.weight.device
     found = []
     for first in range(0, len(data), CHUNK):
         x = state.to(data.batch(range(first, min(first + CHUNK, len(data)))).x, home)

@@ -17,15 +17,17 @@ from sfumato_methods import grids
 from sfumato_methods.discrete import graphs as noise
 from sfumato_methods.discrete.graphs import GraphProcess
 from sfumato_methods.discrete.sizes import Sizes
-from sfumato_nn.graphs.encoder import GraphEncoder
+from sfumato_nn.graphs.encoder import GraphEncoder, PairEncoder
 from sfumato_nn.graphs.state import blank
 from sfumato_nn.graphs.transformer import GraphDenoiser, GraphTransformer
 from sfumato_train import Denoising, Jointly, Recipe, Training
 
-from .autoencoder import AutoDenoiser, Autoencoding
+from .autoencoder import PLACES, AutoDenoiser, Autoencoding
 from .real import Numbers, RealDenoiser
 
 LAWS = {"marginal": noise.marginal, "uniform": noise.uniform, "absorbing": noise.absorbing}
+
+ENCODERS = {"neighbours": GraphEncoder, "pairs": PairEncoder}
 
 SHOWN = 200
 """Graphs, about, by which the codes of a new encoder are spread."""
@@ -83,13 +85,13 @@ class _Graphs(Recipe):
         }  # fmt: skip
 
     def network(
-        self, nodes: int, pairs: int, about: Mapping[str, Any], vector: int = 0
+        self, nodes: int, pairs: int, about: Mapping[str, Any], vector: int = 0, told: int = 0
     ) -> GraphTransformer:
         """The network for so many numbers of a node and of a pair, and what it can be told."""
         label, properties = about.get("label"), about.get("properties")
         return GraphTransformer(
             nodes, pairs, width=self.width, pair_width=self.pair_width, depth=self.depth,
-            heads=self.heads, structural=self.structural,
+            heads=self.heads, structural=self.structural, told=told,
             classes=len(label["classes"]) if label else 0,
             vector=vector or (len(properties["names"]) if properties else 0),
         )  # fmt: skip
@@ -203,20 +205,27 @@ class AutoEncoder(Files):
     """
 
     code: int = Field(64, ge=1, description="numbers of the code")
-    encoder_width: int = Field(64, ge=1, description="channels of a node in the encoder")
+    encoder_width: int = Field(
+        64, ge=2, multiple_of=2, description="channels of a node in the encoder"
+    )
     encoder_depth: int = Field(2, ge=1, description="layers of the encoder")
-    counting: bool = Field(False, description="tell the encoder cycles and walks as well")
+    places: bool = Field(
+        True, description="order the nodes, and tell the denoiser where each stands; see README"
+    )
+    encoder: Literal["neighbours", "pairs"] = Field(
+        "neighbours", description="what the encoder sums over; pairs count cycles, and cost n^3"
+    )
 
     def denoiser(self, process: GraphProcess, about: Mapping[str, Any]) -> AutoDenoiser:
         if "properties" in about:
             raise InputError("graphs/autoencoder tells a code where others are told properties")
         classes = _classes(about)
-        encoder = GraphEncoder(
-            *classes, width=self.encoder_width, depth=self.encoder_depth, length=self.code,
-            structural=self.counting,
-        )  # fmt: skip
-        net = self.network(*classes, about, vector=self.code)
-        return AutoDenoiser(net, process, classes, encoder)
+        encoder = ENCODERS[self.encoder](
+            *classes, width=self.encoder_width, depth=self.encoder_depth, length=self.code
+        )
+        told = PLACES if self.places else 0
+        net = self.network(*classes, about, vector=self.code, told=told)
+        return AutoDenoiser(net, process, classes, encoder, self.places)
 
     def objective(self, model: Model) -> Jointly:
         return Autoencoding(model.process, model.denoiser, self.weight, dropout=self.dropout)
