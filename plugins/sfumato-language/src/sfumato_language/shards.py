@@ -27,7 +27,7 @@ from sfumato_train.folders import placed
 from .reading import Document, Reading, documents, files_of
 from .tokens import Tokenizer, made, rebuilt
 
-FORMAT = 1
+FORMAT = 2
 """Of the folder; part of the key, so that older ones are left alone."""
 
 
