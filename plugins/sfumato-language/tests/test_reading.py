@@ -239,3 +239,11 @@ def test_of_a_saved_data_set_only_its_own_files_are_read_and_one_split(tmp_path)
 def test_small_letters_of_fasta_are_the_same_bases(tmp_path):
     (tmp_path / "a.fa.gz").write_bytes(gzip.compress(b">a soft-masked\r\nACgtn\r\nry\r\n"))
     assert texts(tmp_path / "a.fa.gz") == [("a.fa.gz:a", "ACGTNRY")]
+
+
+@pytest.mark.parametrize("kind", ["file", "line"])
+def test_utf16_without_a_mark_is_no_text(tmp_path, kind):
+    """Its bytes are valid UTF-8 as long as the text is English: half of them are 0."""
+    (tmp_path / "a.txt").write_bytes("fine\nor not".encode("utf-16-le"))
+    with pytest.raises(InputError, match=r"a\.txt is no text in UTF-8: byte 0x00 at 1; convert"):
+        texts(tmp_path / "a.txt", documents=kind)

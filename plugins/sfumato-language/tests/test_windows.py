@@ -113,3 +113,13 @@ def test_large_vocabularies_take_four_bytes_a_token(tmp_path):
     data = read(tmp_path / "a.txt", tokenizer=str(tmp_path / "tokenizer.json"))
     assert data.shards.tokens.dtype == np.uint32
     assert data.shards.tokens.tolist() == [1, 69_999, 70_000]
+
+
+def test_a_damaged_corpus_in_the_cache_is_named(text):
+    """Of the right size, and so not made anew."""
+    data = read(text, length=32, documents="line")
+    file = data.shards.tokens.filename
+    np.full_like(data.shards.tokens, 999).tofile(file)
+    again = read(text, length=32, documents="line")
+    with pytest.raises(InputError, match=r"tokens\.bin is damaged: it has the token 999.*0 to \d"):
+        again.batch([0])

@@ -357,12 +357,17 @@ def _bounded(content: bytes, file: Path) -> None:
 
 def _decoded(content: bytes, file: Path, offset: int) -> str:
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{file} is not UTF-8: byte 0x{content[error.start]:02x} at {offset + error.start} "
             f"({error.reason}); convert the file to UTF-8"
         ) from None
+    if (place := content.find(b"\0")) >= 0:  # of UTF-16, and of nearly all that is no text
+        raise InputError(
+            f"{file} is no text in UTF-8: byte 0x00 at {offset + place}; convert the file to UTF-8"
+        )
+    return text
 
 
 _KINDS = (

@@ -130,10 +130,10 @@ def _ids(document: Document, tokenizer: Tokenizer) -> NDArray[np.int64]:
         ids = tokenizer.encode(document.text)
     except InputError as error:
         raise InputError(f"document {document.key}: {error}") from None
-    if len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.eos:
+    if len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.size:
         raise InputError(
-            f"document {document.key} has the token {ids.max()}, and those of text are 0 to "
-            f"{tokenizer.eos - 1}"
+            f"document {document.key} has the token {ids.max()}, and those of its tokenizer are 0 "
+            f"to {tokenizer.size - 1}"
         )
     return ids
 
