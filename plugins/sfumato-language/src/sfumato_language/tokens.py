@@ -169,7 +169,7 @@ class Char(Tokenizer):
                 f"{wrong[0]} of the text; its {self.size - 1} characters are those of the data "
                 "that it was made from"
             )
-        return ids.astype(np.int64)
+        return ids.astype(np.int64, copy=False)
 
     def _decode(self, ids: Ids) -> str:
         return self._points[ids].astype("<u4").tobytes().decode("utf-32-le")

@@ -62,8 +62,7 @@ class Windows:
 
     def keys(self) -> Sequence[str]:
         """The document, or group of documents, of each window."""
-        names = self.shards.keys
-        return [names[i] for i in self.group.tolist()]
+        return replace(self.shards.keys, chosen=self.group)
 
     def of(self, index: int) -> list[Segment]:
         """The pieces of a window, in their order."""
