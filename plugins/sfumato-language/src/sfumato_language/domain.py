@@ -36,7 +36,8 @@ class LanguageDomain:
             return own
         options |= {"tokenizer": rebuilt(about["tokenizer"])}
         found: Any = self.read(path, **options)
-        return replace(found, about=about)
+        other: Dataset = replace(found, about=about)
+        return other
 
     def demo_path(self) -> Path:
         """A file of the topics that Python's `help` explains, 0.5 million characters."""
