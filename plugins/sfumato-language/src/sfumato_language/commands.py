@@ -83,8 +83,8 @@ def score(
 ) -> None:
     """Bound the likelihood of text: nats a token, bits a character, perplexity.
 
-    RUN may also be the folder of a SEDD, MDLM or Duo, or of a masked model that transformers loads;
-    texts are then measured in windows as long as it takes, one document each.
+    RUN may also be the folder of a SEDD, MDLM, BD3LM or Duo, or of a masked model that transformers
+    loads; texts are then measured in windows as long as it takes, one document each.
     """
     from .filling import scored
 

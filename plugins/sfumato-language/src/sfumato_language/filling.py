@@ -181,7 +181,8 @@ def scored(
         if data is None:
             raise InputError(f"{path} is no run, and held nothing out; name text with --data")
         model, about, _ = _opened(path, device, weights, trust)
-        windows = domain.follow(data, about, length=int(about["length"]), pack=False)
+        room = int(about["length"]) - (about.get("begin") is not None)
+        windows = domain.follow(data, about, length=room, pack=False)
         kept_in = None
     else:
         run = open_run(path)

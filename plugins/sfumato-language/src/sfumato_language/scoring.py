@@ -1,17 +1,19 @@
 """How likely texts are: bounds on -log p, with their standard error over documents.
 
-Of masked models the bound of all orders; of models that say ratios (SEDD), and of chains that
-replace tokens (Duo), that of continuous time.
+Of masked models the bound of all orders, block by block of those that write so (BD3LM); of models
+that say ratios (SEDD), and of chains that replace tokens (Duo), that of continuous time.
 """
 
 from __future__ import annotations
 
 __all__ = ["Likelihood", "score"]
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,13 +81,15 @@ def score(
 
     Of a masked model it is the any-order bound, see `objective.AnyOrder`: a window of L tokens is
     measured with `draws` sets of hidden tokens, whose sizes are spread over 1..L by low
-    discrepancy. Of other chains it is that of continuous time, `score_entropy` of sfumato-methods
-    (SEDD: Lou et al. 2023, arXiv:2310.16834, theorem 3.6; Duo: Sahoo et al. 2025,
-    arXiv:2506.10892), at `draws` times of the arcsine law that are spread likewise, and the
-    divergence from the prior where the times end; rare states weigh much in it, and it takes more
-    draws. Sets, times and noise are the same whatever the batch size, and for every model of a
-    kind: differences between models are not those of the draws. Windows are measured one by one, so
-    that the first tokens of a window are not told what came before it.
+    discrepancy. Of one that writes blocks it is the sum of the bounds of each block, given those
+    before (Arriola et al. 2025, arXiv:2503.09573, section 3), at a call for each block. Of other
+    chains it is that of continuous time, `score_entropy` of sfumato-methods (SEDD: Lou et al. 2023,
+    arXiv:2310.16834, theorem 3.6; Duo: Sahoo et al. 2025, arXiv:2506.10892), at `draws` times of
+    the arcsine law that are spread likewise, and the divergence from the prior where the times end;
+    rare states weigh much in it, and it takes more draws. Sets, times and noise are the same
+    whatever the batch size, and for every model of a kind: differences between models are not those
+    of the draws. Windows are measured one by one, so that the first tokens of a window are not told
+    what came before it.
 
     Args:
         model: a model of texts.
@@ -118,17 +122,16 @@ _Measure = Callable[[Batch, range, int, int], Tensor]
 
 def _measure(model: Model, data: Windows) -> _Measure:
     process, denoiser = model.process, model.denoiser
-    if isinstance(getattr(denoiser, "net", None), BlockwiseTransformer):
-        raise InputError(
-            "this model writes block by block, and its bound takes a call for each block of a "
-            "window; that is not measured here"
-        )
     told = isinstance(denoiser, ScoreTextDenoiser)
     known = told or isinstance(denoiser, TextDenoiser)
     if known and isinstance(process, Discrete) and (told or process.kernel.absorbs is None):
         if data.pack:
             raise InputError("this model takes one document a window: read them with pack=False")
         return partial(_continuous, process, denoiser)
+    if isinstance(masked(model).net, BlockwiseTransformer):
+        if data.pack:
+            raise InputError("this model takes one document a window: read them with pack=False")
+        return partial(_by_block, masked(model), getattr(model.blank, "begin", None))
     return partial(_any_order, masked(model), int(data.about["length"]))
 
 
@@ -146,6 +149,35 @@ def _any_order(
         weight = mask.sum(1).double() / count / draws
         nats += cross_entropy(denoiser, part, at, mask).double() * weight[:, None]
     return nats
+
+
+def _by_block(
+    denoiser: TextDenoiser, begin: int | None, part: Batch, index: range, draws: int, seed: int
+) -> Tensor:
+    """As `_any_order`, of one block after the other; `begin` stands before every text."""
+    ids, real = part.x.data, part.x.mask
+    first = int(begin is not None)
+    if begin is not None:
+        ids = torch.cat((torch.full_like(ids[:, :1], begin), ids), 1)
+        real = torch.cat((torch.ones_like(real[:, :1]), real), 1)
+    net: Any = denoiser.net
+    size, width = int(net.shape.block), ids.shape[1]
+    nats = torch.zeros(real.shape, dtype=torch.float64, device=real.device)
+    streams = random.Streams.derive(seed, "score", index)
+    for start, j in itertools.product(range(0, width, size), range(draws)):
+        stop = min(start + size, width)
+        noise = torch.stack([random.uniform((size,), one) for one in streams])
+        free = torch.zeros_like(real[:, :stop])
+        free[:, max(start, first) :] = real[:, max(start, first) : stop]
+        rows = free.any(1)
+        free, share = free[rows], _spread(index, j, draws).to(real.device)[rows]
+        spread = torch.zeros(free.shape, dtype=torch.float64, device=real.device)
+        spread[:, start:] = noise.to(real.device)[rows, : stop - start]
+        at, count = hide(free, share, spread)
+        whole = Batch(Padded(ids[rows, :stop], real[rows, :stop]))
+        weight = free.sum(1).double() / count / draws
+        nats[rows, :stop] += cross_entropy(denoiser, whole, at, free).double() * weight[:, None]
+    return nats[:, first:]
 
 
 def _continuous(
