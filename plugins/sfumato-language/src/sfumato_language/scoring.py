@@ -124,15 +124,16 @@ def _measure(model: Model, data: Windows) -> _Measure:
     process, denoiser = model.process, model.denoiser
     told = isinstance(denoiser, ScoreTextDenoiser)
     known = told or isinstance(denoiser, TextDenoiser)
+    found: _Measure
     if known and isinstance(process, Discrete) and (told or process.kernel.absorbs is None):
-        if data.pack:
-            raise InputError("this model takes one document a window: read them with pack=False")
-        return partial(_continuous, process, denoiser)
-    if isinstance(masked(model).net, BlockwiseTransformer):
-        if data.pack:
-            raise InputError("this model takes one document a window: read them with pack=False")
-        return partial(_by_block, masked(model), getattr(model.blank, "begin", None))
-    return partial(_any_order, masked(model), int(data.about["length"]))
+        found = partial(_continuous, process, denoiser)
+    elif isinstance(masked(model).net, BlockwiseTransformer):
+        found = partial(_by_block, masked(model), getattr(model.blank, "begin", None))
+    else:
+        return partial(_any_order, masked(model), int(data.about["length"]))
+    if data.pack:
+        raise InputError("this model takes one document a window: read them with pack=False")
+    return found
 
 
 def _any_order(
