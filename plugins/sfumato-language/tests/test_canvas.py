@@ -111,3 +111,9 @@ def test_a_text_with_gaps_as_a_pattern():
     pattern = pattern_of("a.b [MASK*3] (c) [MASK]", ["x|y", "[z]"])
     assert re.fullmatch(pattern, "a.b x|y (c) [z]") and not re.fullmatch(pattern, "a.b x (c) [z]")
     assert not re.fullmatch(pattern, "aXb x|y (c) [z]")
+
+
+@pytest.mark.parametrize("count", ["99999999999999", "9" * 5000], ids=["14", "5000"])
+def test_gaps_beyond_memory_are_refused(count):
+    with pytest.raises(InputError, match="more tokens than any model takes"):
+        ids_of(f"a[MASK*{count}]", TOKENIZER)

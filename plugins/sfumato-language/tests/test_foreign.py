@@ -6,8 +6,10 @@ import json
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from sfumato import Batch, InputError, Padded, random
+from sfumato_cli.main import application
 from sfumato_language.canvas import conditions
 from sfumato_language.foreign import load
 from sfumato_language.objective import cross_entropy
@@ -66,6 +68,14 @@ def test_a_bert_fills_gaps_and_is_scored(bert):
     nats = cross_entropy(loaded.model.denoiser, Batch(made.x), at, made.x.mask)
     assert bool((nats[at] > 0).all()) and bool((nats[~at] == 0).all())
     assert rebuilt(loaded.about["tokenizer"]).mask == 4
+
+
+def test_the_verb_score_measures_text_of_any_of_its_tokens(bert, tmp_path):
+    """Its words have ids beyond that of its end."""
+    (tmp_path / "a.txt").write_text("the school was sold")
+    words = ["score", bert, "--data", tmp_path / "a.txt", "--draws", 2]
+    done = CliRunner().invoke(application(), list(map(str, words)))
+    assert done.exit_code == 0 and "1 documents, 5 tokens, 19 characters" in done.output
 
 
 def test_shifted_logits_of_a_model_with_its_own_code(bert, tmp_path):

@@ -304,4 +304,4 @@ def test_what_a_model_that_inserts_does_not_take_is_told(folder):
         with pytest.raises(InputError, match=says):
             run.domain.condition(words, 2, run.about)
     with pytest.raises(InputError, match="takes masked models"):
-        scored(folder, None, 1, 0, 4, "cpu", "ema")
+        scored(folder, None, 1, 0, 4, "cpu", "ema", False)

@@ -118,3 +118,9 @@ def test_a_pattern_of_a_model_of_pairs_is_about_the_response(run):
     made = draw(run, 2, condition=asked, seed=1)
     assert all(t.startswith("The school was sold") for t in texts_of(made, run.about))
     assert torch.equal(asked["pattern_begin"], torch.tensor([15, 15]))
+
+
+@pytest.mark.parametrize("pattern", ["(a{1000}){1000}", "((b|a{5000}){5000})*", "(ab){5001,}"])
+def test_repeats_of_repeats_are_refused_before_they_are_written_out(pattern):
+    with pytest.raises(InputError, match="repeats more than 10000 letters"):
+        automaton(pattern, facts(Char("ab")))

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from sfumato import InputError, Padded, random
+from sfumato_cli.main import application
 from sfumato_language.canvas import conditions
 from sfumato_language.foreign import load, tokenizer_of
 from sfumato_language.samples import texts_of
@@ -445,3 +447,18 @@ def test_an_mdlm_is_tuned_by_adapters_and_others_are_not(tmp_path):
         twin(tmp_path / kind, kind)
         with pytest.raises(InputError, match=says):
             tuned(kind)
+
+
+@pytest.mark.parametrize("kind", ["sedd", "mdlm", "duo", "bd3lm"])
+def test_the_verb_takes_folders_of_others(tmp_path, kind):
+    def cli(*words):
+        return CliRunner().invoke(application(), list(map(str, words)))
+
+    twin(tmp_path / kind, kind)
+    (tmp_path / "a.txt").write_text("the school was sold")
+    before = sorted(path.name for path in (tmp_path / kind).iterdir())
+    done = cli("score", tmp_path / kind, "--data", tmp_path / "a.txt", "--draws", 2)
+    assert done.exit_code == 0, done.output
+    assert "1 documents, 5 tokens, 19 characters" in done.output and "wrote" not in done.output
+    assert sorted(path.name for path in (tmp_path / kind).iterdir()) == before
+    assert "held nothing out; name text with --data" in cli("score", tmp_path / kind).output

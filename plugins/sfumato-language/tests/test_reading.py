@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
+import shutil
 
 import pytest
 
@@ -143,3 +145,105 @@ def test_half_a_character_of_json_is_told(tmp_path):
     assert next(found).text == "a\U0001f600b"
     with pytest.raises(InputError, match=r"line 2 of .* half a character, \\ud800"):
         next(found)
+
+
+def test_json_nested_without_end_is_told(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
+    with pytest.raises(InputError, match=r"line 1 of .*a\.jsonl is not valid JSON"):
+        texts(tmp_path / "a.jsonl")
+
+
+def test_a_packed_file_that_is_damaged_is_told_however_it_is_read(tmp_path):
+    whole = gzip.compress(bytes(range(97, 123)) * 1000)
+    flipped = whole[:20] + bytes([whole[20] ^ 255]) + whole[21:]
+    for number, content in enumerate((whole[:-20], flipped, whole[:-6] + b"\0" * 6, b"no gzip")):
+        file = tmp_path / f"{number}.txt.gz"
+        file.write_bytes(content)
+        for kind in ("file", "paragraph", "line"):
+            with pytest.raises(InputError, match=rf"{number}\.txt\.gz is damaged"):
+                texts(file, documents=kind)
+
+
+def test_a_field_of_a_table_may_be_as_long_as_a_document(tmp_path):
+    """The library stops at 131,072 characters unless told otherwise, for the whole process."""
+    before = csv.field_size_limit()
+    long = "word " * 40_000
+    (tmp_path / "a.csv").write_text(f'text,n\n"{long}",1\n')
+    assert texts(tmp_path / "a.csv") == [("a.csv:1", long)]
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ('2,"never closed', r"row 2 of .*a\.csv cannot be read: unexpected end of data; a quote"),
+        ('2,"a" b', r"row 2 of .*a\.csv cannot be read: .* a quote"),
+        ("2,Hello, world", r"row 2 of .*a\.csv has 3 fields, and the first line names 2"),
+    ],
+    ids=["open", "behind", "fields"],
+)
+def test_rows_that_would_lose_text_are_refused(tmp_path, row, says):
+    (tmp_path / "a.csv").write_text(f"n,text\n1,fine\n{row}\n3,fine\n4,fine\n")
+    with pytest.raises(InputError, match=says):
+        texts(tmp_path / "a.csv")
+
+
+def test_a_row_whose_text_is_null_is_an_empty_document(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": null}\n')
+    (tmp_path / "a.csv").write_text("n,text\n1,one\n2\n")
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["one", None]}), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.csv", "a.parquet"):
+        with pytest.raises(InputError, match=f"the document {name}:2 is empty; .*empty=skip"):
+            texts(tmp_path / name)
+        assert texts(tmp_path / name, empty="skip") == [(f"{name}:1", "one")]
+
+
+def test_bytes_that_are_no_text_in_a_table_are_told(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+
+    raw = pyarrow.array([b"fine", b"ba\xffd"], pyarrow.binary())
+    text = pyarrow.Array.from_buffers(pyarrow.string(), 2, raw.buffers())
+    pyarrow.parquet.write_table(pyarrow.table({"text": text}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"row 2 of .*a\.parquet is not UTF-8 in column 'text'"):
+        texts(tmp_path / "a.parquet")
+
+
+def test_of_a_saved_data_set_only_its_own_files_are_read_and_one_split(tmp_path):
+    """`datasets` leaves caches beside the data; splits are not to be mixed."""
+    pyarrow = pytest.importorskip("pyarrow")
+    for split in ("train", "test"):
+        folder = tmp_path / "all" / split
+        folder.mkdir(parents=True)
+        for name in ("data-00000-of-00001.arrow", "cache-0123.arrow"):
+            table = pyarrow.table({"text": [f"{split} {name[:4]}"]})
+            with pyarrow.ipc.new_stream(folder / name, table.schema) as out:
+                out.write_table(table)
+        state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
+        (folder / "state.json").write_text(json.dumps(state))
+    (tmp_path / "all" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    assert [text for _, text in texts(tmp_path / "all" / "train")] == ["train data"]
+    with pytest.raises(InputError, match=r"the splits train, test; name one .*all.train"):
+        texts(tmp_path / "all")
+    (tmp_path / "all" / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    shutil.rmtree(tmp_path / "all" / "test")
+    assert [text for _, text in texts(tmp_path / "all")] == ["train data"]
+    (tmp_path / "all" / "train" / "state.json").write_text("{")
+    with pytest.raises(InputError, match=r"state\.json cannot be read"):
+        texts(tmp_path / "all")
+
+
+def test_small_letters_of_fasta_are_the_same_bases(tmp_path):
+    (tmp_path / "a.fa.gz").write_bytes(gzip.compress(b">a soft-masked\r\nACgtn\r\nry\r\n"))
+    assert texts(tmp_path / "a.fa.gz") == [("a.fa.gz:a", "ACGTNRY")]
+
+
+@pytest.mark.parametrize("kind", ["file", "line"])
+def test_utf16_without_a_mark_is_no_text(tmp_path, kind):
+    """Its bytes are valid UTF-8 as long as the text is English: half of them are 0."""
+    (tmp_path / "a.txt").write_bytes("fine\nor not".encode("utf-16-le"))
+    with pytest.raises(InputError, match=r"a\.txt is no text in UTF-8: byte 0x00 at 1; convert"):
+        texts(tmp_path / "a.txt", documents=kind)

@@ -265,3 +265,20 @@ def test_the_demo_is_what_python_says_of_itself(tmp_path):
         tmp_path / "run",
     )
     assert open_run(out).about["tokenizer"]["kind"] == "byte"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"ids": 7}',
+        b'{"ids": [1.5]}',
+        b'{"ids": [[1, 2]]}',
+        b"[" * 100_000,
+        b'{"ids": [true]}',
+        b"\xff",
+    ],
+    ids=["number", "fraction", "nested", "deep", "truth", "bytes"],
+)
+def test_lines_that_are_no_samples_are_left_to_others(run, tmp_path, line):
+    (tmp_path / "a.jsonl").write_bytes(line + b"\n")
+    assert read_back(tmp_path / "a.jsonl", run.about) is None

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato import InputError
-from sfumato_language.tokens import MASK, Byte, Char, Json, Text8, made, rebuilt
+from sfumato_language.tokens import MASK, Byte, Char, Foreign, Json, Text8, made, rebuilt
+from sfumato_language.windows import read
 
 
 @given(st.text())
@@ -95,3 +96,30 @@ def test_what_a_tokenizer_cannot_spell_is_named(tmp_path):
         rebuilt({"kind": "word"})
     with pytest.raises(InputError, match="the tokenizer of the run is damaged"):
         rebuilt({"kind": "json", "json": "\u00e9"})
+
+
+def test_a_word_that_a_foreign_tokenizer_has_not_is_told():
+    """Without a token for what is unknown the library raises a bare Exception."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    found = Json(Tokenizer(WordLevel({"a": 0}, unk_token="[UNK]")).to_str())
+    with pytest.raises(InputError, match="does not take the text: .*UNK"):
+        found.encode("b")
+
+
+def test_a_corpus_is_read_by_the_tokenizer_of_a_model_of_others(tmp_path):
+    """Its end is not its last id, and a text may spell its mask."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+
+    library = Tokenizer(WordLevel({"[SEP]": 0, "[MASK]": 1, "a": 2, "b": 3}, "a"))
+    library.pre_tokenizer = WhitespaceSplit()
+    tokenizer = Foreign(library.to_str(), 0, 1)
+    (tmp_path / "a.txt").write_text("a b b")
+    data = read(tmp_path / "a.txt", length=4, tokenizer=tokenizer)
+    assert data.batch([0]).x.data.tolist() == [[2, 3, 3, 0]]
+    (tmp_path / "a.txt").write_text("a [MASK] b")
+    with pytest.raises(InputError, match=r"document a\.txt: the text spells \[MASK\], which is"):
+        read(tmp_path / "a.txt", length=4, tokenizer=tokenizer)

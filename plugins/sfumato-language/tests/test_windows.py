@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from sfumato import InputError
 from sfumato_data import split
 from sfumato_language import shards
+from sfumato_language.reading import Reading
 from sfumato_language.tokens import Char
 from sfumato_language.windows import DOCUMENT, read
 
@@ -113,3 +117,39 @@ def test_large_vocabularies_take_four_bytes_a_token(tmp_path):
     data = read(tmp_path / "a.txt", tokenizer=str(tmp_path / "tokenizer.json"))
     assert data.shards.tokens.dtype == np.uint32
     assert data.shards.tokens.tolist() == [1, 69_999, 70_000]
+
+
+def test_a_damaged_corpus_in_the_cache_is_named(text):
+    """Of the right size, and so not made anew."""
+    data = read(text, length=32, documents="line")
+    file = data.shards.tokens.filename
+    np.full_like(data.shards.tokens, 999).tofile(file)
+    again = read(text, length=32, documents="line")
+    with pytest.raises(InputError, match=r"tokens\.bin is damaged: it has the token 999.*0 to \d"):
+        again.batch([0])
+
+
+def test_memory_does_not_grow_with_the_documents_while_they_are_written(tmp_path):
+    """20,000 documents: names and lengths in lists took about 190 bytes of each."""
+    path = tmp_path / "a.txt"
+    path.write_text("".join(f"line {i}\n" for i in range(20_000)))
+    tracemalloc.start()
+    try:
+        found = shards.corpus(path, Reading("line"), "byte", 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 20_000
+    assert len(found.keys) == 20_000 and found.keys[-1] == "a.txt:20000"
+    assert found.keys[1:3] == ["a.txt:2", "a.txt:3"] and found.characters[9] == len("line 9")
+
+
+def test_names_of_files_need_not_be_utf8(tmp_path):
+    name = os.fsdecode(b"caf\xe9.txt")
+    try:
+        (tmp_path / name).write_text("text")
+    except OSError:
+        pytest.skip("this disk takes names in UTF-8 only")
+    (tmp_path / "zoë.txt").write_text("more text")
+    data = read(tmp_path, length=5, tokenizer="byte")
+    assert list(data.keys()) == [name, "zoë.txt", "zoë.txt"]

@@ -40,6 +40,8 @@ TEMPERATURE, NUCLEUS = "temperature", "nucleus"
 GUIDANCE, SHOWN = "guidance", "shown"
 """Conditions (B,) and (B, L) bool: how much a prompt weighs, and what it is, see `guided`."""
 
+_DIGITS = 7
+"""Of the number of tokens in a gap, at most."""
 _GAP = re.compile(r"\[MASK(?:\*(\d+))?\]")
 _NAMES = ("prompt", "suffix", "text", "length", REGEX, TEMPERATURE, NUCLEUS, GUIDANCE)
 
@@ -117,7 +119,10 @@ def ids_of(text: str, tokenizer: Tokenizer) -> list[int]:
     at = 0
     for gap in _GAP.finditer(text):
         found += tokenizer.encode(text[at : gap.start()]).tolist()
-        found += [tokenizer.mask] * int(gap[1] or 1)
+        count = gap[1] or "1"
+        if len(count) > _DIGITS:
+            raise InputError(f"the gap {_short(gap[0])} has more tokens than any model takes")
+        found += [tokenizer.mask] * int(count)
         at = gap.end()
     return [*found, *tokenizer.encode(text[at:]).tolist()]
 

@@ -70,16 +70,25 @@ def score(
     data: Annotated[
         Path | None, typer.Option(help="Text to measure; by default what was held out.")
     ] = None,
-    draws: Annotated[int, typer.Option(help="Sets of hidden tokens for each window.", min=1)] = 8,
+    draws: Annotated[
+        int, typer.Option(help="Noisy states, such as sets of hidden tokens, of a window.", min=1)
+    ] = 8,
     seed: Seed = 0,
     batch: Batch = None,
     device: Device = None,
     weights: Weights = "ema",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the code that came with a model of others.")
+    ] = False,
 ) -> None:
-    """Bound the likelihood of text: nats a token, bits a character, perplexity."""
+    """Bound the likelihood of text: nats a token, bits a character, perplexity.
+
+    RUN may also be the folder of a SEDD, MDLM, BD3LM or Duo, or of a masked model that transformers
+    loads; texts are then measured in windows as long as it takes, one document each.
+    """
     from .filling import scored
 
-    typer.echo(scored(run, data, draws, seed, batch or 64, device, weights))
+    typer.echo(scored(run, data, draws, seed, batch, device, weights, trust))
 
 
 def judge(

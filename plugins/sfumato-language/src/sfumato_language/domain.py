@@ -35,7 +35,9 @@ class LanguageDomain:
         if own is not None:
             return own
         options |= {"tokenizer": rebuilt(about["tokenizer"])}
-        return replace(windows.read(Path(path), **options), about=about)
+        found: Any = self.read(path, **options)
+        other: Dataset = replace(found, about=about)
+        return other
 
     def demo_path(self) -> Path:
         """A file of the topics that Python's `help` explains, 0.5 million characters."""
@@ -85,14 +87,6 @@ class PairsDomain(LanguageDomain):
         """Pairs; takes the options of `sfumato_language.pairs.read`."""
         return pairs.read(Path(path), **options)
 
-    def follow(self, path: Path, about: Mapping[str, Any], **options: Any) -> Dataset:
-        """Other pairs, by the tokenizer of a run; samples that were written are read as such."""
-        own = samples.read_back(Path(path), about)
-        if own is not None:
-            return own
-        options |= {"tokenizer": rebuilt(about["tokenizer"])}
-        return replace(pairs.read(Path(path), **options), about=about)
-
     def demo_path(self) -> Path:
         """A file of sums: `12 + 31` and `43`."""
         return pairs.demo_path()
@@ -110,14 +104,6 @@ class CaptionsDomain(LanguageDomain):
     def read(self, path: Path, **options: Any) -> Dataset:
         """Pictures and captions; takes the options of `sfumato_language.captioning.read`."""
         return captioning.read(Path(path), **options)
-
-    def follow(self, path: Path, about: Mapping[str, Any], **options: Any) -> Dataset:
-        """Other captions, by the tokenizer of a run; samples that were written are read as such."""
-        own = samples.read_back(Path(path), about)
-        if own is not None:
-            return own
-        options |= {"tokenizer": rebuilt(about["tokenizer"])}
-        return replace(captioning.read(Path(path), **options), about=about)
 
     def demo_path(self) -> Path:
         """A folder of drawn scenes: two things, and how they stand to each other."""

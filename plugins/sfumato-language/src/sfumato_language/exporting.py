@@ -102,7 +102,8 @@ def _library(tokenizer: Tokenizer) -> Any:
         library.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
         library.decoder = decoders.Fuse()
         if isinstance(tokenizer, Text8):
-            spelled = [normalizers.Replace(d, f" {word} ") for d, word in tokenizer.digits.items()]
+            digits = enumerate(tokenizer.digits)
+            spelled = [normalizers.Replace(str(i), f" {word} ") for i, word in digits]
             library.normalizer = normalizers.Sequence(
                 [normalizers.Lowercase(), *spelled, normalizers.Replace(Regex("[^a-z]+"), " ")]
             )

@@ -23,10 +23,14 @@ from sfumato_train.folders import check_place
 from sfumato_train.runs import read_more
 
 from . import canvas, foreign, samples
+from .domain import domain
 from .scoring import Likelihood, score
 from .stream import Step, stream, traced
 from .tokens import rebuilt
 from .windows import Windows
+
+_LOGITS = 1 << 24
+_LARGEST_LOG = 300 * math.log(10)
 
 Show = Callable[[str], None]
 Conditions = Callable[[Mapping[str, str], int, Mapping[str, Any]], Mapping[str, Any]]
@@ -108,11 +112,15 @@ def _words(text: str | None, pattern: str | None, allow: Sequence[str]) -> dict[
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _is_of_others(path: Path) -> bool:
+    return (path / "config.json").is_file() and not (path / "recipe.json").is_file()
+
+
 def _opened(
     path: Path, device: str | None, weights: str, trust: bool
 ) -> tuple[Model, Mapping[str, Any], Conditions]:
     """The model of a run, or of a folder, the facts of its data, and how it is asked."""
-    if (path / "config.json").is_file() and not (path / "recipe.json").is_file():
+    if _is_of_others(path):
         loaded = foreign.load(path, trust=trust)
         parts(loaded.model).to(pick_device(device))
         return loaded.model, loaded.about, canvas.conditions
@@ -159,25 +167,41 @@ def scored(
     data: Path | None,
     draws: int,
     seed: int,
-    batch: int,
+    batch: int | None,
     device: str | None,
     weights: str,
+    trust: bool,
 ) -> str:
-    """Measure held-out or other text, write `score.json` and return a table."""
-    run = open_run(path)
-    windows = _held(run) if data is None else read_more(run, data)
+    """Measure held-out or other text and return a table; in a run, write it as `score.json` too.
+
+    `path` is as for `fill`, and so is `trust`; `batch` is by default what one table of 2^24 logits
+    holds, at most 64.
+    """
+    if _is_of_others(path):
+        if data is None:
+            raise InputError(f"{path} is no run, and held nothing out; name text with --data")
+        model, about, _ = _opened(path, device, weights, trust)
+        room = int(about["length"]) - (about.get("begin") is not None)
+        windows = domain.follow(data, about, length=room, pack=False)
+        kept_in = None
+    else:
+        run = open_run(path)
+        windows = _held(run) if data is None else read_more(run, data)
+        model, about, kept_in = run.model(weights, device=device), run.about, path / "score.json"
     if not isinstance(windows, Windows):
         raise InputError(f"{data} holds no text but samples or pairs; give text to a run of text")
-    model = run.model(weights, device=device)
+    fits = _LOGITS // (int(about["length"]) * int(about["vocabulary"]))
     with progress("scoring") as watch:
         found = score(
-            model, windows, draws=draws, seed=seed, batch=batch,
+            model, windows, draws=draws, seed=seed, batch=batch or max(1, min(64, fits)),
             tell=lambda done, total: watch(done, total, None, None),
         )  # fmt: skip
     kept = _measured(found)
+    if kept_in is None:
+        return _told(kept)
     facts = {"data": str(data) if data else "held out", "draws": draws, "seed": seed, **kept}
-    write_json(run.path / "score.json", facts)
-    return _told(kept, run.path / "score.json")
+    write_json(kept_in, facts)
+    return f"{_told(kept)}\nwrote {kept_in}"
 
 
 def _held(run: Run) -> Windows:
@@ -202,22 +226,23 @@ def _measured(found: Likelihood) -> dict[str, Any]:
         "nats_per_token_error": token_error if known else None,
         "bits_per_character": by_letter * bits,
         "bits_per_character_error": letter_error * bits if known else None,
-        "perplexity": math.exp(by_token),
+        "perplexity": math.exp(by_token) if by_token < _LARGEST_LOG else None,
         "documents": len(found.nats),
         "tokens": int(found.tokens.sum()),
         "characters": int(found.characters.sum()),
     }
 
 
-def _told(kept: dict[str, Any], file: Path) -> str:
+def _told(kept: dict[str, Any]) -> str:
     def number(name: str) -> str:
         error = kept[f"{name}_error"]
         return f"{kept[name]:.4f}" + (f" +- {error:.4f}" if error is not None else "")
 
+    value, large = kept["perplexity"], "beyond 1e300"
     return (
         f"nats/token   {number('nats_per_token')} (upper bound, standard error over documents)\n"
         f"bits/char    {number('bits_per_character')}\n"
-        f"perplexity   {kept['perplexity']:.2f} a token\n"
+        f"perplexity   {large if value is None else f'{value:.2f}'} a token\n"
         f"n            {kept['documents']} documents, {kept['tokens']} tokens, "
-        f"{kept['characters']} characters\nwrote {file}"
+        f"{kept['characters']} characters"
     )

@@ -152,11 +152,22 @@ def _by_character(pattern: str) -> Any:
             "a pattern needs interegular: pip install 'sfumato-language[patterns]'"
         ) from None
     try:
-        found: Any = interegular.parse_pattern(pattern).to_fsm()
+        parsed = interegular.parse_pattern(pattern)
+        if _letters(parsed) > _STATES:
+            raise InputError(f"pattern={pattern} repeats more than {_STATES} letters; make it less")
+        found: Any = parsed.to_fsm()
     except (interegular.InvalidSyntax, interegular.Unsupported) as error:
         why = str(error) or "a bracket is left open, or a sign stands where none can"
         raise InputError(f"pattern={pattern} cannot be read: {why}") from None
     return found.reduce()
+
+
+def _letters(part: Any) -> int:
+    """How many letters a part of a pattern has, with what is repeated written out."""
+    inside = [*getattr(part, "options", ()), *getattr(part, "parts", ())]
+    inside += [getattr(part, name) for name in ("base", "inner") if hasattr(part, name)]
+    most, least = getattr(part, "max", 1), getattr(part, "min", 1)
+    return (least + 1 if most is None else most) * sum(map(_letters, inside)) if inside else 1
 
 
 def _after(

@@ -63,8 +63,7 @@ class Loaded(NamedTuple):
     """A model of somebody else's, and what it needs to be told text.
 
     Attributes:
-        model: for `draw` and `stream`; for `scoring.score` if its denoiser is a `TextDenoiser` of a
-            chain that masks.
+        model: for `draw` and `stream`, and for `scoring.score`.
         tokenizer: its tokenizer.
         about: facts, as those of a data set, for `canvas.conditions` and `samples.texts_of`.
     """

@@ -13,6 +13,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, cast
@@ -40,7 +41,7 @@ class Reading:
         documents: what of a plain text file is a document: the file, a paragraph (blank lines lie
             between two), or a line.
         column: of tables and JSON lines, where the text is.
-        empty: what becomes of empty documents.
+        empty: what becomes of empty documents, and of rows whose text is null.
     """
 
     documents: Literal["file", "paragraph", "line"] = "file"
@@ -51,8 +52,11 @@ class Reading:
 def files_of(path: Path) -> list[Path]:
     """The files of a corpus in their order: a file, those of a folder, or those of a pattern.
 
+    Of a folder that `datasets` saved, those that its `state.json` lists: what else lies there are
+    caches of what was computed from them.
+
     Raises:
-        InputError: if there is none that can be read.
+        InputError: if there is none that can be read, or a folder holds several splits.
     """
     if path.is_file():
         found = [path]
@@ -60,7 +64,9 @@ def files_of(path: Path) -> list[Path]:
         inside = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p, path))
         if brown.is_brown(path):
             return brown.files(path)
-        found = [p for p in inside if _kind(p) in _READERS and _kind(p) != ""]
+        _one_split(path)
+        strangers = _strangers(inside)
+        found = [p for p in inside if _kind(p) in _READERS and _kind(p) and p not in strangers]
     else:
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
         found = [p for p in found if p.is_file()]
@@ -97,6 +103,40 @@ def documents(path: Path, reading: Reading) -> Iterator[Document]:
 
 def _hidden(file: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(root).parts)
+
+
+def _one_split(root: Path) -> None:
+    """Raise `InputError` for a folder of several splits, which would be mixed."""
+    facts = _facts(root / "dataset_dict.json")
+    splits = facts.get("splits")
+    if isinstance(splits, list) and len(splits) > 1:
+        raise InputError(
+            f"{root} holds the splits {', '.join(map(str, splits))}; name one of them, such as "
+            f"{root / str(splits[0])}"
+        )
+
+
+def _strangers(files: Iterable[Path]) -> set[Path]:
+    """Arrow files that are no part of the data set in whose folder they lie."""
+    arrow = [file for file in files if _kind(file) == ".arrow"]
+    found: set[Path] = set()
+    for folder in {file.parent for file in arrow}:
+        parts = _facts(folder / "state.json").get("_data_files")
+        if isinstance(parts, list):
+            own = {part.get("filename") for part in parts if isinstance(part, dict)}
+            found |= {file for file in arrow if file.parent == folder and file.name not in own}
+    return found
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    """The JSON object in a file beside the data; nothing if there is none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} cannot be read: {error}") from None
+    return found if isinstance(found, dict) else {}
 
 
 def _kind(file: Path) -> str:
@@ -141,7 +181,7 @@ def json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"line {place} of {file} is not valid JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"line {place} of {file} is no JSON object")
@@ -166,18 +206,46 @@ def _json_lines(file: Path, name: str, reading: Reading) -> Iterator[tuple[str, 
 
 def _table(file: Path, name: str, reading: Reading) -> Iterator[tuple[str, str]]:
     separator = "\t" if _kind(file) == ".tsv" else ","
-    rows = csv.DictReader((line for _, line in _lines(file)), delimiter=separator)
+    lines = (line for _, line in _lines(file))
+    rows = csv.DictReader(lines, delimiter=separator, strict=True)
+    place = 0
+    while True:
+        place += 1
+        try:
+            with _long_fields():
+                row = next(rows, None)
+        except csv.Error as error:
+            raise InputError(
+                f"row {place} of {file} cannot be read: {error}; a quote that is opened has to be "
+                "closed, and is doubled within quotes"
+            ) from None
+        if row is None:
+            return
+        if None in row:
+            more, there = len(row) - 1 + len(row[None]), len(row) - 1
+            raise InputError(
+                f"row {place} of {file} has {more} fields, and the first line names {there}; a "
+                "text with the separator in it stands in quotes"
+            )
+        yield f"{name}:{place}", _cell(row, reading.column, f"row {place} of {file}")
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Fields as long as documents; the library has one limit for the whole process."""
+    before = csv.field_size_limit(LARGEST)
     try:
-        for place, row in enumerate(rows, start=1):
-            yield f"{name}:{place}", _cell(row, reading.column, f"row {place} of {file}")
-    except csv.Error as error:
-        raise InputError(f"{file} is no table that can be read: {error}") from None
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _cell(row: dict[str, Any], column: str, where: str) -> str:
-    text = row.get(column)
+    text = row.get(column, 0)
+    if text is None:
+        return ""
     if not isinstance(text, str):
-        there = ", ".join(str(name) for name in row if name is not None)
+        there = ", ".join(map(str, row))
         what = "no text in" if column in row else "no"
         raise InputError(f"{where} has {what} column {column!r}; there is {there or 'none'}")
     return text
@@ -210,11 +278,16 @@ def _arrow_rows(
 ) -> Iterator[tuple[str, str]]:
     place = 0
     for batch in batches:
-        for text in batch.column(column).to_pylist():
+        for cell in batch.column(column):
             place += 1
-            if not isinstance(text, str):
-                raise InputError(f"row {place} of {file} has no text in column {column!r}")
-            yield f"{name}:{place}", text
+            try:
+                text = cell.as_py()
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"row {place} of {file} is not UTF-8 in column {column!r}: {error.reason} at "
+                    f"{error.start}"
+                ) from None
+            yield f"{name}:{place}", _cell({column: text}, column, f"row {place} of {file}")
 
 
 def _has_column(names: Iterable[str], column: str, file: Path) -> None:
@@ -243,16 +316,24 @@ def _fasta(file: Path, name: str, reading: Reading) -> Iterator[tuple[str, str]]
         elif word and not word.startswith(";"):
             if not key:
                 raise InputError(f"line {place} of {file} stands before any header (> name)")
-            held.append(word)
+            held.append(word.upper())  # lower case marks repeats, and means the same letters
     if key:
         yield key, "".join(held)
 
 
-def _opened(file: Path) -> IO[bytes]:
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked.
+
+    Raises:
+        InputError: while it is read, too, if it cannot be, or is damaged.
+    """
     try:
-        if file.suffix.lower() == ".gz":
-            return cast("IO[bytes]", gzip.open(file))
-        return file.open("rb")
+        packed = file.suffix.lower() == ".gz"
+        with cast("IO[bytes]", gzip.open(file)) if packed else file.open("rb") as stream:
+            yield stream
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{file} is damaged: {error}") from None
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None
 
@@ -261,15 +342,12 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     """Each line with its number, from 1."""
     place, offset = 0, 0
     with _opened(file) as stream:
-        try:
-            while line := stream.readline(LARGEST + 1):
-                place += 1
-                _bounded(line, file)
-                start = line.removeprefix(b"\xef\xbb\xbf") if place == 1 else line
-                yield place, _decoded(start, file, offset + len(line) - len(start))
-                offset += len(line)
-        except (EOFError, OSError, zlib.error) as error:
-            raise InputError(f"{file} is damaged: {error}") from None
+        while line := stream.readline(LARGEST + 1):
+            place += 1
+            _bounded(line, file)
+            start = line.removeprefix(b"\xef\xbb\xbf") if place == 1 else line
+            yield place, _decoded(start, file, offset + len(line) - len(start))
+            offset += len(line)
 
 
 def _bounded(content: bytes, file: Path) -> None:
@@ -279,12 +357,17 @@ def _bounded(content: bytes, file: Path) -> None:
 
 def _decoded(content: bytes, file: Path, offset: int) -> str:
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{file} is not UTF-8: byte 0x{content[error.start]:02x} at {offset + error.start} "
             f"({error.reason}); convert the file to UTF-8"
         ) from None
+    if (place := content.find(b"\0")) >= 0:  # of UTF-16, and of nearly all that is no text
+        raise InputError(
+            f"{file} is no text in UTF-8: byte 0x00 at {offset + place}; convert the file to UTF-8"
+        )
+    return text
 
 
 _KINDS = (

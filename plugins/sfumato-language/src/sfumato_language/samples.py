@@ -80,17 +80,26 @@ def read_back(path: Path, about: Mapping[str, Any]) -> Tensors | None:
     if file.suffix != ".jsonl" or not file.is_file():
         return None
     parts = []
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for place, line in enumerate(lines, start=1):
-            try:
-                ids = json.loads(line)["ids"]
-                row = torch.tensor([ids], dtype=torch.long)
-            except (ValueError, KeyError, TypeError):
+            ids = _ids_of(line)
+            if ids is None:
                 return None
-            if row.numel() and not 0 <= int(row.min()) <= int(row.max()) < about["vocabulary"]:
+            if ids and not 0 <= min(ids) <= max(ids) < about["vocabulary"]:
                 raise InputError(
                     f"line {place} of {file} has a token that is none of the "
                     f"{about['vocabulary']} of the run"
                 )
+            row = torch.tensor([ids], dtype=torch.long)
             parts.append(Padded(row, torch.ones_like(row, dtype=torch.bool)))
     return Tensors(join(parts), {}, about) if parts else None
+
+
+def _ids_of(line: bytes) -> list[int] | None:
+    """The token ids of a sample that `write` wrote; None if it is another line."""
+    try:
+        ids = json.loads(line)["ids"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    own = isinstance(ids, list) and all(type(i) is int for i in ids)
+    return ids if own else None

@@ -1,17 +1,17 @@
 """A corpus as token ids on disk: made once, mapped into memory, kept by its content.
 
 A folder of the data cache, `tokens/<key>`, holds `tokens.bin` (the ids of all documents, each with
-its end), `ends.npy`, `characters.npy`, `keys.json` and `shards.json`; it is there whole or not at
-all. The key is a hash of the files, of how they are read, and of the tokenizer.
+its end), `names.bin` (the name of each), `documents.bin` (for each, how many tokens, characters and
+bytes of names there are to its end) and `shards.json`; it is there whole or not at all. The key is
+a hash of the files, of how they are read, and of the tokenizer. It is written document by document.
 """
 
 from __future__ import annotations
 
-__all__ = ["Shards", "corpus"]
+__all__ = ["Names", "Shards", "corpus"]
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,35 @@ from sfumato_train.folders import placed
 from .reading import Document, Reading, documents, files_of
 from .tokens import Tokenizer, made, rebuilt
 
-FORMAT = 1
+FORMAT = 3
 """Of the folder; part of the key, so that older ones are left alone."""
+
+_ANY = "surrogateescape"  # names of files need not be UTF-8
+
+
+@dataclass(frozen=True, eq=False)
+class Names(Sequence[str]):
+    """Names in a file, read when they are asked for.
+
+    Attributes:
+        content: all of them in UTF-8, one after the other, mapped from disk.
+        ends: (D,) where each ends.
+        chosen: which of them are meant, in order; None: all.
+    """
+
+    content: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    chosen: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ends if self.chosen is None else self.chosen)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[i] for i in range(len(self))[place]]
+        i = range(len(self))[place] if self.chosen is None else int(self.chosen[place])
+        start = self.ends[i - 1] if i else 0
+        return self.content[start : self.ends[i]].tobytes().decode(errors=_ANY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +64,7 @@ class Shards:
 
     Attributes:
         tokens: (N,) ids of all documents one after the other, mapped from disk.
-        ends: (D,) where each document ends, its end token included.
+        ends: (D,) where each document ends, its end token included; mapped too.
         characters: (D,) characters of each.
         keys: the name of each.
         tokenizer: what made the ids.
@@ -46,7 +73,7 @@ class Shards:
     tokens: NDArray[Any]
     ends: NDArray[np.int64]
     characters: NDArray[np.int64]
-    keys: list[str]
+    keys: Names
     tokenizer: Tokenizer
 
     @property
@@ -105,23 +132,24 @@ def _build(
     if isinstance(tokenizer, str):
         tokenizer = made(tokenizer, _texts(path, reading), vocabulary)
     dtype = np.dtype("<u2" if tokenizer.size <= 1 << 16 else "<u4")
-    keys: list[str] = []
-    lengths: list[int] = []
-    characters: list[int] = []
+    end = np.array(tokenizer.eos, dtype).tobytes()
+    sums = np.zeros(3, np.int64)  # of tokens, characters and bytes of names
     with placed(folder, replace=True) as beside:
-        with (beside / "tokens.bin").open("wb") as file:
+        with (
+            (beside / "tokens.bin").open("wb") as tokens,
+            (beside / "names.bin").open("wb") as names,
+            (beside / "documents.bin").open("wb") as rows,
+        ):
             for document in documents(path, reading):
-                ids = np.append(_ids(document, tokenizer), tokenizer.eos)
-                ids.astype(dtype).tofile(file)
-                keys.append(document.key)
-                lengths.append(len(ids))
-                characters.append(len(document.text))
-        if not keys:
+                ids, name = _ids(document, tokenizer), document.key.encode(errors=_ANY)
+                tokens.write(ids.astype(dtype).tobytes())
+                tokens.write(end)
+                names.write(name)
+                sums += (len(ids) + 1, len(document.text), len(name))
+                rows.write(sums.tobytes())
+        if not sums[0]:
             raise InputError(f"there is no document in {path}")
-        np.save(beside / "ends.npy", np.cumsum(lengths, dtype=np.int64))
-        np.save(beside / "characters.npy", np.asarray(characters, dtype=np.int64))
-        (beside / "keys.json").write_text(json.dumps(keys), encoding="utf-8")
-        facts = {"dtype": dtype.str, "tokens": sum(lengths), "tokenizer": tokenizer.facts()}
+        facts = {"dtype": dtype.str, "tokens": int(sums[0]), "tokenizer": tokenizer.facts()}
         write_json(beside / "shards.json", facts)
 
 
@@ -130,10 +158,10 @@ def _ids(document: Document, tokenizer: Tokenizer) -> NDArray[np.int64]:
         ids = tokenizer.encode(document.text)
     except InputError as error:
         raise InputError(f"document {document.key}: {error}") from None
-    if len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.eos:
+    if len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.size:
         raise InputError(
-            f"document {document.key} has the token {ids.max()}, and those of text are 0 to "
-            f"{tokenizer.eos - 1}"
+            f"document {document.key} has the token {ids.max()}, and those of its tokenizer are 0 "
+            f"to {tokenizer.size - 1}"
         )
     return ids
 
@@ -142,12 +170,12 @@ def _loaded(folder: Path) -> Shards | None:
     """What a folder holds; None if it is not there, or damaged and to be made anew."""
     try:
         facts = read_json(folder / "shards.json")
-        ends = np.load(folder / "ends.npy", allow_pickle=False)
-        characters = np.load(folder / "characters.npy", allow_pickle=False)
-        keys = json.loads((folder / "keys.json").read_text(encoding="utf-8"))
         tokens = np.memmap(folder / "tokens.bin", dtype=facts["dtype"], mode="r")
-        whole = len(tokens) == facts["tokens"] == int(ends[-1])
-        if whole and len(ends) == len(characters) == len(keys):
+        names = np.memmap(folder / "names.bin", dtype=np.uint8, mode="r")
+        rows = np.memmap(folder / "documents.bin", dtype=np.int64, mode="r").reshape(-1, 3)
+        ends, characters = rows[:, 0], np.diff(rows[:, 1], prepend=0)
+        if len(tokens) == facts["tokens"] == ends[-1] and len(names) == rows[-1, 2]:
+            keys = Names(names, rows[:, 2])
             return Shards(tokens, ends, characters, keys, rebuilt(facts["tokenizer"]))
     except (InputError, KeyError, OSError, TypeError, ValueError):
         pass

@@ -113,16 +113,9 @@ class Tokenizer:
     def facts(self) -> dict[str, Any]:
         """All of it as JSON, with its sha256: what a run keeps, and `rebuilt` takes."""
         content = dict(self.content())
-        return {
-            "kind": self.kind,
-            "size": self.size,
-            "sha256": _digest(self.kind, self.size, content),
-            **content,
-        }
-
-
-def _digest(kind: str, size: int, content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([kind, size, content], sort_keys=True).encode()).hexdigest()
+        noted = json.dumps([self.kind, self.size, content], sort_keys=True)
+        digest = hashlib.sha256(noted.encode()).hexdigest()
+        return {"kind": self.kind, "size": self.size, "sha256": digest, **content}
 
 
 class Byte(Tokenizer):
@@ -176,7 +169,7 @@ class Char(Tokenizer):
                 f"{wrong[0]} of the text; its {self.size - 1} characters are those of the data "
                 "that it was made from"
             )
-        return ids.astype(np.int64)
+        return ids.astype(np.int64, copy=False)
 
     def _decode(self, ids: Ids) -> str:
         return self._points[ids].astype("<u4").tobytes().decode("utf-32-le")
@@ -199,19 +192,13 @@ class Text8(Char):
     """
 
     kind = "text8"
-    digits: ClassVar[Mapping[str, str]] = dict(
-        zip(
-            "0123456789",
-            "zero one two three four five six seven eight nine".split(),
-            strict=True,
-        )
-    )
+    digits: ClassVar[Sequence[str]] = "zero one two three four five six seven eight nine".split()
 
     def __init__(self) -> None:
         super().__init__(" abcdefghijklmnopqrstuvwxyz")
 
     def encode(self, text: str) -> Ids:
-        spelled = re.sub(r"[0-9]", lambda found: f" {self.digits[found[0]]} ", text.lower())
+        spelled = re.sub(r"[0-9]", lambda found: f" {self.digits[int(found[0])]} ", text.lower())
         return super().encode(re.sub(r"[^a-z]+", " ", spelled))
 
     def content(self) -> Mapping[str, Any]:
@@ -264,7 +251,10 @@ class Json(Tokenizer):
         return cls(library.to_str())
 
     def encode(self, text: str) -> Ids:
-        found = self._library.encode(text, add_special_tokens=False)
+        try:
+            found = self._library.encode(text, add_special_tokens=False)
+        except Exception as error:  # the library raises bare Exceptions
+            raise InputError(f"this tokenizer does not take the text: {error}") from None
         return np.asarray(found.ids, dtype=np.int64)
 
     def _decode(self, ids: Ids) -> str:
@@ -314,6 +304,13 @@ class Foreign(Json):
     @property
     def mask(self) -> int:
         return self._ids[1]
+
+    def encode(self, text: str) -> Ids:
+        ids = super().encode(text)
+        if bool((ids == self.mask).any()):
+            word = self._library.id_to_token(self.mask)
+            raise InputError(f"the text spells {word}, which is the mask of this tokenizer")
+        return ids
 
     def id_of(self, *tokens: str) -> int | None:
         """The id of the first of some tokens that it has."""
@@ -380,12 +377,9 @@ def _rebuilt(noted: str) -> Tokenizer:
             case "text8":
                 found = Text8()
             case "json":
-                packed = base64.b85decode(facts["json"])
-                found = Json(zlib.decompress(packed).decode())
+                found = Json(_unpacked(facts))
             case "foreign":
-                packed = base64.b85decode(facts["json"])
-                text = zlib.decompress(packed).decode()
-                found = Foreign(text, int(facts["eos"]), int(facts["mask"]))
+                found = Foreign(_unpacked(facts), int(facts["eos"]), int(facts["mask"]))
             case _:
                 raise InputError(f"there is no kind of tokenizer {kind!r}")
     except (InputError, KeyError, ValueError, zlib.error) as error:
@@ -396,3 +390,7 @@ def _rebuilt(noted: str) -> Tokenizer:
             f"{found.facts()['sha256'][:12]}, and {str(facts.get('sha256'))[:12]} is noted"
         )
     return found
+
+
+def _unpacked(facts: Mapping[str, Any]) -> str:
+    return zlib.decompress(base64.b85decode(facts["json"])).decode()

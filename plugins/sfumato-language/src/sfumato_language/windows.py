@@ -62,8 +62,7 @@ class Windows:
 
     def keys(self) -> Sequence[str]:
         """The document, or group of documents, of each window."""
-        names = self.shards.keys
-        return [names[i] for i in self.group.tolist()]
+        return replace(self.shards.keys, chosen=self.group)
 
     def of(self, index: int) -> list[Segment]:
         """The pieces of a window, in their order."""
@@ -78,7 +77,11 @@ class Windows:
         return replace(self, first=first, segments=chosen, group=self.group[list(index)])
 
     def batch(self, index: Sequence[int]) -> Batch:
-        """The windows at `index`: `Padded` ids, with the condition `document` if packed."""
+        """The windows at `index`: `Padded` ids, with the condition `document` if packed.
+
+        Raises:
+            InputError: for ids that the tokenizer has not, as on a damaged disk.
+        """
         parts = [self.of(i) for i in index]
         used = [sum(piece.length for piece in part) for part in parts]
         width = self.about["length"] if self.pack else max(used, default=0)
@@ -90,6 +93,13 @@ class Windows:
                 ids[row, at : at + length] = self.shards.tokens[start : start + length]
                 owner[row, at : at + length] = number
                 at += length
+        size = self.shards.tokenizer.size
+        if ids.size and ids.max() >= size:
+            raise InputError(
+                f"{getattr(self.shards.tokens, 'filename', 'the corpus')} is damaged: it has the "
+                f"token {ids.max()}, and its tokenizer has 0 to {size - 1}; take its folder away, "
+                "and it is made anew"
+            )
         document = torch.from_numpy(owner)
         x = Padded(torch.from_numpy(ids), document >= 0)
         return Batch(x, {DOCUMENT: document} if self.pack else {})

@@ -128,7 +128,7 @@ def score_entropy_at(process: Discrete, said: Any, x0: Any, x: Any, t: Tensor) -
     flow = process.kernel.inflow(x, t.double())
 
     def entropy(c: Tensor, r: Tensor, rate: Tensor, i: Tensor) -> Tensor:
-        r, some = r.double(), c > 0
+        r, some = r.double(), (c > 0) & (rate > 0)  # a network may exclude what cannot be
         log = (torch.where(some, c, 1.0) / torch.where(some, r, 1.0)).log()  # 0 log 0 = 0
         each = rate * (r - c + c * log)
         return each.scatter(-1, i[..., None], 0.0).sum(-1)
