@@ -26,8 +26,21 @@ from .space import Placed
 SPREAD = 0.0032
 """Standard deviation of latents around what the encoder says, as published."""
 
+SHAKEN = {"positions": 0.03, "atoms": 0.3}
+"""That of what the decoder is trained on: so it takes latents as a diffusion makes them, a little
+off. Trained with `SPREAD` it amplifies what is off."""
+
+SHARE = 0.1
+"""Deviation of the numbers of an atom in a latent, places having 1. With as much as places, classes
+would be decided early and places have to suit them; so scaled one-hot classes come late too."""
+
 KL = 0.01
-"""Weight of the divergence of latents from the standard normal, per element, as published."""
+"""Weight of the divergence of latent numbers from the standard normal, per element, as published.
+Places are left out, which have a unit of their own: it would only make them shrink."""
+
+PLACED = 20.0
+"""Weight of the squared error of places in their unit. By 1 they come back with errors that cost
+bonds, though the encoder could leave them where they are."""
 
 MEMORY = 0.01
 """Of the moving mean squares of the latents."""
@@ -40,8 +53,8 @@ class PointCodec(nn.Module):
     """An equivariant autoencoder of places and atoms (Xu et al. 2023, GeoLDM, arXiv:2305.01140).
 
     The encoder moves places and says `latent` numbers of each atom, both with noise of a fixed
-    spread; the decoder moves them again and says classes. Latent places have zero mean. Bonds are
-    told by the distances when samples are written.
+    spread, more of it in training; the decoder moves them again and says classes. Latent places
+    have zero mean. Bonds are told by the distances when samples are written.
 
     Args:
         classes: of atoms.
@@ -63,10 +76,11 @@ class PointCodec(nn.Module):
         self.square: Tensor
 
     def encode(self, x: Any, generator: Source) -> Fields:
-        """Latents of unit variance."""
+        """Latents: places of unit variance, numbers of deviation `SHARE`."""
         places, numbers = self._spoken(x)
+        z = _noised(places, numbers, {"positions": SPREAD, "atoms": SPREAD}, generator)
         units = self._units(places)
-        return self._noised(places / units[0], numbers / units[1], generator)
+        return Fields(positions=z["positions"] / units[0], atoms=z["atoms"] / units[1])
 
     def decode(self, z: Any) -> Fields:
         """Places in angstrom and the likeliest classes."""
@@ -85,19 +99,19 @@ class PointCodec(nn.Module):
         return m
 
     def loss(self, x: Any, generator: Generator) -> Loss:
-        """Squared error of places, cross entropy of atoms, and the divergence of latents."""
+        """Squared error of places, cross entropy of atoms, and the divergence of numbers."""
         wanted = self.placed.layout({"positions": x["positions"]})["positions"]
         places, numbers = self._spoken(x)
-        z = self._noised(places, numbers, generator)
+        z = _noised(places, numbers, SHAKEN, generator)
         made, logits = self._told(z["positions"], z["atoms"])
         gap = made - wanted
         count = wanted.counts.clamp_min(1)
-        error = item_sum(gap * gap) / (3 * count)
+        error = PLACED * item_sum(gap * gap) / (3 * count)
         cross = F.cross_entropy(logits.data, x["atoms"].data, reduction="none")
         kinds = item_sum(Ragged(cross, wanted.owner, wanted.items)) / count
-        size = (item_sum(places * places) + item_sum(numbers * numbers)) / count
+        size = item_sum(numbers * numbers) / (self.decoder.nodes * count)
         parts = {"error": error.detach(), "atoms": kinds.detach(), "size": size.detach()}
-        return Loss(error + kinds + 0.5 * KL * size / (3 + self.decoder.nodes), parts)
+        return Loss(error + kinds + 0.5 * KL * size, parts)
 
     @torch.no_grad()
     def observe(self, x: Any) -> None:
@@ -109,7 +123,9 @@ class PointCodec(nn.Module):
         self.square.lerp_(found.to(self.square), MEMORY)
 
     def _units(self, like: Ragged) -> Tensor:
-        return self.square.sqrt().clamp_min(1e-3).to(like.data)
+        """(2,) what latent places and numbers are divided by."""
+        units = self.square.sqrt().clamp_min(1e-3)
+        return (units / units.new_tensor([1.0, SHARE])).to(like.data)
 
     def _spoken(self, x: Any) -> tuple[Ragged, Ragged]:
         places = self.placed.layout({"positions": x["positions"]})["positions"]
@@ -123,12 +139,14 @@ class PointCodec(nn.Module):
         moved = Centred().project(places + Ragged(out.shift, places.owner, places.items))
         return moved, Ragged(out.nodes, places.owner, places.items)
 
-    @staticmethod
-    def _noised(places: Ragged, numbers: Ragged, generator: Source) -> Fields:
-        return Fields(
-            positions=places + Centred().normal(places, generator) * SPREAD,
-            atoms=numbers + random.normal(numbers, generator) * SPREAD,
-        )
+
+def _noised(
+    places: Ragged, numbers: Ragged, spread: Mapping[str, float], generator: Source
+) -> Fields:
+    return Fields(
+        positions=places + Centred().normal(places, generator) * spread["positions"],
+        atoms=numbers + random.normal(numbers, generator) * spread["atoms"],
+    )
 
 
 def _still(places: Ragged) -> Tensor:

@@ -185,7 +185,7 @@ class Latent(_Molecules):
     Bonds are told by the distances.
     """
 
-    latent: int = Field(2, ge=1, le=64, description="numbers of an atom that the encoder says")
+    latent: int = Field(4, ge=1, le=64, description="numbers of an atom that the encoder says")
     coding_steps: int = Field(4000, ge=1, description="steps of the autoencoder, of all steps")
 
     def model(self, about: Mapping[str, Any]) -> Model:
