@@ -60,6 +60,29 @@ def test_files_of_one_graph_are_numbered(tmp_path, suffix):
         assert nx.is_isomorphic(found, network)
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".mtx", ".csv"])
+def test_weights_and_lone_nodes_survive(tmp_path, suffix):
+    network = nx.Graph()
+    network.add_nodes_from(range(4))
+    network.add_weighted_edges_from([(0, 1, 2), (1, 3, 300)])
+    (file,) = writing.write([network], tmp_path / f"one{suffix}")
+    found = data.graphs_of(files.read(file))
+    assert found.about["edges"] == {"attribute": "weight", "classes": ["none", 2, 300]}
+    assert found.about["largest"] == 4
+    (lone,) = files.read(writing.write([nx.empty_graph(3)], tmp_path / f"lone{suffix}")[0])
+    assert len(lone) == 3 and not lone.edges
+    nx.set_edge_attributes(network, "a", "weight")  # no number: a matrix keeps the edges alone
+    (file,) = writing.write([network], tmp_path / f"text{suffix}")
+    assert len(files.read(file)[0].edges) == 2
+
+
+def test_what_stands_beside_samples_is_no_graph(tmp_path):
+    writing.write(PLAIN, tmp_path / "a")
+    for name in ("samples.json", "job.json"):
+        (tmp_path / "a" / name).write_text('{"n": 3}')
+    assert len(files.read(tmp_path / "a")) == 3
+
+
 @pytest.mark.parametrize("suffix", [".graphml", ".json", ".gml", ".gexf"])
 def test_attributes_survive_as_classes(tmp_path, suffix):
     (file,) = writing.write([_molecule()], tmp_path / f"mol{suffix}")
@@ -127,6 +150,7 @@ BROKEN = {
     "bad.json": ('{"nodes": []}', "graph 0: node-link graphs have the keys"),
     "bad.csv": ("source,target,kind\na,b,x\na,b\n", "line 3: 2 columns in place of 3"),
     "twice.csv": ("a,b\nb,a\n", "line 2: the edge b to a is there already"),
+    "half.csv": ("a,b\n,b\n", "line 2: the first of the two names is missing"),
     "none.txt": ("# nothing\n", "holds no edges"),
     "bad.mtx": ("%%MatrixMarket", "bad.mtx cannot be read"),
     "bad.npz": ("PK", "bad.npz cannot be read"),

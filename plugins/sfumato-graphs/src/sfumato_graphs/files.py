@@ -15,6 +15,7 @@ import networkx as nx
 import numpy as np
 
 from sfumato import InputError
+from sfumato_train.jobs.shards import JOB, NOTE
 
 from . import tu
 from .data import LARGEST
@@ -30,12 +31,13 @@ Reader: TypeAlias = Callable[[Path, list[str] | None], list[Network]]
 def read(path: Path, rejects: list[str] | None = None) -> list[Network]:
     """The graphs in a file, in all files of a folder that are of a known kind, or in a TU folder.
 
-    A folder is taken in the order of its paths, at any depth, hidden files and other kinds passed
-    over; of a folder with `NAME_A.txt` and `NAME_graph_indicator.txt` (TUDataset, Morris et al.
-    2020, arXiv:2007.08663) the graphs that these list. GraphML files may hold several graphs,
-    `.g6` and `.s6` one in each line, `.json` one or a list of node-link graphs, `.npz` and `.mtx`
-    an adjacency matrix, `.csv`, `.tsv`, `.txt` and `.edges` an edge in each line: two names and,
-    in columns that a first line names, attributes.
+    A folder is taken in the order of its paths, at any depth, hidden files, other kinds and what
+    `sfumato sample` notes beside its samples passed over; of a folder with `NAME_A.txt` and
+    `NAME_graph_indicator.txt` (TUDataset, Morris et al. 2020, arXiv:2007.08663) the graphs that
+    these list. GraphML files may hold several graphs, `.g6` and `.s6` one in each line, `.json` one
+    or a list of node-link graphs, `.npz` and `.mtx` an adjacency matrix, `.csv`, `.tsv`, `.txt` and
+    `.edges` an edge in each line: two names and, in columns that a first line names, attributes.
+    Where the second name is empty, the first is a node without edges.
 
     Args:
         path: a file or a folder.
@@ -54,6 +56,7 @@ def read(path: Path, rejects: list[str] | None = None) -> list[Network]:
             f
             for f in sorted(path.rglob("*"))
             if f.suffix.lower() in SUFFIXES
+            and f.name not in (JOB, NOTE)
             and not any(part.startswith(".") for part in f.relative_to(path).parts)
         ]
         if not files:
@@ -252,6 +255,11 @@ def _edge_list(path: Path, rejects: list[str] | None = None) -> list[Network]:
             )
         a, b, *rest = cells
         keys = names or (["weight"] if rest else [])
+        if not a:
+            raise InputError(f"{path}, line {number}: the first of the two names is missing")
+        if not b:
+            network.add_node(a)
+            continue
         if network.has_edge(a, b):
             raise InputError(f"{path}, line {number}: the edge {a} to {b} is there already")
         network.add_edge(a, b, **{k: _value(v) for k, v in zip(keys, rest, strict=True)})
