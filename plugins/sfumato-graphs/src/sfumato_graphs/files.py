@@ -103,7 +103,23 @@ def _sentence(error: Exception) -> str:
 def _graphml(path: Path, rejects: list[str] | None = None) -> list[Network]:
     from networkx.readwrite.graphml import GraphMLReader
 
-    return list(GraphMLReader()(path=str(path)))
+    reader = GraphMLReader()
+    found = list(reader(path=str(path)))
+    space = f"{{{reader.NS_GRAPHML}}}"
+    for number, (network, element) in enumerate(
+        zip(found, reader.xml.findall(f"{space}graph"), strict=True)
+    ):
+        _all_there(path, number, network, len(element.findall(f"{space}node")))
+    return found
+
+
+def _all_there(path: Path, number: int, network: Network, nodes: int) -> None:
+    """Raise where edges name nodes that are not among so many, which networkx makes up."""
+    if len(network) != nodes:
+        raise InputError(
+            f"{path}, graph {number}: nodes and edges name {len(network)} nodes, but {nodes} stand "
+            "among the nodes; every node has to, once"
+        )
 
 
 def _gml(path: Path, rejects: list[str] | None = None) -> list[Network]:
@@ -169,6 +185,7 @@ def _linked(path: Path, number: int, value: Any) -> Network:
             "'links')"
         )
     network: Network = nx.node_link_graph(value, edges="links" if "links" in value else "edges")
+    _all_there(path, number, network, len(value["nodes"]))
     return network
 
 
@@ -212,13 +229,13 @@ def _adjacent(path: Path, matrix: Any) -> Network:
     if matrix.shape[0] > LARGEST:
         raise InputError(f"{path}: {matrix.shape[0]} nodes; accepted are at most {LARGEST:,}")
     table = sparse.csr_array(matrix)
+    if not np.isfinite(table.data).all():
+        raise InputError(f"{path}: the matrix holds numbers that are not finite")
     if abs(table - table.T).max() != 0:
         raise InputError(f"{path}: the matrix is not symmetric, so the graph is directed")
     network = nx.Graph()
     network.add_nodes_from(range(table.shape[0]))
     entries = table.tocoo()
-    if not np.isfinite(entries.data).all():
-        raise InputError(f"{path}: the matrix holds numbers that are not finite")
     values = entries.data.tolist()
     plain = set(values) <= {0, 1}
     for i, j, value in zip(entries.row.tolist(), entries.col.tolist(), values, strict=True):
