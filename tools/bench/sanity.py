@@ -54,6 +54,7 @@ SHAKEN = (0.08, 0.15, 0.3, 0.5)
 def variants(molecule: Molecule, seed: int, number: int) -> Iterator[tuple[str, Molecule, bool]]:
     """A molecule under several treatments, and whether its hydrogens stay."""
     yield "as it is", molecule, True
+    assert molecule.positions is not None
     generator = random.derive(seed, "sanity", number)
     for size in SHAKEN:
         noise = size * random.normal(torch.empty(molecule.positions.shape), generator).numpy()
@@ -109,8 +110,8 @@ def main() -> None:
     for name in THEIRS:
         share = table[name].to_numpy()[real].mean()
         print(f"{name} (theirs alone): passed by {share:.3f} as they are")
-    own = np.mean([one["hydrogens"] for one, is_real in zip(found, real, strict=True) if is_real])
-    print(f"hydrogens (ours alone): passed by {own:.3f} as they are")
+    light = np.mean([one["hydrogens"] for one, is_real in zip(found, real, strict=True) if is_real])
+    print(f"hydrogens (ours alone): passed by {light:.3f} as they are")
     print(f"{len(wrong)} of {len(OURS)} x {len(made)} answers differ")
     if wrong:
         print("\n".join(wrong[:20]))
