@@ -12,7 +12,7 @@ them apart on what it has not seen. Wanted is a sliced distance of at most 0.8 o
 transformer.
 
 With `--out` the numbers of each model and seed are kept in a JSON file, and a second run goes on
-with those that are missing. COSTS
+with those that are missing. A seed of `aspirin` takes about 2.5 minutes of one core.
 
     .venv/bin/pip install "tblite>=0.4"
     OMP_NUM_THREADS=1 .venv/bin/python tools/bench/trajectories.py aspirin --out trajectories/
