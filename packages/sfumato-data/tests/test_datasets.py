@@ -6,7 +6,18 @@ import pytest
 import torch
 
 from sfumato import Fields, InputError, Maybe, Padded, Ragged
-from sfumato_data import Keyed, Parted, Tensors, alike, gather, groups_of, keys_of, split, subset
+from sfumato_data import (
+    Keyed,
+    Parted,
+    Tensors,
+    alike,
+    gather,
+    groups_of,
+    keys_of,
+    spans_of,
+    split,
+    subset,
+)
 
 
 class Files(Tensors):
@@ -166,6 +177,58 @@ def test_another_number_of_keys_is_refused():
     wrong = Files(NAMES)
     wrong.names.pop()
     with pytest.raises(InputError, match="has 1000 items, but 999 keys"):
+        split(wrong, 0.1, 0)
+
+
+class Pieces(Files):
+    """Pieces of `length` frames of recordings, each `every` frames after the one before."""
+
+    def __init__(self, length=10, every=3, **counts):
+        spans = [(k * every, k * every + length) for n in counts.values() for k in range(n)]
+        super().__init__([name for name, n in counts.items() for _ in range(n)])
+        object.__setattr__(self, "frames", spans)
+
+    def spans(self):
+        return self.frames
+
+
+def frames_of(data):
+    """All (recording, frame) of a data set."""
+    rows = zip(keys_of(data), spans_of(data), strict=True)
+    return {(name, frame) for name, span in rows for frame in range(*span)}
+
+
+@pytest.mark.parametrize("held", [0.01, 0.1, 0.3, 0.9])
+@pytest.mark.parametrize("counts", [{"a": 100}, {"a": 5}, {"a": 30, "b": 30, "c": 30}])
+def test_no_frame_of_a_recording_is_on_both_sides(counts, held):
+    for seed in range(5):
+        train, out = split(Pieces(**counts), held, seed)
+        assert len(train) and len(out)
+        assert not frames_of(train) & frames_of(out)
+
+
+def test_one_recording_is_split_by_time_and_several_whole():
+    data = Pieces(a=100)
+    train, held = split(data, 0.1, seed=0)
+    assert list(held.index) == list(range(90, 100))  # the end, whatever the seed
+    assert list(train.index) == list(range(87))  # three pieces reach over the border
+    assert split(data, 0.1, seed=5)[1].index == held.index
+    later, last = split(train, 0.1, seed=0)  # a part of a part
+    assert list(last.index) == list(range(78, 87)) and len(later) == 75
+    assert [len(side) for side in split(data, 0.0, seed=0)] == [100, 0]
+    assert [len(side) for side in split(Pieces(a=1), 0.1, seed=0)] == [1, 0]
+    sides = [set(keys_of(side)) for side in split(Pieces(a=30, b=30, c=30), 0.3, seed=0)]
+    assert sides[0] | sides[1] == set("abc") and not sides[0] & sides[1]
+    apart = split(Pieces(every=10, a=20), 0.1, seed=0)
+    assert [len(side) for side in apart] == [18, 2]  # what does not overlap is all used
+
+
+def test_a_recording_that_is_too_short_to_split_is_told():
+    with pytest.raises(InputError, match="all 4 pieces of the one recording overlap"):
+        split(Pieces(a=4), 0.1, seed=0)
+    wrong = Pieces(a=4)
+    wrong.frames.pop()
+    with pytest.raises(InputError, match="4 items, but spans of 3"):
         split(wrong, 0.1, 0)
 
 

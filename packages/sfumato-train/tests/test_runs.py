@@ -163,6 +163,13 @@ def test_bad_requests_leave_no_folder_behind(toy, tmp_path, name, words, options
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
 
+def test_data_that_is_all_held_out_is_told(toy, tmp_path):
+    np.save(tmp_path / "one.npy", np.ones((1, 2), np.float32))
+    with pytest.raises(InputError, match="1 items, all of which are held out; held=0 trains"):
+        start("toy/points", ["held=0.9999"], tmp_path / "one.npy", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_is_in_use_is_not_written_to(run, tmp_path):
     with pytest.raises(InputError, match="already holds a run; resume it"):
         begin(run.path)

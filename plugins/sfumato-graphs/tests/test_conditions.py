@@ -78,7 +78,7 @@ def test_words_become_conditions_and_sizes_have_the_shares_of_the_label(run):
         ({"density": "nan", "size": "1"}, "density=nan: training graphs"),
         ({"density": "x", "size": "1"}, "density=x: training graphs"),
         ({"nodes": "7"}, "training graphs have 3 to 6 nodes"),
-        ({"nodes": "5..4"}, "training graphs have 3 to 6 nodes"),
+        ({"nodes": "5..4"}, "5..4 ends before it begins"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )

@@ -60,6 +60,29 @@ def test_files_of_one_graph_are_numbered(tmp_path, suffix):
         assert nx.is_isomorphic(found, network)
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".mtx", ".csv"])
+def test_weights_and_lone_nodes_survive(tmp_path, suffix):
+    network = nx.Graph()
+    network.add_nodes_from(range(4))
+    network.add_weighted_edges_from([(0, 1, 2), (1, 3, 300)])
+    (file,) = writing.write([network], tmp_path / f"one{suffix}")
+    found = data.graphs_of(files.read(file))
+    assert found.about["edges"] == {"attribute": "weight", "classes": ["none", 2, 300]}
+    assert found.about["largest"] == 4
+    (lone,) = files.read(writing.write([nx.empty_graph(3)], tmp_path / f"lone{suffix}")[0])
+    assert len(lone) == 3 and not lone.edges
+    nx.set_edge_attributes(network, "a", "weight")  # no number: a matrix keeps the edges alone
+    (file,) = writing.write([network], tmp_path / f"text{suffix}")
+    assert len(files.read(file)[0].edges) == 2
+
+
+def test_what_stands_beside_samples_is_no_graph(tmp_path):
+    writing.write(PLAIN, tmp_path / "a")
+    for name in ("samples.json", "job.json"):
+        (tmp_path / "a" / name).write_text('{"n": 3}')
+    assert len(files.read(tmp_path / "a")) == 3
+
+
 @pytest.mark.parametrize("suffix", [".graphml", ".json", ".gml", ".gexf"])
 def test_attributes_survive_as_classes(tmp_path, suffix):
     (file,) = writing.write([_molecule()], tmp_path / f"mol{suffix}")
@@ -125,8 +148,18 @@ BROKEN = {
     "bad.graphml": ("<graphml>", "bad.graphml cannot be read"),
     "bad.g6": ("Cr\n\x01\x02\n", r"bad.g6, line 2: "),
     "bad.json": ('{"nodes": []}', "graph 0: node-link graphs have the keys"),
+    "lost.json": (
+        '{"nodes": [{"id": 0}], "edges": [{"source": 0, "target": 7}]}',
+        "lost.json, graph 0: nodes and edges name 2 nodes, but 1 stand among the nodes",
+    ),
+    "lost.graphml": (
+        '<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><graph edgedefault="undirected">'
+        '<node id="a"/><edge source="a" target="b"/></graph></graphml>',
+        "lost.graphml, graph 0: nodes and edges name 2 nodes, but 1 stand among the nodes",
+    ),
     "bad.csv": ("source,target,kind\na,b,x\na,b\n", "line 3: 2 columns in place of 3"),
     "twice.csv": ("a,b\nb,a\n", "line 2: the edge b to a is there already"),
+    "half.csv": ("a,b\n,b\n", "line 2: the first of the two names is missing"),
     "none.txt": ("# nothing\n", "holds no edges"),
     "bad.mtx": ("%%MatrixMarket", "bad.mtx cannot be read"),
     "bad.npz": ("PK", "bad.npz cannot be read"),
@@ -300,6 +333,7 @@ def test_small_files_that_ask_for_much_memory_are_refused(tmp_path):
 
 
 def test_numbers_that_are_not_finite_are_told(tmp_path):
-    np.savez(tmp_path / "a.npz", adjacency=np.array([[0, np.inf], [np.inf, 0]]))
-    with pytest.raises(InputError, match=r"cannot be read|not finite|not symmetric"):
-        files.read(tmp_path / "a.npz")
+    for wrong in (np.inf, np.nan):
+        np.savez(tmp_path / "a.npz", adjacency=np.array([[0, wrong], [wrong, 0]]))
+        with pytest.raises(InputError, match="numbers that are not finite"):
+            files.read(tmp_path / "a.npz")

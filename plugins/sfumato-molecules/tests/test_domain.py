@@ -93,6 +93,12 @@ def test_relaxing_writes_both_energies(sd, tmp_path):
         assert molecule.properties["mmff_after"] <= molecule.properties["mmff_before"] + 1e-3
 
 
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_relaxed(tmp_path):
+    words = ["relax", "--data", str(tmp_path / "not there.sdf"), "--out", str(tmp_path / "b.foo")]
+    done = CliRunner().invoke(application(), words)
+    assert done.exit_code == 1 and "cannot be written as .foo" in done.stderr
+
+
 def test_damaged_files_raise_nothing_but_input_errors():
     done = subprocess.run(
         [sys.executable, str(TOOL), "--cases", "300", "--seed", "0"], capture_output=True, text=True

@@ -135,6 +135,8 @@ def test_what_is_taken_can_be_chosen(tmp_path):
     assert taken(fragments="keep")[0][-1] == "CCO.Cl"
     assert [len(m) for m in taken(hydrogens="add")[1].molecules][:2] == [5, 8]
     assert "2 molecules; fragments=largest" in taken()[1].rejected[0].reason
+    with pytest.raises(InputError, match="taken; 7 have other sizes or elements than are asked"):
+        taken(fewest=100)
 
 
 def test_hydrogens_are_added_with_places_and_dropped(tmp_path, molecules):

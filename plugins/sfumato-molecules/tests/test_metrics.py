@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 
 from sfumato import Batch, Fields, InputError, Ragged
 from sfumato_data import concatenate
@@ -136,7 +138,62 @@ def test_sanity_notices_each_fault(molecules):
     assert "flat rings" in faults(replace(benzene, positions=bent))
     near = ethanol.positions.copy()
     near[8] = near[3] + 0.2  # the hydrogen of the hydroxyl into one of the methyl
-    assert "clashes" in faults(replace(ethanol, positions=near))
+    assert faults(replace(ethanol, positions=near)) == {"hydrogens"}
+
+
+def _embedded(word):
+    """An RDKit molecule with hydrogens, and its places."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(word))
+    assert rdDistGeom.EmbedMolecule(mol, randomSeed=7) == 0
+    return mol, mol.GetConformer().GetPositions()
+
+
+def _faults(mol, places):
+    mol.GetConformer().SetPositions(places)
+    return {name for name, passed in measures.sane(mol).items() if not passed}
+
+
+def test_double_bonds_in_rings_are_flat_too():
+    mol, places = _embedded("C1CC=CCC1")
+    assert not _faults(mol, places)
+    around = [1, 2, 3, 4]
+    places[1] += np.linalg.svd(places[around] - places[around].mean(0))[2][-1]
+    assert "flat double bonds" in _faults(mol, places)
+
+
+def test_the_ends_of_a_carboxylate_share_their_bounds():
+    mol, places = _embedded("CC(=O)[O-]")
+    bounds = rdDistGeom.GetMoleculeBoundsMatrix(mol)
+    double, single = bounds[2, 1], bounds[3, 1]
+    assert single > double + 0.05  # angstrom
+    axis = places[3] - places[1]
+    for share, wrong in ((0.98, True), (1.02, False)):
+        length = 0.75 * double * share  # too short for a single bond
+        places[3] = places[1] + axis * length / np.linalg.norm(axis)
+        assert ("bond lengths" in _faults(mol, places)) == wrong
+
+
+def test_the_checks_say_what_posebusters_says():
+    """A sample of what `tools/bench/sanity.py` compares."""
+    posebusters = pytest.importorskip("posebusters.modules.distance_geometry")
+    rng = np.random.default_rng(1)
+    names = {
+        "bond lengths": "bond_lengths_within_bounds",
+        "angles": "bond_angles_within_bounds",
+        "clashes": "no_internal_clash",
+    }
+    thresholds = ("bad_bond_length", "bad_angle", "clash")
+    limits = {f"threshold_{key}": v for key, v in zip(thresholds, (0.25, 0.25, 0.3), strict=True)}
+    failed = dict.fromkeys(names, 0)
+    for word in ("CC(=O)Oc1ccccc1C(=O)O", "C[N+](=O)[O-]", "CCCCCCC(C)(C)C", "OP(=O)([O-])OCC=C"):
+        mol, places = _embedded(word)
+        for factor, size in ((1, 0.1), (1, 0.2), (1, 0.5), (0.6, 0.1)):
+            faults = _faults(mol, factor * places + rng.normal(size=places.shape, scale=size))
+            told = posebusters.check_geometry(mol, **limits)["results"]
+            for own, theirs in names.items():
+                assert (own in faults) != told[theirs]
+                failed[own] += own in faults
+    assert all(0 < count < 16 for count in failed.values()), failed
 
 
 def test_junk_is_scored_and_finite(whole):

@@ -329,6 +329,8 @@ def test_conformers_refuse_what_was_not_trained_on(run, shapes):
         conformers(shapes, of_smiles("CCCCCCCC"), 2)
     with pytest.raises(InputError):
         of_smiles("CC(=O")
+    with pytest.raises(InputError, match=r"CCO\.O is 2 molecules; shapes are of one"):
+        of_smiles("CCO.O")
 
 
 def test_bonds_may_be_told_by_distances_alone(folder):

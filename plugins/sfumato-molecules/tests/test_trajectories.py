@@ -8,12 +8,15 @@ from typer.testing import CliRunner
 from sfumato import Fields, InputError
 from sfumato.survey import Trial
 from sfumato_cli.main import application
+from sfumato_data import keys_of, spans_of, split
 from sfumato_molecules.systems.geotdm import system
 from sfumato_molecules.trajectories import files, nbody
 from sfumato_molecules.trajectories.data import Track, constant_velocity, tracks_of
 from sfumato_molecules.trajectories.domain import domain
 from sfumato_molecules.trajectories.metrics import displacements, fidelity, moves
+from sfumato_molecules.trajectories.recipes import Trajectories
 from sfumato_train import draw, open_run
+from sfumato_train.runs import read
 
 
 def energy(kind, places, speeds, kinds):
@@ -117,6 +120,31 @@ def test_runs_of_atoms_are_cut_into_windows(tmp_path):
     files.write(data.batch([0, 1]), tmp_path / "out.xyz", data.about)
     again = files.read(tmp_path / "out.xyz", given=2, future=2)
     assert np.allclose(again.tracks[1].places, data.tracks[1].places)
+
+
+def seen(data):
+    """All (recording, frame) of trajectories."""
+    rows = zip(keys_of(data), spans_of(data), strict=True)
+    return {(name, frame) for name, span in rows for frame in range(*span)}
+
+
+def test_what_is_held_out_shares_no_frame_with_what_is_trained_on(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "runs" / "more").mkdir(parents=True)
+    for name in ("one", "runs/a", "runs/b", "runs/more/a"):
+        np.savez(tmp_path / f"{name}.npz", R=rng.normal(size=(60, 2, 3)), z=np.array([8, 1]))
+    np.savez(tmp_path / "many.npz", positions=rng.normal(size=(9, 2, 12, 3)))
+    rows = [f"{10 * f} {who} {f} {who}" for f in range(40) for who in range(6)]
+    (tmp_path / "scene.txt").write_text("\n".join(rows))
+    sizes = {}
+    for name in ("one.npz", "runs", "many.npz", "scene.txt"):
+        recipe = Trajectories(given=3, future=4, every=2, together=3)
+        data = read(domain, recipe, tmp_path / name)
+        for seed in range(4):
+            train, held = split(data, 0.2, seed)
+            assert len(train) and len(held) and not seen(train) & seen(held), name
+        sizes[name] = len(set(keys_of(data)))
+    assert sizes == {"one.npz": 1, "runs": 3, "many.npz": 9, "scene.txt": 1}
 
 
 def test_pedestrians_who_are_there_throughout_make_a_window(tmp_path):

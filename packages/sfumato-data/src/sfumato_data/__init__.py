@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from .datasets import Keyed as Keyed
     from .datasets import Parted as Parted
     from .datasets import Sizable as Sizable
+    from .datasets import Spanning as Spanning
     from .datasets import Tensors as Tensors
     from .datasets import alike as alike
     from .datasets import groups_of as groups_of
     from .datasets import keys_of as keys_of
     from .datasets import sizes_of as sizes_of
+    from .datasets import spans_of as spans_of
     from .datasets import split as split
     from .datasets import subset as subset
     from .joining import join as join
@@ -35,8 +37,8 @@ _HOME = {
     "batches": ("Batches", "prefetched"),
     "collate": ("concatenate", "gather", "move", "select"),
     "datasets": (
-        "Grouped", "Keyed", "Parted", "Sizable", "Tensors", "alike", "groups_of", "keys_of",
-        "sizes_of", "split", "subset",
+        "Grouped", "Keyed", "Parted", "Sizable", "Spanning", "Tensors", "alike", "groups_of",
+        "keys_of", "sizes_of", "spans_of", "split", "subset",
     ),
     "joining": ("join",),
     "sources": ("Source", "fetch", "where"),
@@ -44,9 +46,9 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Batches", "Grouped", "Keyed", "Parted", "Sizable", "Source", "Tensors", "alike",
+    "Batches", "Grouped", "Keyed", "Parted", "Sizable", "Source", "Spanning", "Tensors", "alike",
     "concatenate", "fetch", "gather", "groups_of", "join", "keys_of", "move", "prefetched",
-    "select", "sizes_of", "split", "subset", "where",
+    "select", "sizes_of", "spans_of", "split", "subset", "where",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ DIGITS = 6
 
 
 def spans(name: str, text: str, what: str) -> list[range]:
-    """The numbers in `12`, `9..20` or several of them with commas; `20..9` is empty.
+    """The numbers in `12`, `9..20` or several of them with commas.
 
     Args:
         name: of the condition, for errors.
@@ -18,7 +18,7 @@ def spans(name: str, text: str, what: str) -> list[range]:
         what: is counted, such as `atoms`.
 
     Raises:
-        InputError: for something else, or numbers of more than six digits.
+        InputError: for something else, such as `20..9`, or numbers of more than six digits.
     """
     found = []
     for word in text.split(","):
@@ -28,5 +28,8 @@ def spans(name: str, text: str, what: str) -> list[range]:
             raise InputError(
                 f"{name}={text}: {word.strip()!r} is no number of {what}, such as 12 or 9..20"
             )
-        found.append(range(int(low), int(ends[-1]) + 1))
+        span = range(int(low), int(ends[-1]) + 1)
+        if not span:
+            raise InputError(f"{name}={text}: {word.strip()} ends before it begins")
+        found.append(span)
     return found

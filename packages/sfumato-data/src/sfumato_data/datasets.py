@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "Grouped", "Keyed", "Parted", "Sizable", "Subset", "Tensors", "alike", "groups_of", "keys_of",
-    "sizes_of", "split",
-    "subset",
+    "Grouped", "Keyed", "Parted", "Sizable", "Spanning", "Subset", "Tensors", "alike", "groups_of",
+    "keys_of", "sizes_of", "spans_of", "split", "subset",
 ]  # fmt: skip
 
 import hashlib
@@ -89,6 +88,26 @@ def sizes_of(dataset: Dataset) -> Sequence[int] | None:
     if sizes is not None and len(sizes) != len(dataset):
         raise InputError(f"the data set has {len(dataset)} items, but sizes of {len(sizes)}")
     return sizes
+
+
+@runtime_checkable
+class Spanning(Protocol):
+    """A data set whose items are pieces of recordings, which may overlap; its keys name these."""
+
+    def spans(self) -> Sequence[tuple[int, int]] | None:
+        """The first frame of each item in its recording, and the one after its last."""
+
+
+def spans_of(dataset: Dataset) -> Sequence[tuple[int, int]] | None:
+    """The frames of the items of a data set; None where they are no pieces of recordings.
+
+    Raises:
+        InputError: if there are more or fewer spans than items.
+    """
+    spans = dataset.spans() if isinstance(dataset, Spanning) else None
+    if spans is not None and len(spans) != len(dataset):
+        raise InputError(f"the data set has {len(dataset)} items, but spans of {len(spans)}")
+    return spans
 
 
 def alike(dataset: Dataset) -> Dataset:
@@ -176,6 +195,11 @@ class Subset:
         sizes = sizes_of(self.source)
         return None if sizes is None else [sizes[i] for i in self.index]
 
+    def spans(self) -> Sequence[tuple[int, int]] | None:
+        """The frames of these items in their recordings, if the source tells them."""
+        spans = spans_of(self.source)
+        return None if spans is None else [spans[i] for i in self.index]
+
 
 def subset(dataset: Dataset, index: Sequence[int]) -> Subset:
     """The items of a data set at `index`, in that order.
@@ -193,7 +217,9 @@ def subset(dataset: Dataset, index: Sequence[int]) -> Subset:
 def split(dataset: Dataset, held: float | None, seed: int) -> tuple[Subset, Subset]:
     """(train, held): each item is held out with probability `held`, by a hash of (seed, item).
 
-    With `held` None the test part of a `Parted` data set is what is held out.
+    With `held` None the test part of a `Parted` data set is what is held out. A `Spanning` data set
+    of one recording is split by time instead: its end is held out, whatever the seed, and items
+    that reach from one side to the other are on neither, so that no frame is on both.
 
     An item of a `Keyed` data set is told by its key: which side it is on does not depend on the
     other items nor on its place, so that adding, removing and re-ordering others never moves it;
@@ -211,8 +237,8 @@ def split(dataset: Dataset, held: float | None, seed: int) -> tuple[Subset, Subs
         seed: another seed gives another split by share.
 
     Raises:
-        InputError: if `held` lies outside [0, 1), the data set is empty, or it has no test part
-            and is to be split by that.
+        InputError: if `held` lies outside [0, 1), the data set is empty, it has no test part and is
+            to be split by that, or all pieces of its one recording overlap.
     """
     size = len(dataset)
     if held is None:
@@ -221,7 +247,10 @@ def split(dataset: Dataset, held: float | None, seed: int) -> tuple[Subset, Subs
         raise InputError(f"the held-out share must lie in [0, 1), but is {held}")
     if size == 0:
         raise InputError("the data set is empty; there is nothing to split")
-    place = _places(keys_of(dataset), size, seed)
+    keys, spans = keys_of(dataset), spans_of(dataset)
+    if held and spans is not None and size > 1 and (keys is None or len(set(keys)) == 1):
+        return _before_and_after(dataset, spans, held)
+    place = _places(keys, size, seed)
     out = place < held
     if 0 < held and place.min() < place.max():
         out[place == place.min()], out[place == place.max()] = True, False
@@ -240,6 +269,25 @@ def _parted(dataset: Dataset) -> tuple[Subset, Subset]:
     apart = set(test)
     train = [i for i in range(len(dataset)) if i not in apart]
     return subset(dataset, train), subset(dataset, test)
+
+
+def _before_and_after(
+    dataset: Dataset, spans: Sequence[tuple[int, int]], held: float
+) -> tuple[Subset, Subset]:
+    """The items before a frame, and those from it on: as near the share as can be, none empty."""
+    first, end = np.array(spans).T
+    frames = np.unique(first[first >= end.min()])
+    if not len(frames):
+        raise InputError(
+            f"all {len(first)} pieces of the one recording overlap, so that none can be held out; "
+            "take a longer recording, shorter pieces, or held=0"
+        )
+    after = len(first) - np.searchsorted(np.sort(first), frames)
+    frame = frames[np.abs(after - held * len(first)).argmin()]
+    return (
+        Subset(dataset, np.flatnonzero(end <= frame).tolist()),
+        Subset(dataset, np.flatnonzero(first >= frame).tolist()),
+    )
 
 
 def _places(keys: Sequence[str] | None, size: int, seed: int) -> NDArray[np.float64]:

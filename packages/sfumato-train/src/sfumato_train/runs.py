@@ -24,7 +24,7 @@ from torch import nn
 import sfumato
 from sfumato import Batch, Dataset, Domain, InputError, Model, random, registry
 from sfumato.components import UnknownName
-from sfumato_data import Parted, groups_of, keys_of, sizes_of, split, where
+from sfumato_data import Parted, groups_of, keys_of, sizes_of, spans_of, split, where
 
 from . import checkpoint
 from .checkpoint import Saved
@@ -307,6 +307,9 @@ class _Plain:
 
     def sizes(self) -> Sequence[int] | None:
         return sizes_of(self.source)
+
+    def spans(self) -> Sequence[tuple[int, int]] | None:
+        return spans_of(self.source)
 
     def test_part(self) -> Sequence[int] | None:
         return self.source.test_part() if isinstance(self.source, Parted) else None

@@ -151,6 +151,10 @@ def _begun(
     source = None if data_path is None else Path(data_path).absolute()
     data = read(domain, recipe, source)
     train, held = split(data, recipe.held, recipe.seed)
+    if not len(train):
+        raise InputError(
+            f"the data has {len(data)} items, all of which are held out; held=0 trains on them all"
+        )
     training = fresh(recipe.seed, lambda: recipe.build(train))
     precision = resolve_precision(recipe.precision, place)
     set_precision(training.objective, precision)

@@ -227,7 +227,7 @@ def _quantile(sizes: Sequence[int], counts: Sequence[int], item: int) -> int:
 def _sizes(text: str, smallest: int, largest: int) -> list[int]:
     found: list[int] = []
     for span in spans("nodes", text, "nodes"):
-        if not span or span[0] < smallest or span[-1] > largest:
+        if span[0] < smallest or span[-1] > largest:
             raise InputError(
                 f"nodes={text}: training graphs have {smallest} to {largest} nodes, and no model "
                 "knows others"

@@ -15,6 +15,7 @@ import networkx as nx
 import numpy as np
 
 from sfumato import InputError
+from sfumato_train.jobs.shards import JOB, NOTE
 
 from . import tu
 from .data import LARGEST
@@ -30,12 +31,13 @@ Reader: TypeAlias = Callable[[Path, list[str] | None], list[Network]]
 def read(path: Path, rejects: list[str] | None = None) -> list[Network]:
     """The graphs in a file, in all files of a folder that are of a known kind, or in a TU folder.
 
-    A folder is taken in the order of its paths, at any depth, hidden files and other kinds passed
-    over; of a folder with `NAME_A.txt` and `NAME_graph_indicator.txt` (TUDataset, Morris et al.
-    2020, arXiv:2007.08663) the graphs that these list. GraphML files may hold several graphs,
-    `.g6` and `.s6` one in each line, `.json` one or a list of node-link graphs, `.npz` and `.mtx`
-    an adjacency matrix, `.csv`, `.tsv`, `.txt` and `.edges` an edge in each line: two names and,
-    in columns that a first line names, attributes.
+    A folder is taken in the order of its paths, at any depth, hidden files, other kinds and what
+    `sfumato sample` notes beside its samples passed over; of a folder with `NAME_A.txt` and
+    `NAME_graph_indicator.txt` (TUDataset, Morris et al. 2020, arXiv:2007.08663) the graphs that
+    these list. GraphML files may hold several graphs, `.g6` and `.s6` one in each line, `.json` one
+    or a list of node-link graphs, `.npz` and `.mtx` an adjacency matrix, `.csv`, `.tsv`, `.txt` and
+    `.edges` an edge in each line: two names and, in columns that a first line names, attributes.
+    Where the second name is empty, the first is a node without edges.
 
     Args:
         path: a file or a folder.
@@ -54,6 +56,7 @@ def read(path: Path, rejects: list[str] | None = None) -> list[Network]:
             f
             for f in sorted(path.rglob("*"))
             if f.suffix.lower() in SUFFIXES
+            and f.name not in (JOB, NOTE)
             and not any(part.startswith(".") for part in f.relative_to(path).parts)
         ]
         if not files:
@@ -100,7 +103,23 @@ def _sentence(error: Exception) -> str:
 def _graphml(path: Path, rejects: list[str] | None = None) -> list[Network]:
     from networkx.readwrite.graphml import GraphMLReader
 
-    return list(GraphMLReader()(path=str(path)))
+    reader = GraphMLReader()
+    found = list(reader(path=str(path)))
+    space = f"{{{reader.NS_GRAPHML}}}"
+    for number, (network, element) in enumerate(
+        zip(found, reader.xml.findall(f"{space}graph"), strict=True)
+    ):
+        _all_there(path, number, network, len(element.findall(f"{space}node")))
+    return found
+
+
+def _all_there(path: Path, number: int, network: Network, nodes: int) -> None:
+    """Raise where edges name nodes that are not among so many, which networkx makes up."""
+    if len(network) != nodes:
+        raise InputError(
+            f"{path}, graph {number}: nodes and edges name {len(network)} nodes, but {nodes} stand "
+            "among the nodes; every node has to, once"
+        )
 
 
 def _gml(path: Path, rejects: list[str] | None = None) -> list[Network]:
@@ -166,6 +185,7 @@ def _linked(path: Path, number: int, value: Any) -> Network:
             "'links')"
         )
     network: Network = nx.node_link_graph(value, edges="links" if "links" in value else "edges")
+    _all_there(path, number, network, len(value["nodes"]))
     return network
 
 
@@ -209,13 +229,13 @@ def _adjacent(path: Path, matrix: Any) -> Network:
     if matrix.shape[0] > LARGEST:
         raise InputError(f"{path}: {matrix.shape[0]} nodes; accepted are at most {LARGEST:,}")
     table = sparse.csr_array(matrix)
+    if not np.isfinite(table.data).all():
+        raise InputError(f"{path}: the matrix holds numbers that are not finite")
     if abs(table - table.T).max() != 0:
         raise InputError(f"{path}: the matrix is not symmetric, so the graph is directed")
     network = nx.Graph()
     network.add_nodes_from(range(table.shape[0]))
     entries = table.tocoo()
-    if not np.isfinite(entries.data).all():
-        raise InputError(f"{path}: the matrix holds numbers that are not finite")
     values = entries.data.tolist()
     plain = set(values) <= {0, 1}
     for i, j, value in zip(entries.row.tolist(), entries.col.tolist(), values, strict=True):
@@ -252,6 +272,11 @@ def _edge_list(path: Path, rejects: list[str] | None = None) -> list[Network]:
             )
         a, b, *rest = cells
         keys = names or (["weight"] if rest else [])
+        if not a:
+            raise InputError(f"{path}, line {number}: the first of the two names is missing")
+        if not b:
+            network.add_node(a)
+            continue
         if network.has_edge(a, b):
             raise InputError(f"{path}, line {number}: the edge {a} to {b} is there already")
         network.add_edge(a, b, **{k: _value(v) for k, v in zip(keys, rest, strict=True)})

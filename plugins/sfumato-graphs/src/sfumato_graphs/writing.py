@@ -25,7 +25,8 @@ def write(networks: Sequence[Network], path: Path) -> list[Path]:
 
     `.graphml`, `.json`, `.dot`, `.g6` and `.s6` hold any number of graphs; `.gml`, `.gexf`, `.npz`,
     `.mtx` and `.csv` hold one: several are numbered, `out-000.gml`. graph6 and sparse6 keep no
-    attributes, and neither do matrices. What exists is replaced, whole.
+    attributes, matrices the `weight` of edges where it is a number, edge lists those of edges. What
+    exists is replaced, whole.
 
     Raises:
         InputError: for another suffix.
@@ -120,24 +121,37 @@ def _write_lines(dump: Callable[..., bytes]) -> Callable[[Sequence[Network], Pat
     return save
 
 
+def _weight(network: Network) -> str | None:
+    """The attribute of edges that a matrix can hold; None: where there is an edge is all."""
+    values = [value for *_, value in network.edges(data="weight")]
+    return "weight" if all(isinstance(v, int | float) and v != 0 for v in values) else None
+
+
 def _write_npz(network: Network, path: Path) -> None:
-    np.savez_compressed(path, adjacency=nx.to_numpy_array(network, dtype=np.int8, weight=None))
+    weight = _weight(network)
+    dtype = np.int8 if weight is None else None
+    np.savez_compressed(path, adjacency=nx.to_numpy_array(network, dtype=dtype, weight=weight))
 
 
 def _write_mtx(network: Network, path: Path) -> None:
     from scipy.io import mmwrite
 
-    mmwrite(path, nx.to_scipy_sparse_array(network, weight=None, dtype=int), symmetry="symmetric")
+    weight = _weight(network)
+    dtype = int if weight is None else None
+    table = nx.to_scipy_sparse_array(network, weight=weight, dtype=dtype)
+    mmwrite(path, table, symmetry="symmetric")
 
 
 def _write_csv(network: Network, path: Path) -> None:
     keys = sorted({key for *_, data in network.edges(data=True) for key in data})
+    alone = [node for node, degree in network.degree() if degree == 0]
     with path.open("w", encoding="utf-8", newline="") as out:
         rows = csv.writer(out)
         rows.writerow(["source", "target", *keys])
         rows.writerows(
             [a, b, *(data.get(k, "") for k in keys)] for a, b, data in network.edges(data=True)
         )
+        rows.writerows([node, "", *("" for _ in keys)] for node in alone)
 
 
 _MANY: Mapping[str, Callable[[Sequence[Network], Path], None]] = {

@@ -56,6 +56,7 @@ def relax(
 
     if method not in ("mmff", "xtb"):
         raise InputError(f"there is no method {method!r}; accepted are mmff and xtb")
+    writing.check(out)
     found = files.read(data, files.Reading(strict=strict))
     made, strains = [], []
     for molecule in found.molecules:

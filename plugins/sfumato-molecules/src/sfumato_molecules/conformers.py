@@ -11,6 +11,7 @@ import torch
 from sfumato import Batch, Fields, InputError, Ragged
 from sfumato_train import Run, draw
 
+from .bonds import fragments
 from .molecule import Molecule
 from .process import ConformerProcess
 from .state import classes_of, pair_orders
@@ -20,11 +21,14 @@ def of_smiles(text: str) -> Molecule:
     """The molecule of a SMILES, hydrogens added.
 
     Raises:
-        InputError: if it is none, and why.
+        InputError: if it is none, and why, or it is of several molecules.
     """
     from .formats import FORMATS, Record
 
-    return FORMATS[".smi"].parse(Record(1, text, kind="smiles"), text, "add")
+    molecule = FORMATS[".smi"].parse(Record(1, text, kind="smiles"), text, "add")
+    if (parts := int(fragments(molecule).max()) + 1) > 1:
+        raise InputError(f"{text} is {parts} molecules; shapes are of one")
+    return molecule
 
 
 def conformers(run: Run, molecule: Molecule, n: int, **options: Any) -> Batch:

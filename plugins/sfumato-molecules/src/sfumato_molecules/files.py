@@ -139,7 +139,8 @@ def read(path: Path, how: Reading | None = None) -> Found:
                 found.rejected.append(got)
         found.ends.append((file.name, len(found.molecules)))
     if not found.molecules:
-        why = f"; {told(found.rejected)}" if found.rejected else ""
+        why = f"; {passed:,} have other sizes or elements than are asked for" if passed else ""
+        why += f"; {told(found.rejected)}" if found.rejected else ""
         raise InputError(f"{path} holds no molecules that are taken{why}")
     return replace(found, passed=passed)
 

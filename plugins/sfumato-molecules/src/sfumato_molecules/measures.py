@@ -16,7 +16,7 @@ from sfumato import InputError
 from .chem import quiet, sanitised
 from .molecule import SYMBOLS, Molecule
 
-CHECKS = ("bond lengths", "angles", "clashes", "flat rings", "flat double bonds")
+CHECKS = ("bond lengths", "angles", "clashes", "flat rings", "flat double bonds", "hydrogens")
 """What `sane` looks at."""
 
 OFF, CLASH, FLAT = 0.25, 0.30, 0.25
@@ -185,57 +185,77 @@ def _torsions(x: Any, paths: Sequence[tuple[int, ...]]) -> list[float]:
 def sane(made: Any) -> dict[str, bool]:
     """Which of `CHECKS` a sanitised RDKit molecule with places passes.
 
-    As PoseBusters does: lengths and distances over one angle within 25 % of the bounds of distance
-    geometry, other atoms no nearer than 70 % of theirs; aromatic rings of five and six atoms, and
-    double bonds with what stands at them, at most 0.25 angstrom off a plane.
+    As PoseBusters does among heavy atoms: lengths and distances over one angle within 25 % of the
+    bounds of distance geometry, other atoms no nearer than 70 % of theirs; aromatic rings of five
+    and six sp2 atoms, and double bonds of carbon with what stands at them, at most 0.25 angstrom
+    off a plane. `hydrogens` is a check of our own: the first three with a hydrogen on either side.
     """
-    from rdkit.Chem import rdDistGeom
+    from rdkit import Chem
 
     x = made.GetConformer().GetPositions()
-    with quiet():
-        bounds = rdDistGeom.GetMoleculeBoundsMatrix(made)
-    upper, lower = np.triu(bounds, 1), np.tril(bounds, -1).T
     gap = x[:, None] - x
     far = np.sqrt((gap * gap).sum(-1))
-    steps = _steps(made)
+    lower, upper = _bounds(made)
+    steps = np.triu(Chem.GetDistanceMatrix(made), 1)
+    light = np.array([atom.GetAtomicNum() == 1 for atom in made.GetAtoms()])
+    heavy = ~(light[:, None] | light)
     off = (far < (1 - OFF) * lower) | (far > (1 + OFF) * upper)
+    wrong = {
+        "bond lengths": off & (steps == 1),
+        "angles": off & (steps == 2),
+        "clashes": (far < (1 - CLASH) * lower) & (steps > 2),
+    }
+    rings, doubles = (
+        [list(atoms) for pattern in several for atoms in made.GetSubstructMatches(pattern)]
+        for several in _flat()
+    )
     return {
-        "bond lengths": not off[steps == 1].any(),
-        "angles": not off[steps == 2].any(),
-        "clashes": not (far < (1 - CLASH) * lower)[steps == 3].any(),
-        "flat rings": all(_off_plane(x[list(ring)]) <= FLAT for ring in _aromatic(made)),
-        "flat double bonds": all(_off_plane(x[group]) <= FLAT for group in _double(made)),
+        **{name: not (pairs & heavy).any() for name, pairs in wrong.items()},
+        "flat rings": all(_off_plane(x[ring]) <= FLAT for ring in rings),
+        "flat double bonds": all(_off_plane(x[bond]) <= FLAT for bond in doubles),
+        "hydrogens": not any((pairs & ~heavy).any() for pairs in wrong.values()),
     }
 
 
-def _steps(made: Any) -> Any:
-    """(n, n) bonds between two atoms i < j, more than two counted as 3; 0 elsewhere."""
+def _bounds(made: Any) -> tuple[Any, Any]:
+    """(n, n) least and largest distances of two atoms i < j, by distance geometry.
+
+    Which of the ends of a carboxylate, a nitro group and so on has the double bond says nothing
+    about places: bonds to the ends of all such groups between equal elements share their bounds.
+    """
+    from rdkit.Chem import rdDistGeom
+
+    with quiet():
+        bounds = rdDistGeom.GetMoleculeBoundsMatrix(made, scaleVDW=True)
+    upper, lower = np.triu(bounds, 1), np.tril(bounds, -1).T
+    alike = defaultdict(list)
+    for pair in made.GetSubstructMatches(_terminal()):
+        elements = sorted(made.GetAtomWithIdx(i).GetSymbol() for i in pair)
+        alike[tuple(elements)].append(sorted(pair))
+    for pairs in alike.values():
+        i, j = np.array(pairs).T
+        lower[i, j], upper[i, j] = lower[i, j].min(), upper[i, j].max()
+    return lower, upper
+
+
+@cache
+def _terminal() -> Any:
+    """Bonds to the ends, without further neighbours, of a group with a double and a single one."""
     from rdkit import Chem
 
-    steps = np.minimum(Chem.GetDistanceMatrix(made), 3).astype(np.int64)
-    return np.triu(steps, 1)
+    return Chem.MolFromSmarts("[O,N;D1;$(*-*=[O,N;D1]),$(*=*-[O,N;D1])]~*")
 
 
-def _aromatic(made: Any) -> list[Sequence[int]]:
-    return [
-        ring
-        for ring in made.GetRingInfo().AtomRings()
-        if len(ring) in (5, 6) and all(made.GetAtomWithIdx(i).GetIsAromatic() for i in ring)
-    ]
-
-
-def _double(made: Any) -> list[list[int]]:
-    """Double bonds between atoms of three neighbours outside of rings, with those neighbours."""
+@cache
+def _flat() -> tuple[list[Any], list[Any]]:
+    """What is flat: aromatic rings of five and of six sp2 atoms, and carbons with a double bond."""
     from rdkit import Chem
 
-    groups = []
-    for bond in made.GetBonds():
-        ends = (bond.GetBeginAtom(), bond.GetEndAtom())
-        if bond.GetBondType() != Chem.BondType.DOUBLE or bond.IsInRing():
-            continue
-        if all(end.GetSymbol() == "C" and end.GetDegree() == 3 for end in ends):
-            groups.append(sorted({a.GetIdx() for e in ends for a in (e, *e.GetNeighbors())}))
-    return groups
+    atoms = [[f"[ar{n}^2]"] * n for n in (5, 6)]
+    rings = ["1".join((atom, "".join(more))) + "1" for atom, *more in atoms]
+    words = rings, ["[C;X3;^2](*)(*)=[C;X3;^2](*)*"]
+    first, second = ([Chem.MolFromSmarts(word) for word in several] for several in words)
+    return first, second
 
 
 def _off_plane(points: Any) -> float:

@@ -110,7 +110,7 @@ class Sanity:
         valid = rows[:, 0].sum().clamp_min(1)
         shares = (rows[:, 1:].sum(0) / valid).tolist()
         parts = dict(zip(measures.CHECKS, shares, strict=True))
-        protocol = "PoseBusters-like checks, of all molecules; parts are of valid ones"
+        protocol = "checks of PoseBusters and hydrogens, of all molecules; parts are of valid ones"
         return Score(float(rows.all(1).double().mean()), a.n, None, protocol, "higher", parts)
 
 

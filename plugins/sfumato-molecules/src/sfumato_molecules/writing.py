@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["WRITTEN", "write"]
+__all__ = ["WRITTEN", "check", "write"]
 
 import csv
 import io
@@ -40,11 +40,8 @@ def write(molecules: Sequence[Molecule], path: Path, *, explicit: bool | None = 
     if path.is_dir() or not path.suffix:
         path.mkdir(parents=True, exist_ok=True)
         path = path / "samples.sdf"
+    check(path)
     kind = path.suffix.lower()
-    if kind not in _WRITERS:
-        raise InputError(
-            f"molecules cannot be written as {kind}; accepted are {', '.join(WRITTEN)}, or a folder"
-        )
     for i, molecule in enumerate(molecules):
         if molecule.positions is not None and not np.isfinite(molecule.positions).all():
             raise InputError(
@@ -55,6 +52,15 @@ def write(molecules: Sequence[Molecule], path: Path, *, explicit: bool | None = 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return [path]
+
+
+def check(path: Path) -> None:
+    """Raise an `InputError` unless molecules can be written to a path of this name."""
+    kind = path.suffix.lower()
+    if kind and kind not in _WRITERS and not path.is_dir():
+        raise InputError(
+            f"molecules cannot be written as {kind}; accepted are {', '.join(WRITTEN)}, or a folder"
+        )
 
 
 def _sdf(molecules: Sequence[Molecule], explicit: bool | None) -> str:

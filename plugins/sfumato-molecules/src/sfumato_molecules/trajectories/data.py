@@ -6,7 +6,7 @@ __all__ = ["Track", "Tracks", "apart", "constant_velocity", "tracks_of", "window
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,11 +33,15 @@ class Track:
         places: (N, F, D) over F frames, D = 2 or 3.
         kinds: (N, K) numbers that do not change: a charge, a mass, an element.
         name: where it is from.
+        run: the recording that it is a piece of; empty: it is one itself.
+        first: its first frame in the recording.
     """
 
     places: Array
     kinds: Array
     name: str = ""
+    run: str = ""
+    first: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,8 @@ class Tracks:
 
     A batch has the frames to come as its state, (B, N, T, D), and as its condition `source` the
     `past` (B, N, P, D) and the `kind` (B, N, K) of the points; where no frames are given, its
-    condition is `kind` alone. Systems of another number of points are another group.
+    condition is `kind` alone. Systems of another number of points are another group. Pieces of one
+    recording stay together in a split, and one recording is split by time.
 
     The facts `about`: `source` with the number of given `frames`, where there are any, `future`
     (T), `dimensions`, `features` (names of the kinds), `points` (numbers of points that occur, the
@@ -80,6 +85,17 @@ class Tracks:
         """The place of its number of points among `points`; None where there is one."""
         points = self.about["points"]
         return [points.index(len(t.places)) for t in self.tracks] if len(points) > 1 else None
+
+    def keys(self) -> Sequence[str] | None:
+        """The recording that each is of; None where any has no name."""
+        keys = [track.run or track.name for track in self.tracks]
+        return keys if all(keys) else None
+
+    def spans(self) -> Sequence[tuple[int, int]] | None:
+        """The frames of each in its recording; None where any has no name."""
+        if self.keys() is None:
+            return None
+        return [(track.first, track.first + track.places.shape[1]) for track in self.tracks]
 
     def test_part(self) -> Sequence[int] | None:
         """Which are the test part; None where the data has none."""
@@ -123,7 +139,7 @@ def tracks_of(
     names = list(features) or [f"kind {i}" for i in range(kinds)]
     for track in tracks:
         _check(track, given + future, dims, kinds)
-    cut = [Track(t.places[:, : given + future], t.kinds, t.name) for t in tracks]
+    cut = [replace(t, places=t.places[:, : given + future]) for t in tracks]
     about: dict[str, Any] = {
         "future": future, "dimensions": dims, "features": names, "unit": unit,
         "interval": interval, **({"source": {"frames": given}} if given else {}),
@@ -176,8 +192,10 @@ def _check(track: Track, frames: int, dims: int, kinds: int) -> None:
 
 def windows(track: Track, frames: int, every: int) -> Iterator[Track]:
     """Pieces of a long trajectory, each `every` frames after the one before."""
+    run = track.run or track.name
     for first in range(0, track.places.shape[1] - frames + 1, every):
-        yield Track(track.places[:, first : first + frames], track.kinds, f"{track.name}@{first}")
+        piece = track.places[:, first : first + frames]
+        yield Track(piece, track.kinds, f"{track.name}@{first}", run, track.first + first)
 
 
 def apart(track: Track, most: int, at: int) -> Iterator[Track]:
@@ -198,7 +216,8 @@ def _halved(track: Track, chosen: Array, most: int, at: int) -> Iterator[Track]:
     groups = -(-len(chosen) // most)
     if groups <= 1:
         name = track.name if len(chosen) == len(track.places) else f"{track.name}+{chosen[0]}"
-        yield Track(track.places[chosen], track.kinds[chosen], name)
+        places, kinds = track.places[chosen], track.kinds[chosen]
+        yield replace(track, places=places, kinds=kinds, name=name, run=track.run or track.name)
         return
     places = track.places[chosen, at]
     order = np.argsort(places[:, np.ptp(places, 0).argmax()], kind="stable")

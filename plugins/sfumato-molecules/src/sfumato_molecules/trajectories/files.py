@@ -8,6 +8,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,9 @@ def _windows(path: Path, frames: int, every: int) -> Loaded:
             raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
         if facts and own != facts:
             raise InputError(f"{file} has {dict(own)}, the files before it {dict(facts)}")
-        found, facts = found + tracks, own
+        place = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        found += [replace(track, run=f"{place}: {track.run}") for track in tracks]
+        facts = own
     if not found:
         raise InputError(f"{path} holds no window of {frames} frames")
     return found, facts
@@ -231,7 +234,7 @@ def _crowds(table: Array, frames: int, every: int, name: str) -> Iterator[Track]
         if there:
             places = np.array([[one[who] for one in span] for who in there], dtype=np.float32)
             ones = np.ones((len(there), 1), np.float32)
-            yield Track(places, ones, f"{name}@{times[first]:g}")
+            yield Track(places, ones, f"{name}@{times[first]:g}", name, first)
 
 
 _READERS: dict[str, Callable[[Path, int, int], Loaded]] = {
