@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from sfumato import Batch, InputError, random
-from sfumato_graphs import autoencoder, commands, data, writing
+from sfumato_graphs import autoencoder, commands, completing, data, writing
 from sfumato_graphs.probing import accuracy
 from sfumato_graphs.recipes import AutoEncoder, Files
 from sfumato_graphs.systems.graphddae import classed
 from sfumato_nn.graphs.encoder import GraphEncoder, PairEncoder
+from sfumato_nn.graphs.order import ordered
 from sfumato_train import open_run, start
 from sfumato_train.runs import fresh
 
@@ -123,6 +124,30 @@ def test_a_run_without_an_encoder_is_told(run, tmp_path):
     out = start("graphs/files", words, data_path=path, out=tmp_path / "r")
     with pytest.raises(InputError, match="makes no representations; train graphs/autoencoder"):
         autoencoder.embed(open_run(out), opened.domain.read(path))
+
+
+def test_a_run_of_ordered_nodes_completes_nothing(run):
+    opened, path = run
+    part = opened.domain.read(path).graphs[0]
+    with pytest.raises(InputError, match="places in an order.*places=false"):
+        completing.complete(opened, part, 6, 1)
+
+
+def test_the_denoiser_sees_graphs_in_their_order_with_places(run):
+    opened, path = run
+    training = opened.recipe.build(opened.domain.read(path))
+    denoiser = training.model.denoiser
+    x = opened.domain.read(path).batch(range(24)).x
+    node = denoiser.shown(x, torch.ones((), dtype=torch.float64))[0]
+    places = node[..., -autoencoder.PLACES :]
+    assert (
+        torch.equal(places[0], places[1]) and float(torch.cdist(places[0], places[0])[0, 1]) > 0.1
+    )
+    loss = [
+        training.objective.loss("denoiser", Batch(made), random.derive(0, "g")).each
+        for made in (x, ordered(x))
+    ]
+    assert torch.equal(*loss)
 
 
 def test_a_class_is_told_neither_by_nodes_nor_by_edges():

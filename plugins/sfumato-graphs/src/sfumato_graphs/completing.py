@@ -61,8 +61,13 @@ def complete(run: Run, graph: Graph, nodes: int, n: int, **options: Any) -> Batc
         options: of `sfumato_train.draw`: sampler, steps, seed and so on.
 
     Raises:
-        InputError: if the numbers of nodes do not fit.
+        InputError: if the numbers of nodes do not fit, or the model is one of ordered nodes.
     """
+    if getattr(run.recipe, "places", False):
+        raise InputError(
+            f"{run.path} tells nodes by their places in an order, which those of a part have not; "
+            "train graphs/autoencoder with places=false, or graphs/files"
+        )
     about: Mapping[str, Any] = run.about
     smallest, largest = about["smallest"], about["largest"]
     if not smallest <= nodes <= largest:
