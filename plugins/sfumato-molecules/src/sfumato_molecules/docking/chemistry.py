@@ -31,8 +31,9 @@ def features(made: Any) -> Array:
         (a.GetDegree(), a.GetTotalNumHs(), a.GetTotalValence(), a.IsInRing(), a.GetIsAromatic())
         for a in made.GetAtoms()
     ]
-    found = np.array(rows, np.int64).reshape(-1, len(FEATURES))
-    return np.minimum(found, np.array(FEATURES) - 1)
+    table = np.array(rows, np.int64).reshape(-1, len(FEATURES))
+    found: Array = np.minimum(table, np.array(FEATURES) - 1)
+    return found
 
 
 def of_structure(atoms: Any) -> Array:

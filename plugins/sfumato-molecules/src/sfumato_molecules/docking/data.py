@@ -261,8 +261,9 @@ def pieces(most: int) -> list[Complex]:
     """Molecules of the wwPDB's Chemical Component Dictionary, each cut in two at a bond.
 
     The smaller part is the ligand, with rotatable bonds of its own; the rest is what it is docked
-    to. So the truth is real geometry, and a part may fit in more than one place: but it is the
-    geometry of one molecule, whose parts touch, and not that of a binding site.
+    to. Hydrogens of the features are those of the whole molecule, so that an end of the bond that
+    is cut has a free valence. The truth is real geometry, settled but for the turn about that bond:
+    but it is the geometry of one molecule, whose parts touch, and not that of a binding site.
 
     Args:
         most: molecules that are read, evenly from the dictionary.

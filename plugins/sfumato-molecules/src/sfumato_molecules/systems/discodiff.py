@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ..docking.recipes import Docked
 
 READ, HELD, DRAWS = 3000, 150, 3
-STEPS, BATCH, RATE = 1800, 32, 4e-3
-WIDTH, WIDER, DEPTH, FEW = 48, 60, 3, 10
+STEPS, BATCH, RATE = 2000, 32, 4e-3
+WIDTH, WIDER, DEPTH, FEW = 48, 54, 3, 10
 FINE = 40
 """Steps along which the bend of paths is measured."""
 FULL = 0.9
