@@ -5,11 +5,12 @@ inferred from the true pose and trained with the denoiser, straighten the paths 
 ODE, so that few steps suffice. Here molecules of the wwPDB's dictionary are cut in two and the
 smaller part is docked to the rest (`docking.data.pieces`), since no large set of complexes is
 reachable. Compared is the same model without latents, a little wider, so that both have as many
-parameters in all; data, steps of training and seeds are equal. Poses of complexes held out are
-drawn along the probability flow, with latents of the autoregressive model.
+parameters in all (89,000); data, steps of training and seeds are equal. Poses of complexes held out
+are drawn along the probability flow, with latents of the autoregressive model.
 
-Few are docked at this scale: on the seed of development 100, after 1,000 steps without latents, 2 %
-of 225 poses are within 2 angstrom, and none of the prior. A ratio of such shares is rough.
+On the seed of development 100, 30 % of 450 poses are within 2 angstrom with latents, 28 % without,
+none of the prior, and the paths bend alike: what is open here, the turn about one bond, is no
+question of which atom.
 """
 
 from __future__ import annotations
