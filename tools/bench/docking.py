@@ -41,7 +41,7 @@ def trained(
     asked: argparse.Namespace, steps: int, data: Complexes, held: Sequence[Complex]
 ) -> dict[str, Any]:
     """Shares of a model, what becomes of noised poses, and seconds of processor time."""
-    recipe = Docked(seed=asked.seed, steps=steps, latents=0, warmup=50)
+    recipe = Docked.model_validate({"seed": asked.seed, "steps": steps, "latents": 0, "warmup": 50})
     began = time.process_time()
     with tempfile.TemporaryDirectory() as place:
         model = averaged(fresh(asked.seed, lambda: recipe.build(data)), recipe, Path(place))
