@@ -208,7 +208,9 @@ def test_the_target_of_training_leads_back(items):
 
 
 def test_a_small_network_learns_where_three_ligands_belong(items):
-    """150 steps on three complexes; a network that says 0 has 1, and measured were 0.85."""
+    """150 steps on three complexes; a network that says 0 has 1, and measured were 0.38
+    (without the features of atoms 0.85).
+    """
     recipe = Docked(width=24, depth=2, steps=150, batch=15, latents=0)
     training = fresh(6, lambda: recipe.build(items))
     denoiser, objective = training.model.denoiser, training.objective
@@ -222,7 +224,7 @@ def test_a_small_network_learns_where_three_ligands_belong(items):
         optimiser.step()
         told.append(float(loss.parts["translation"].mean()))
     move = sum(told[-50:]) / 50
-    assert move < 0.93
+    assert move < 0.6
 
 
 def test_atoms_are_told_as_their_middle_is(items):

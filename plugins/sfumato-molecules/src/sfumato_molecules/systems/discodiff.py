@@ -9,8 +9,9 @@ parameters in all (89,000); data, steps of training and seeds are equal. Poses o
 are drawn along the probability flow, with latents of the autoregressive model.
 
 On the seed of development 100, 30 % of 450 poses are within 2 angstrom with latents, 28 % without,
-none of the prior, and the paths bend alike: what is open here, the turn about one bond, is no
-question of which atom.
+none of the prior, and the paths bend alike. The choice of the encoder does help (at t = 0.5 the
+loss of atoms is 0.39, without latents in the same model 0.45), but that of the autoregressive model
+does not (0.53).
 """
 
 from __future__ import annotations
