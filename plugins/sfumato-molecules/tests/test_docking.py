@@ -16,7 +16,7 @@ from sfumato import Fields, InputError, Ragged, random
 from sfumato_cli.main import application
 from sfumato_methods.manifolds import rotation
 from sfumato_molecules import chem, files
-from sfumato_molecules.docking import commands, data, docking, metrics, pose
+from sfumato_molecules.docking import chemistry, commands, data, docking, metrics, pose
 from sfumato_molecules.docking.complexes import (
     Complex,
     joined,
@@ -27,7 +27,7 @@ from sfumato_molecules.docking.complexes import (
 )
 from sfumato_molecules.docking.domain import domain
 from sfumato_molecules.docking.latents import Latents, entropy, picked, softened
-from sfumato_molecules.docking.nn import _explained, _rigid, _twist
+from sfumato_molecules.docking.nn import _explained, _hot, _rigid, _twist, log_softmax
 from sfumato_molecules.docking.recipes import Docked
 from sfumato_train import open_run
 from sfumato_train.runs import fresh
@@ -208,7 +208,9 @@ def test_the_target_of_training_leads_back(items):
 
 
 def test_a_small_network_learns_where_three_ligands_belong(items):
-    """150 steps on three complexes; a network that says 0 has 1, and measured were 0.85."""
+    """150 steps on three complexes; a network that says 0 has 1, and measured were 0.38
+    (without the features of atoms 0.85).
+    """
     recipe = Docked(width=24, depth=2, steps=150, batch=15, latents=0)
     training = fresh(6, lambda: recipe.build(items))
     denoiser, objective = training.model.denoiser, training.objective
@@ -222,7 +224,7 @@ def test_a_small_network_learns_where_three_ligands_belong(items):
         optimiser.step()
         told.append(float(loss.parts["translation"].mean()))
     move = sum(told[-50:]) / 50
-    assert move < 0.93
+    assert move < 0.6
 
 
 def test_atoms_are_told_as_their_middle_is(items):
@@ -291,6 +293,78 @@ def test_a_cut_molecule_is_all_there(complexes):
         assert chem.sanitised(one.ligand, explicit=False) is not None
         assert 5 <= len(one.ligand) <= 14 and len(one.receptor) >= 8
     assert data.cut(molecule("c1ccccc1")) is None
+
+
+def test_features_are_those_of_rdkit():
+    made = Chem.MolFromSmiles("CC(=O)Nc1ccccc1[O-]")
+    assert chemistry.features(made).tolist() == [
+        [1, 3, 4, 0, 0], [3, 0, 4, 0, 0], [1, 0, 2, 0, 0], [2, 1, 3, 0, 0], [3, 0, 4, 1, 1],
+        *[[2, 1, 4, 1, 1]] * 4, [3, 0, 4, 1, 1], [1, 0, 1, 0, 0],
+    ]  # fmt: skip
+
+
+def test_only_the_atoms_of_the_cut_bond_have_a_free_valence(complexes):
+    """Hydrogens are those of the whole molecule; the bond that was cut counts for none."""
+    normal = Chem.GetPeriodicTable().GetDefaultValence
+    for one in complexes:
+        inside = len(one.ligand)
+        numbers = np.concatenate((one.ligand.elements, one.receptor)).tolist()
+        free = np.array([normal(n) for n in numbers]) - one.features[:, 2]
+        u, v = np.flatnonzero(free)
+        assert free[[u, v]].tolist() == [1, 1] and u < inside <= v
+        gap = one.ligand.positions[u] - one.places[v - inside]
+        assert 1.2 < np.linalg.norm(gap) < 1.9
+        bonds = np.bincount(one.ligand.bonds[:, :2].ravel(), minlength=inside)
+        assert one.features[:inside, 0].tolist() == bonds.tolist()
+
+
+def test_residues_tell_the_features_of_a_receptor(tmp_path):
+    """Alanine, twice: an amide, a free acid; a residue that nobody knows; no bonds, no features."""
+    from biotite.structure.info import residue
+
+    lines = []
+    for number, (name, left) in enumerate((("ALA", {"OXT"}), ("ALA", set()), ("QQQ", set())), 1):
+        for i, atom in enumerate(residue("ALA")):
+            if atom.element != "H" and atom.atom_name not in left:
+                x, y, z = np.array([3.0 * number, 0.2 * number, 0]) + atom.coord
+                lines.append(
+                    f"ATOM  {10 * number + i:5d}  {atom.atom_name:<3s} {name} A{number:4d}    "
+                    f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {atom.element:>2s}"
+                )
+    (tmp_path / "r.pdb").write_text("\n".join([*lines, "END", ""]))
+    found = data.receptor_of(tmp_path / "r.pdb").features.tolist()
+    alpha, methyl, oxygen = [3, 1, 4, 0, 0], [1, 3, 4, 0, 0], [1, 0, 2, 0, 0]
+    assert found[:5] == [[1, 2, 3, 0, 0], alpha, [3, 0, 4, 0, 0], oxygen, methyl]
+    assert found[5:11] == [
+        [2, 1, 3, 0, 0], alpha, [3, 0, 4, 0, 0], oxygen, methyl, [1, 1, 2, 0, 0]
+    ]  # fmt: skip
+    assert found[11:] == chemistry.unknown(6).tolist()
+
+
+def test_the_network_sees_features(items):
+    """CH3 and CH2 stand alike; where nothing is known, the one-hot numbers are 0."""
+    net = built(items, latents=0).model.denoiser.net
+    x = noisy(items.batch(range(3)).x)
+    told, places, clock = x["complex"], pose.posed(x), torch.zeros(3)
+    rows = told["features"].data
+    assert torch.equal(_hot(rows).sum(1), torch.full((len(rows),), 5))
+    assert not _hot(torch.full_like(rows, -1)).any()
+    other = rows.clone()
+    other[0, 1] = 3 - other[0, 1]
+    changed = Fields({**told, "features": Ragged(other, told["features"].owner, 3)})
+    with torch.inference_mode():
+        a, b = (net(t, places, clock) for t in (told, changed))
+    assert float((a.move[0] - b.move[0]).abs().max()) > 1e-3
+    assert torch.equal(a.move[1:], b.move[1:])
+
+
+def test_weights_over_an_item_sum_to_one():
+    rows = Ragged(
+        torch.tensor([[1e3, 0.0], [999.0, -5.0], [-1e3, 2.0]]), torch.tensor([0, 0, 1]), 2
+    )
+    p = log_softmax(rows).exp()
+    want = [torch.tensor([1e3, 999.0]).softmax(0), torch.tensor([0.0, -5.0]).softmax(0)]
+    assert torch.allclose(p[:2], torch.stack(want, 1)) and p[2].tolist() == [1, 1]
 
 
 def test_examples_are_the_data(items):
@@ -367,7 +441,14 @@ def test_what_cannot_be_docked_is_said(tmp_path, complexes):
     with pytest.raises(InputError, match="cannot be read"):
         data.receptor_of(tmp_path / "none.pdb")
     with pytest.raises(InputError, match="at most 600"):
-        Complex(complexes[0].ligand, np.full(601, 6, np.uint8), np.zeros((601, 3), np.float32))
+        Complex(
+            complexes[0].ligand,
+            np.full(601, 6, np.uint8),
+            np.zeros((601, 3), np.float32),
+            chemistry.unknown(601 + len(complexes[0].ligand)),
+        )
+    with pytest.raises(InputError, match="features have the shape"):
+        replace(complexes[0], features=chemistry.unknown(3))
 
 
 def test_a_ligand_without_places_gets_them_at_the_centre(tmp_path):

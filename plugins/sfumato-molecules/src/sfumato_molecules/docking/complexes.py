@@ -28,6 +28,7 @@ from sfumato import Fields, InputError, Ragged
 
 from ..chem import quiet, rdkit, sanitised
 from ..molecule import SYMBOLS, Molecule, checked
+from .chemistry import FEATURES
 
 Array = NDArray[Any]
 
@@ -51,11 +52,14 @@ class Complex:
         places: (n, 3) float32, angstrom, in the frame of the ligand.
         key: complexes of the same key are held out together.
         name: where it is from.
+        features: (l + n, 5) of the atoms of the ligand, then of the receptor, see
+            `chemistry.features`, -1 where they are not known.
     """
 
     ligand: Molecule
     receptor: Array
     places: Array
+    features: Array
     key: str = ""
     name: str = ""
 
@@ -66,6 +70,11 @@ class Complex:
             raise InputError(
                 f"{self.name}: {len(self.receptor)} atoms of the receptor are near the ligand, at "
                 f"most {LARGEST} are taken; ask for a smaller pocket"
+            )
+        shape = (len(self.ligand) + len(self.receptor), len(FEATURES))
+        if self.features.shape != shape:
+            raise InputError(
+                f"{self.name}: features have the shape {self.features.shape}, not {shape}"
             )
 
 
@@ -118,8 +127,9 @@ def state_of(complexes: Sequence[Complex], about: Mapping[str, Any]) -> Fields:
 
     Its part `complex` has `origin` (B, 3), the middle of the receptor; of the ligands `places`
     (from there), `atoms` (class, charge), `bonds` (i, j, order), `axes` and `moves` of `torsions`;
-    of the receptors `receptor` (places) and `kinds` (classes). All are `Ragged` but the first, and
-    atoms of an item are counted from 0. The class of an atom is its place among the `elements` of
+    of the receptors `receptor` (places) and `kinds` (classes); of both, the ligand first,
+    `features`. All are `Ragged` but the first, and atoms of an item are counted from 0. The class
+    of an atom is its place among the `elements` of
     the facts, or one more.
     """
     return joined([parts_of(one, about) for one in complexes])
@@ -128,7 +138,7 @@ def state_of(complexes: Sequence[Complex], about: Mapping[str, Any]) -> Fields:
 def joined(parts: Sequence[Mapping[str, Array]]) -> Fields:
     """The state of complexes whose arrays are at hand, see `parts_of`."""
     rows: dict[str, Ragged] = {}
-    for name in ("places", "atoms", "bonds", "axes", "moves", "receptor", "kinds"):
+    for name in ("places", "atoms", "bonds", "axes", "moves", "receptor", "kinds", "features"):
         each = [torch.from_numpy(part[name]) for part in parts]
         counts = torch.tensor([len(rows) for rows in each])
         rows[name] = Ragged(torch.cat(each), torch.repeat_interleave(counts), len(parts))
@@ -159,6 +169,7 @@ def parts_of(one: Complex, about: Mapping[str, Any]) -> dict[str, Array]:
         "moves": moves,
         "receptor": (one.places - origin).astype(np.float32),
         "kinds": _classes(one.receptor, about),
+        "features": one.features.astype(np.int64),
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..chem import quiet, rdkit, sanitised, sentence
 from ..components import demo_path
 from ..files import ORGANIC
 from ..molecule import NUMBERS, SYMBOLS, Array, Molecule, checked
+from . import chemistry
 from .complexes import TURNED, Complex, beyond, joined, parts_of, state_of
 from .examples import sizes_of
 
@@ -157,22 +158,22 @@ def pocket_of(receptor: Path, ligand: Path, *, pocket: float = POCKET, name: str
     molecule = ligand_of(ligand)
     if molecule.positions is None:
         raise InputError(f"{ligand}: the ligand has no places, so its pocket is not known")
-    numbers, places = receptor_of(receptor)
-    return _near(molecule, numbers, places, molecule.positions, pocket, name or ligand.stem)
+    return _near(molecule, receptor_of(receptor), molecule.positions, pocket, name or ligand.stem)
 
 
-def _near(
-    ligand: Molecule, numbers: Array, places: Array, middle: Array, pocket: float, name: str
-) -> Complex:
+def _near(ligand: Molecule, receptor: Receptor, middle: Array, pocket: float, name: str) -> Complex:
     """The atoms of a receptor within `pocket` of any of some places."""
-    far = np.linalg.norm(places[:, None] - middle, axis=-1).min(1)
+    far = np.linalg.norm(receptor.places[:, None] - middle, axis=-1).min(1)
     near = far <= pocket
     if not near.any():
         raise InputError(
             f"{name}: no atom of the receptor is within {pocket:g} angstrom of the ligand, the "
             f"nearest {far.min():.1f}; are they in one frame?"
         )
-    return Complex(ligand, numbers[near], places[near], name, name)
+    made = sanitised(ligand, explicit=False)
+    own = chemistry.unknown(len(ligand)) if made is None else chemistry.features(made)
+    told = np.concatenate((own, receptor.features[near]))
+    return Complex(ligand, receptor.elements[near], receptor.places[near], told, name, name)
 
 
 def pocket(
@@ -199,7 +200,7 @@ def pocket(
     at = np.asarray(centre, np.float32)
     moved = molecule.positions - molecule.positions.mean(0) + at
     molecule = replace(molecule, positions=moved.astype(np.float32))
-    return _near(molecule, *receptor_of(receptor), at[None], radius, name or ligand.stem)
+    return _near(molecule, receptor_of(receptor), at[None], radius, name or ligand.stem)
 
 
 def ligand_of(path: Path) -> Molecule:
@@ -224,10 +225,18 @@ def _embedded(molecule: Molecule) -> Molecule:
     raise InputError(f"{molecule.source}: RDKit makes no conformer of it; give places in space")
 
 
-def receptor_of(path: Path) -> tuple[Array, Array]:
-    """(n,) atomic numbers and (n, 3) places of the heavy atoms of a PDB file, without water.
+class Receptor(NamedTuple):
+    """Heavy atoms of a receptor."""
 
-    Of several models and alternative places the first are taken.
+    elements: Array  # (n,) uint8
+    places: Array  # (n, 3) float32, angstrom
+    features: Array  # (n, 5), see `chemistry.of_structure`
+
+
+def receptor_of(path: Path) -> Receptor:
+    """The heavy atoms of a PDB file, without water.
+
+    Of several models and alternative places the first are taken. Bonds are those of the residues.
 
     Raises:
         InputError: if it cannot be read, or holds no atoms.
@@ -245,15 +254,16 @@ def receptor_of(path: Path) -> tuple[Array, Array]:
     places = made.coord[kept].astype(np.float32)
     if not kept.any() or not np.isfinite(places).all():
         raise InputError(f"{path} holds no heavy atoms with places")
-    return numbers[kept], places
+    return Receptor(numbers[kept], places, chemistry.of_structure(made[kept]))
 
 
 def pieces(most: int) -> list[Complex]:
     """Molecules of the wwPDB's Chemical Component Dictionary, each cut in two at a bond.
 
     The smaller part is the ligand, with rotatable bonds of its own; the rest is what it is docked
-    to. So the truth is real geometry, and a part may fit in more than one place: but it is the
-    geometry of one molecule, whose parts touch, and not that of a binding site.
+    to. Hydrogens of the features are those of the whole molecule, so that an end of the bond that
+    is cut has a free valence. The truth is real geometry, settled but for the turn about that bond:
+    but it is the geometry of one molecule, whose parts touch, and not that of a binding site.
 
     Args:
         most: molecules that are read, evenly from the dictionary.
@@ -272,20 +282,27 @@ def cut(molecule: Molecule) -> Complex | None:
     with quiet():
         found = sorted(made.GetSubstructMatches(rdkit().MolFromSmarts(TURNED)))
     best: Array | None = None
+    ends: tuple[int, int] = (0, 0)
     for u, v in found:
         side = beyond(bare, u, v)
         side = ~side if 2 * side.sum() > len(bare) else side
         size = int(side.sum())
         if SMALL[0] <= size <= SMALL[1] and len(bare) - size >= FEWEST:
             if best is None or size > best.sum():
-                best = side
+                best, ends = side, (u, v)
     if best is None or bare.positions is None:
         return None
     name = str(molecule.properties.get("id", molecule.source))
     ligand = _part(bare, best, name)
     if sanitised(ligand, explicit=False) is None:
         return None
-    return Complex(ligand, bare.elements[~best], bare.positions[~best], chem.key(molecule), name)
+    told = chemistry.features(made)
+    for end in ends:  # the bond that is cut is not there: a neighbour and an order less
+        told[end, [0, 2]] -= 1
+    return Complex(
+        ligand, bare.elements[~best], bare.positions[~best],
+        np.concatenate((told[best], told[~best])), chem.key(molecule), name,
+    )  # fmt: skip
 
 
 def _heavy(molecule: Molecule) -> Molecule | None:

@@ -15,7 +15,10 @@ from sfumato.state import select
 MOST = 64
 """Examples that a model keeps."""
 
-WIDE = {"places": 3, "atoms": 2, "bonds": 3, "axes": 2, "moves": 0, "receptor": 3, "kinds": 0}
+WIDE = {
+    "places": 3, "atoms": 2, "bonds": 3, "axes": 2, "moves": 0, "receptor": 3, "kinds": 0,
+    "features": 5,
+}  # fmt: skip
 """Columns of the ragged parts of a complex, 0 for plain rows."""
 
 

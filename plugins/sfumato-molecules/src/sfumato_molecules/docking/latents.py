@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sfumato import Fields, Ragged, random
 from sfumato.random import Source
 
-from .nn import Chooser
+from .nn import Chooser, largest, log_softmax
 from .pose import posed
 
 COOL = -1.5
@@ -94,14 +94,14 @@ class Latents(nn.Module):
             given = hard.clone()
             given[:, latent:] = 0
             logits = self.guesser(told, places, given)
-            log_p = _log_softmax(logits)[:, latent]
+            log_p = log_softmax(logits)[:, latent]
             nats = nats.index_add(0, chosen.owner, -log_p * hard[:, latent])
         return nats
 
 
 def picked(scores: Ragged) -> Tensor:
     """(N, L) indicators of the largest number of each item in each column."""
-    best = _largest(scores)[scores.owner]
+    best = largest(scores)[scores.owner]
     hit = scores.data == best
     first = scores.data.new_full((scores.items, hit.shape[1]), torch.inf)
     row = torch.arange(len(hit), device=hit.device, dtype=scores.data.dtype)[:, None]
@@ -117,7 +117,7 @@ def softened(
     """(N, L) Gumbel softmax over the rows of each item, and the indicators of its largest."""
     gumbel = -random.exponential(logits, generator).data.log().to(logits.data)
     noisy = Ragged((logits.data + gumbel) / temperature, logits.owner, logits.items)
-    return _log_softmax(noisy).exp(), picked(noisy)
+    return log_softmax(noisy).exp(), picked(noisy)
 
 
 def entropy(logits: Ragged) -> Tensor:
@@ -126,24 +126,12 @@ def entropy(logits: Ragged) -> Tensor:
     Atoms are counted by their place in the item, so that a latent which always picks the first
     atom has none.
     """
-    p = _log_softmax(logits).exp()
+    p = log_softmax(logits).exp()
     place = logits.position
     share = p.new_zeros(int(logits.counts.max()), p.shape[1]).index_add(0, place, p)
     share = share / share.sum(0)
     found: Tensor = torch.special.entr(share).sum(0) / math.log(max(2, len(share)))
     return found
-
-
-def _log_softmax(x: Ragged) -> Tensor:
-    top = _largest(x).detach()[x.owner]
-    total = x.data.new_zeros(x.items, x.data.shape[1]).index_add(0, x.owner, (x.data - top).exp())
-    return x.data - top - total.log()[x.owner]
-
-
-def _largest(x: Ragged) -> Tensor:
-    owner = x.owner[:, None].expand_as(x.data)
-    blank = x.data.new_full((x.items, x.data.shape[1]), -torch.inf)
-    return blank.scatter_reduce(0, owner, x.data, "amax")
 
 
 def _folded(told: Fields) -> Ragged:

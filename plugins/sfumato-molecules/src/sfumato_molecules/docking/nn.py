@@ -14,7 +14,7 @@ change sign in it, as they must.
 
 from __future__ import annotations
 
-__all__ = ["Chooser", "ForceNetwork", "Scene", "scene"]
+__all__ = ["Chooser", "ForceNetwork", "Scene", "largest", "log_softmax", "scene"]
 
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from sfumato import Fields, Ragged
 from sfumato_nn.equivariant import EquivariantNetwork, Geometry, pairs
 
+from .chemistry import FEATURES
 from .pose import arm, centred
 
 SCALE = 4.0
@@ -33,6 +34,9 @@ SCALE = 4.0
 BONDS = 5
 """Numbers of a pair: single, double, triple; both in the ligand; between ligand and receptor."""
 
+NODES = 2 + sum(FEATURES)
+"""Numbers of an atom besides those of the known elements."""
+
 SHELLS = 24
 """More numbers of a pair: bumps of log(1 + d), d from 0.5 to 12.5 angstrom. Forces that bring atoms
 to a tenth of an angstrom change with distance faster than a small network learns by itself."""
@@ -40,8 +44,8 @@ to a tenth of an angstrom change with distance faster than a small network learn
 VECTORS = 8
 """Vectors that all atoms of a complex share. The force on a ligand atom is a sum of vectors that
 point to its neighbours; where it belongs when it is far away is told from the receptor alone. So
-to each atom a mix sum_c a_ic V_c is added, V_c the mean of b_jc x_j + c_jc f_j over the complex,
-x_j from the middle of the receptor."""
+to each atom a mix sum_c a_ic V_c + b_i x_i is added, V_c = sum_j p_jc (x_j + c_jc f_j) with weights
+p_jc that sum to 1 over the complex, as in attention, x_j from the middle of the receptor."""
 
 LITTLE = 0.005
 """Of the square of a unit, added to what motions are divided by."""
@@ -60,7 +64,7 @@ class Scene(NamedTuple):
     """Ligand and receptor as the points of one graph, those of the ligand first in each item."""
 
     points: Ragged  # (N, 3) in units of the network
-    nodes: Tensor  # (N, elements + 2) one-hot class, and in the ligand or not
+    nodes: Tensor  # (N, elements + NODES) one-hot class, in the ligand or not, one-hot features
     bonds: Tensor  # (U, BONDS + SHELLS)
     ligand: Tensor  # (L,) rows of the ligand atoms, in the order of the state
 
@@ -74,11 +78,22 @@ def scene(told: Fields, places: Ragged, elements: int) -> Scene:
     points = torch.cat((places.data, told["receptor"].data.to(places.data)))[order] / SCALE
     classes = torch.cat((told["atoms"].data[:, 0], kinds.data)).clamp(max=elements)[order]
     inside = order < here
-    nodes = torch.cat((F.one_hot(classes, elements + 1), inside[:, None]), -1).to(points)
+    nodes = torch.cat(
+        (F.one_hot(classes, elements + 1), inside[:, None], _hot(told["features"].data)), -1
+    ).to(points)
     merged = Ragged(points, owner[order], places.items)
     ligand = torch.empty_like(order)
     ligand[order] = torch.arange(len(order), device=order.device)
     return Scene(merged, nodes, _bonds(told["bonds"], merged, inside), ligand[:here])
+
+
+def _hot(features: Tensor) -> Tensor:
+    """(N, sum of `FEATURES`) one-hot, zeros where a feature is not known."""
+    parts = (
+        F.one_hot(column + 1, count + 1)[:, 1:]
+        for column, count in zip(features.unbind(1), FEATURES, strict=True)
+    )
+    return torch.cat(tuple(parts), -1)
 
 
 def _bonds(bonds: Ragged, merged: Ragged, inside: Tensor) -> Tensor:
@@ -116,7 +131,7 @@ class ForceNetwork(nn.Module):
         super().__init__()
         self.elements, self.latents = elements, latents
         self.net = EquivariantNetwork(
-            elements + 2 + latents, 2 + 2 * VECTORS, pairs=BONDS + SHELLS, width=width,
+            elements + NODES + latents, 3 + 3 * VECTORS, pairs=BONDS + SHELLS, width=width,
             depth=depth, radius=None if radius is None else radius / SCALE,
         )  # fmt: skip
         last = self.net.node_out[1]
@@ -147,12 +162,28 @@ class ForceNetwork(nn.Module):
 
 def _shared(points: Ragged, out: Geometry) -> Tensor:
     """(N, 3) see `VECTORS`."""
-    one, two = out.nodes[:, 2:].chunk(2, -1)
-    each = one[:, :, None] * points.data[:, None] + two[:, :, None] * out.shift[:, None]
-    total = each.new_zeros(points.items, VECTORS, 3).index_add(0, points.owner, each)
-    mean = total / points.counts[:, None, None].to(total)
-    shared: Tensor = (one[:, :, None] * mean[points.owner]).sum(1)
-    return shared
+    mix, lean, score = out.nodes[:, 3:].chunk(3, -1)
+    weight = log_softmax(Ragged(score, points.owner, points.items)).exp()
+    each = points.data[:, None] + lean[:, :, None] * out.shift[:, None]
+    vectors = each.new_zeros(points.items, VECTORS, 3).index_add(
+        0, points.owner, weight[:, :, None] * each
+    )
+    shared: Tensor = (mix[:, :, None] * vectors[points.owner]).sum(1)
+    return shared + out.nodes[:, 2:3] * points.data
+
+
+def log_softmax(x: Ragged) -> Tensor:
+    """(N, C) logs of numbers that sum to 1 over the rows of each item."""
+    top = largest(x).detach()[x.owner]
+    total = x.data.new_zeros(x.items, x.data.shape[1]).index_add(0, x.owner, (x.data - top).exp())
+    return x.data - top - total.log()[x.owner]
+
+
+def largest(x: Ragged) -> Tensor:
+    """(B, C) the largest of the rows of each item."""
+    owner = x.owner[:, None].expand_as(x.data)
+    blank = x.data.new_full((x.items, x.data.shape[1]), -torch.inf)
+    return blank.scatter_reduce(0, owner, x.data, "amax")
 
 
 def _explained(
@@ -222,7 +253,7 @@ class Chooser(nn.Module):
         super().__init__()
         self.elements = elements
         self.net = EquivariantNetwork(
-            elements + 2 + given, latents, pairs=BONDS + SHELLS, width=width, depth=depth,
+            elements + NODES + given, latents, pairs=BONDS + SHELLS, width=width, depth=depth,
             radius=None if radius is None else radius / SCALE,
         )  # fmt: skip
 

@@ -42,13 +42,14 @@ class Docked(Recipe):
     width: int = Field(64, ge=8, description="channels of the network")
     depth: int = Field(4, ge=1, description="layers of the network")
     radius: float | None = Field(
-        12.0, gt=0, description="angstrom; atoms farther apart send no messages"
+        7.0, gt=0, description="angstrom; atoms farther apart send no messages"
     )
     sampling_steps: int = Field(20, ge=1, description="steps of the sampler")
 
     batch: int = Field(32, ge=1, description="complexes in each step")
-    steps: int = Field(10_000, ge=1, description="optimiser steps")
-    lr: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    steps: int = Field(3000, ge=1, description="optimiser steps")
+    lr: float = Field(4e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    ema: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights; 0: none kept")
 
     def reading(self) -> Mapping[str, Any]:
         return {"pocket": self.pocket, "most": self.most}

@@ -5,11 +5,13 @@ inferred from the true pose and trained with the denoiser, straighten the paths 
 ODE, so that few steps suffice. Here molecules of the wwPDB's dictionary are cut in two and the
 smaller part is docked to the rest (`docking.data.pieces`), since no large set of complexes is
 reachable. Compared is the same model without latents, a little wider, so that both have as many
-parameters in all; data, steps of training and seeds are equal. Poses of complexes held out are
-drawn along the probability flow, with latents of the autoregressive model.
+parameters in all (89,000); data, steps of training and seeds are equal. Poses of complexes held out
+are drawn along the probability flow, with latents of the autoregressive model.
 
-Few are docked at this scale: on the seed of development 100, after 1,000 steps without latents, 2 %
-of 225 poses are within 2 angstrom, and none of the prior. A ratio of such shares is rough.
+On the seed of development 100, 30 % of 450 poses are within 2 angstrom with latents, 28 % without,
+none of the prior, and the paths bend alike. The choice of the encoder does help (at t = 0.5 the
+loss of atoms is 0.39, without latents in the same model 0.45), but that of the autoregressive model
+does not (0.53).
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from ..docking.recipes import Docked
 
 READ, HELD, DRAWS = 3000, 150, 3
-STEPS, BATCH, RATE = 1800, 32, 4e-3
-WIDTH, WIDER, DEPTH, FEW = 48, 60, 3, 10
+STEPS, BATCH, RATE = 2000, 32, 4e-3
+WIDTH, WIDER, DEPTH, FEW = 48, 54, 3, 10
 FINE = 40
 """Steps along which the bend of paths is measured."""
 FULL = 0.9
