@@ -174,6 +174,15 @@ def test_codes_of_a_new_encoder_differ_from_graph_to_graph():
     assert torch.allclose(z.var(0, correction=0), torch.ones(8), atol=1e-2)
 
 
+def test_codes_of_pairs_are_not_amplified_much():
+    """Training stopped with codes of 20,000, when the offset of a new encoder was 2,000."""
+    graphs = data.graphs_of(nx.graph_atlas_g()[200:])
+    for seed in range(3):
+        encoder = fresh(seed, lambda: PairEncoder(1, 2))
+        encoder.spread(graphs.batch(range(0, len(graphs), 5)).x)
+        assert float(encoder.outward.bias.abs().max()) < 300
+
+
 def test_graphs_that_are_all_alike_leave_the_codes_as_they_are():
     encoder = fresh(0, lambda: GraphEncoder(1, 2, width=16, length=8))
     x = data.graphs_of([nx.cycle_graph(5)] * 3).batch(range(3)).x

@@ -132,7 +132,9 @@ class PairEncoder(Encoder):
     makes of h and products component by component: the network of Maron et al. 2019,
     arXiv:1905.11136, section 6, which counts cycles that sums over neighbours cannot tell (it knows
     graphs apart as the two-dimensional Weisfeiler-Leman test does). A node is told by its pair with
-    itself and by the mean of its pairs. It costs n^3 where `GraphEncoder` costs n^2.
+    itself and by the mean of its pairs. It costs n^3 where `GraphEncoder` costs n^2. New weights are
+    larger than usual: with small ones graphs differ by a few percent of what all share, and `spread`
+    has to amplify that, and every later change of what is shared, a thousand times.
 
     Args:
         nodes: classes of nodes.
@@ -154,6 +156,10 @@ class PairEncoder(Encoder):
             nn.Sequential(nn.Linear(2 * wide, wide), nn.SiLU(), nn.Linear(wide, wide))
             for _ in range(depth)
         )
+        nn.init.normal_(self.inward.weight, std=0.5)
+        for module in (*self.factors.modules(), *self.layers.modules()):
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=2 * module.in_features**-0.5)
 
     def each(self, x: Any) -> Tensor:
         mask = x["nodes"].mask

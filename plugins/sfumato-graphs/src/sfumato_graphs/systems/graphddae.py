@@ -36,7 +36,7 @@ SIZES = (6, 7)
 HELD = 0.2
 """Share of the graphs that are decoded and not trained on."""
 
-STEPS, BATCH, LEARNING = 3000, 64, 2e-3
+STEPS, BATCH, LEARNING = 2000, 64, 2e-3
 DRAWN = 50
 """Steps of the sampler."""
 
