@@ -132,9 +132,9 @@ class PairEncoder(Encoder):
     makes of h and products component by component: the network of Maron et al. 2019,
     arXiv:1905.11136, section 6, which counts cycles that sums over neighbours cannot tell (it knows
     graphs apart as the two-dimensional Weisfeiler-Leman test does). A node is told by its pair with
-    itself and by the mean of its pairs. It costs n^3 where `GraphEncoder` costs n^2. New weights are
-    larger than usual: with small ones graphs differ by a few percent of what all share, and `spread`
-    has to amplify that, and every later change of what is shared, a thousand times.
+    itself and by the mean of its pairs. It costs n^3 where `GraphEncoder` costs n^2. New weights
+    are larger than usual: with small ones graphs differ by a few percent of what all share, and
+    `spread` has to amplify that, and every later change of what is shared, a thousand times.
 
     Args:
         nodes: classes of nodes.
