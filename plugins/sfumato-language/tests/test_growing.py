@@ -92,7 +92,7 @@ def test_canvases_hold_goals_ways_and_padding(maze):
     ends = (maze.steps >= 5).nonzero()
     ways = flexmdm._ways(maze, ends, 40, 0, "ways")
     assert bool(leads(maze, ways.x, ways.goals).all()) and bool((ways.kept.sum(1) == 4).all())
-    room = -(-int(maze.steps.max()) // 3) - 1
+    room = int(maze.steps.max()) - 3
     whole, asked = flexmdm._canvases(ways, room), flexmdm._canvases(ways, room, 65)
     assert rows(dropped(whole, 64)) == rows(ways.x)
     assert torch.equal(asked[asked != 65].view(40, 4), ways.goals)

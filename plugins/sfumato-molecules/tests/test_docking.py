@@ -133,7 +133,7 @@ def built(items, seed=5, **fields):
                          ids=["single", "double"])  # fmt: skip
 @pytest.mark.parametrize("mirrored", [False, True], ids=["turned", "mirrored"])
 def test_the_network_turns_with_the_complex(items, kind, digits, mirrored):
-    net = built(items).model.denoiser.net.to(kind)
+    net = built(items, latents=2).model.denoiser.net.to(kind)
     x = double(noisy(items.batch(range(3)).x))
     turn = rotation(torch.tensor([0.4, -1.3, 0.8], dtype=torch.float64))
     turn = -turn if mirrored else turn
@@ -192,7 +192,7 @@ def test_no_motion_passes_for_another(items):
 
 def test_the_target_of_training_leads_back(items):
     """A step along the scores of a slightly noised pose, of their size in flat space."""
-    process = built(items, latents=0).model.process
+    process = built(items).model.process
     x0 = double(items.batch(range(3)).x)
     t = torch.full((3,), 0.15, dtype=torch.float64)
     x, target = process.draw(x0, t, random.derive(2, "draw"))
@@ -229,7 +229,7 @@ def test_a_small_network_learns_where_three_ligands_belong(items):
 
 def test_atoms_are_told_as_their_middle_is(items):
     """The mean over atoms of what is told of them is what is told of the middle; truth costs 0."""
-    training = built(items, latents=0)
+    training = built(items)
     process, denoiser = training.model.process, training.model.denoiser
     x0 = items.batch(range(3)).x
     t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
@@ -264,7 +264,7 @@ def test_latents_pick_by_the_softmax():
 
 
 def test_latents_learn_and_their_model_is_a_law(items):
-    process = built(items).model.process
+    process = built(items, latents=2).model.process
     latents, x = process.latents, items.batch(range(3)).x
     assert isinstance(latents, Latents)
     chosen = latents.choose(x, random.derive(3, "choose"))
@@ -343,7 +343,7 @@ def test_residues_tell_the_features_of_a_receptor(tmp_path):
 
 def test_the_network_sees_features(items):
     """CH3 and CH2 stand alike; where nothing is known, the one-hot numbers are 0."""
-    net = built(items, latents=0).model.denoiser.net
+    net = built(items).model.denoiser.net
     x = noisy(items.batch(range(3)).x)
     told, places, clock = x["complex"], pose.posed(x), torch.zeros(3)
     rows = told["features"].data
@@ -368,7 +368,7 @@ def test_weights_over_an_item_sum_to_one():
 
 
 def test_examples_are_the_data(items):
-    process = built(items).model.process
+    process = built(items, latents=2).model.process
     made = process.examples.blank(5, random.derive(1, "blank"))
     assert made["complex"]["places"].items == 5
     known = items.batch(range(3)).x["complex"]["origin"]

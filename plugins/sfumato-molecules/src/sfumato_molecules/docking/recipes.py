@@ -24,15 +24,15 @@ class Docked(Recipe):
     """Docks ligands to receptors: parts of molecules (demo), or your own complexes.
 
     Translation, rotation and torsions are noised (Corso et al. 2022, DiffDock, arXiv:2210.01776),
-    and denoised by an equivariant network with discrete latents that each pick an atom (Xu et al.
-    2024, DisCo-Diff, arXiv:2407.03300).
+    and denoised by an equivariant network, which may have discrete latents that each pick an atom
+    (Xu et al. 2024, DisCo-Diff, arXiv:2407.03300).
     """
 
     domain: ClassVar[str] = "molecules/docking"
 
     pocket: float = Field(POCKET, gt=0, description="angstrom around the ligand that are seen")
     most: int = Field(DEMO, ge=1, description="molecules of the demo that are cut in two")
-    latents: int = Field(2, ge=0, le=8, description="discrete latents; 0: none")
+    latents: int = Field(0, ge=0, le=8, description="discrete latents; 0: none")
     reach: float | None = Field(
         None, gt=0.1, description="angstrom, largest noise of translations; none: 1.5 x the data's"
     )
