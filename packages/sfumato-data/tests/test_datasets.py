@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 import torch
 
@@ -286,3 +288,31 @@ def test_the_test_part_of_the_data_can_be_what_is_held_out():
 def test_data_without_a_test_part_cannot_be_split_by_it():
     with pytest.raises(InputError, match=r"no test part of its own; .* such as held=0.1"):
         split(numbers(9), None, 0)
+
+
+class Many:
+    """So many items with names that are made when they are asked for."""
+
+    about = {}
+
+    def __len__(self):
+        return 100_000
+
+    def __iter__(self):
+        return map(str, range(len(self)))
+
+    def batch(self, index):
+        raise NotImplementedError
+
+    def keys(self):
+        return self
+
+
+def test_a_split_takes_few_bytes_of_memory_for_each_item():
+    """Windows of a corpus that is larger than memory are many: 40 bytes of each were kept."""
+    tracemalloc.start()
+    parts = split(Many(), 0.1, 0)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(map(len, parts)) == 100_000
+    assert kept < 10 * 100_000 and peak < 45 * 100_000
