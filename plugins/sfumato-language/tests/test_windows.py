@@ -13,7 +13,7 @@ from sfumato_data import split
 from sfumato_language import shards
 from sfumato_language.reading import Reading
 from sfumato_language.tokens import Char
-from sfumato_language.windows import DOCUMENT, read
+from sfumato_language.windows import DOCUMENT, cut, read
 
 
 @pytest.mark.parametrize("pack", [True, False])
@@ -153,3 +153,20 @@ def test_names_of_files_need_not_be_utf8(tmp_path):
     (tmp_path / "zoë.txt").write_text("more text")
     data = read(tmp_path, length=5, tokenizer="byte")
     assert list(data.keys()) == [name, "zoë.txt", "zoë.txt"]
+
+
+def test_windows_take_no_memory_each(tmp_path):
+    """One document of 50,000 windows: 40 bytes of each were kept."""
+    path = tmp_path / "a.txt"
+    path.write_text("ab" * 100_000)
+    found = shards.corpus(path, Reading(), "byte", 0)
+    tracemalloc.start()
+    try:
+        data = cut(found, 4, pack=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(data) == 50_001 and peak < 100_000
+    assert data.of(50_000)[0].length == 1
+    few = data.part([50_000, 3]).part([1])
+    assert few.of(0) == data.of(3) and few.documents().tolist() == [0]

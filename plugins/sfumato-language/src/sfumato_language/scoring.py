@@ -112,7 +112,7 @@ def score(
         _add(total, data, index, measure(part, index, draws, seed).cpu().numpy())
         if tell is not None:
             tell(index.stop, len(data))
-    there = np.unique(data.segments[:, 0])
+    there = data.documents()
     return Likelihood(total[there], data.shards.lengths[there], data.shards.characters[there])
 
 

@@ -40,41 +40,83 @@ class Windows:
     where a document ends (condition `document`), so that attention does not cross. Windows that
     share a document, or hold several, have one key: a split never parts a document.
 
+    Windows have no rows of their own, so that a corpus may exceed memory: they are numbered,
+    whole ones first, document by document, then those of what is left, and found when asked for.
+
     Attributes:
-        shards: the corpus.
-        first: (W + 1,) number of the first segment of each window, and of all segments.
-        segments: (S, 3) rows as `Segment`.
-        group: (W,) document whose key a window has.
+        shards: the corpus, of D documents.
+        before: (D + 1,) whole windows of the documents before each, and of all.
+        tails: (T,) the documents of which something is left.
+        heads: (B + 1,) for each window of what is left the first of its `tails`, and T.
         pack: whether a window may hold several documents.
         about: `length`, `vocabulary`, `pack`, `tokenizer`, and `lengths`: the (tokens, windows) of
             each size, of windows that are not packed.
+        chosen: numbers of the windows that are meant, in order; None: all.
     """
 
     shards: Shards
-    first: NDArray[np.int64]
-    segments: NDArray[np.int64]
-    group: NDArray[np.int64]
+    before: NDArray[np.int64]
+    tails: NDArray[np.int64]
+    heads: NDArray[np.int64]
     pack: bool
     about: Mapping[str, Any]
+    chosen: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self.group)
+        return len(self._numbers())
 
     def keys(self) -> Sequence[str]:
         """The document, or group of documents, of each window."""
-        return replace(self.shards.keys, chosen=self.group)
+        document, full, bins = self._places()
+        leader = np.arange(len(self.shards.ends))
+        leader[self.tails] = self.tails[self.heads[self._bins()]]
+        group = np.empty(len(full), np.int64)
+        group[full], group[~full] = leader[document], self.tails[self.heads[bins]]
+        return replace(self.shards.keys, chosen=group)
+
+    def documents(self) -> NDArray[np.int64]:
+        """The documents that any of the windows has a piece of, in their order."""
+        document, _, bins = self._places()
+        left = self.tails[np.isin(self._bins(), bins)]
+        return np.unique(np.concatenate((document, left)))
 
     def of(self, index: int) -> list[Segment]:
         """The pieces of a window, in their order."""
-        rows = self.segments[self.first[index] : self.first[index + 1]]
-        return [Segment(*row) for row in rows.tolist()]
+        number, length, ends = int(self._numbers()[index]), self.about["length"], self.shards.ends
+        left = number - int(self.before[-1])
+        if left < 0:
+            document = int(np.searchsorted(self.before, number, side="right")) - 1
+            start = int(ends[document - 1]) if document else 0
+            at = start + (number - int(self.before[document])) * length
+            return [Segment(document, at, length)]
+        found = []
+        for document in self.tails[self.heads[left] : self.heads[left + 1]].tolist():
+            end, start = int(ends[document]), int(ends[document - 1]) if document else 0
+            rest = (end - start) % length
+            found.append(Segment(document, end - rest, rest))
+        return found
 
     def part(self, index: Sequence[int]) -> Windows:
         """Some of the windows, in that order."""
-        rows = [self.segments[self.first[i] : self.first[i + 1]] for i in index]
-        first = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        chosen = np.concatenate([self.segments[:0], *rows])
-        return replace(self, first=first, segments=chosen, group=self.group[list(index)])
+        numbers = self._numbers()
+        return replace(self, chosen=np.array([numbers[i] for i in index], dtype=np.int64))
+
+    def _numbers(self) -> Any:
+        """The numbers of the windows."""
+        whole = int(self.before[-1]) + len(self.heads) - 1
+        return range(whole) if self.chosen is None else self.chosen
+
+    def _bins(self) -> NDArray[np.int64]:
+        """(T,) which window of what is left each of `tails` is in."""
+        found: NDArray[np.int64] = np.repeat(np.arange(len(self.heads) - 1), np.diff(self.heads))
+        return found
+
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+        """Documents of the whole windows, which are whole, and which of the others each is."""
+        numbers = np.asarray(self._numbers(), dtype=np.int64)
+        full = numbers < self.before[-1]
+        document = np.searchsorted(self.before, numbers[full], side="right") - 1
+        return document, full, numbers[~full] - self.before[-1]
 
     def batch(self, index: Sequence[int]) -> Batch:
         """The windows at `index`: `Padded` ids, with the condition `document` if packed.
@@ -113,22 +155,10 @@ def cut(shards: Shards, length: int, pack: bool) -> Windows:
     """
     if length < 2:
         raise InputError(f"a window has two tokens or more, not length={length}")
-    sizes, ends = shards.lengths, shards.ends
-    starts = ends - sizes
+    sizes = shards.lengths
     whole, rest = sizes // length, sizes % length
-    bins = _bins(rest, length if pack else 0)
-    # whole windows first, document by document, then the windows of what is left
-    owner = np.repeat(np.arange(len(sizes)), whole)
-    place = np.arange(len(owner)) - np.repeat(whole.cumsum() - whole, whole)
-    full = np.stack((owner, starts[owner] + place * length, np.full_like(owner, length)), 1)
-    tails = np.flatnonzero(rest)
-    left = np.stack((tails, ends[tails] - rest[tails], rest[tails]), 1)
-    heads = np.flatnonzero(np.diff(bins[tails], prepend=-1))  # first tail of each bin
-    leader = np.arange(len(sizes))
-    leader[tails] = tails[heads][bins[tails]] if len(tails) else tails
-    first = np.concatenate(
-        (np.arange(len(full)), len(full) + heads, [len(full) + len(left)])
-    ).astype(np.int64)
+    bins, tails = _bins(rest, length if pack else 0), np.flatnonzero(rest)
+    heads = np.append(np.flatnonzero(np.diff(bins[tails], prepend=-1)), len(tails))
     tokenizer = shards.tokenizer
     about: dict[str, Any] = {
         "length": length,
@@ -137,10 +167,9 @@ def cut(shards: Shards, length: int, pack: bool) -> Windows:
         "tokenizer": tokenizer.facts(),
     }
     if not pack:
-        found = np.unique(np.concatenate((full[:, 2], left[:, 2])), return_counts=True)
-        about["lengths"] = np.stack(found, 1).tolist()
-    group = np.concatenate((leader[owner], tails[heads]))
-    return Windows(shards, first, np.concatenate((full, left)), group, pack, about)
+        found = np.stack(np.unique(rest[tails], return_counts=True), 1).tolist()
+        about["lengths"] = [*found, *([[length, int(whole.sum())]] if whole.any() else [])]
+    return Windows(shards, np.append(0, whole.cumsum()), tails, heads, pack, about)
 
 
 def _bins(rest: NDArray[np.int64], room: int) -> NDArray[np.int64]:
