@@ -152,6 +152,11 @@ BROKEN = {
         '{"nodes": [{"id": 0}], "edges": [{"source": 0, "target": 7}]}',
         "lost.json, graph 0: nodes and edges name 2 nodes, but 1 stand among the nodes",
     ),
+    "lost.gexf": (
+        '<gexf xmlns="http://www.gexf.net/1.2draft" version="1.2"><graph><nodes><node id="a"/>'
+        '</nodes><edges><edge id="0" source="a" target="b"/></edges></graph></gexf>',
+        "lost.gexf, graph 0: nodes and edges name 2 nodes, but 1 stand among the nodes",
+    ),
     "lost.graphml": (
         '<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><graph edgedefault="undirected">'
         '<node id="a"/><edge source="a" target="b"/></graph></graphml>',

@@ -133,6 +133,8 @@ def _gml(path: Path, rejects: list[str] | None = None) -> list[Network]:
 
 def _gexf(path: Path, rejects: list[str] | None = None) -> list[Network]:
     network = nx.read_gexf(path)
+    named = sum("label" in attributes for _, attributes in network.nodes(data=True))
+    _all_there(path, 0, network, named)  # those that networkx makes up have no label
     for _, attributes in network.nodes(data=True):
         attributes.pop("label", None)  # the name that every node of the format has
     for *_, attributes in network.edges(data=True):
