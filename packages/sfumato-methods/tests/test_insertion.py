@@ -15,6 +15,7 @@ from sfumato_methods.discrete.insertion import (
     Insertion,
     InsertionDenoiser,
 )
+from sfumato_methods.discrete.orders import LeftToRight, Margin, RandomOrder
 
 F64 = torch.float64
 M = 3
@@ -178,10 +179,11 @@ def gap(counts):
     return float((counts - WEIGHTS).abs().sum()) / 2
 
 
+@pytest.mark.parametrize("order", [RandomOrder(), Margin(), LeftToRight()], ids=repr)
 @pytest.mark.parametrize("steps", [1, 5])
-def test_events_draw_the_exact_law_whatever_the_grid(steps):
+def test_events_draw_the_exact_law_whatever_the_grid_and_the_order(steps, order):
     """Chi-square over 15 texts, n = 8,000, 5.5 standard deviations: false alarms below 1e-5."""
-    counts, calls, x = generated(EventDriven(1e-4), steps, 8000)
+    counts, calls, x = generated(EventDriven(1e-4, order), steps, 8000)
     statistic = float((8000 * (counts - WEIGHTS) ** 2 / WEIGHTS).sum())
     assert (statistic - 14) / 28**0.5 < 5.5
     assert not bool(((x.data == 2) & x.mask).any())

@@ -36,6 +36,7 @@ from sfumato.sampling import Denoise, Frame, Trajectory, times
 from sfumato.state import Time
 
 from .counts import poisson
+from .orders import Order, RandomOrder, Seen
 from .places import at, put
 from .tokens import draw
 from .unmasking import Stochastic
@@ -237,13 +238,15 @@ class EventDriven(Stochastic):
     while nothing happens, so that its value now bounds what follows: the next event is proposed at
     t u^(1/(n + G)); there the network is asked again, and an insertion is kept with probability
     G'/G (thinning, Lewis & Shedler 1979). With the exact posterior the law is exact, whatever the
-    grid. Two calls an event, and one for each insertion that is not kept.
+    grid and the order. Two calls an event, and one for each insertion that is not kept.
 
     Args:
         last: nothing is inserted below this time, and the masks left fall one by one.
+        order: which mask falls when one does; a learned model is better asked where it is sure.
     """
 
     last: float = 1e-3
+    order: Order = RandomOrder()
 
     def __post_init__(self) -> None:
         if not 0 < self.last < 1:
@@ -270,7 +273,7 @@ class EventDriven(Stochastic):
                 gaps, n = q.gaps.double() * _gaps(x), _masks(x, mask)
                 gain = torch.where((now > self.last) & _room(x), gaps.sum(1), 0.0)
                 kept = grows & (_each(grows, generator) * bound < gain)
-                x = _unmask(q, x, falls, mask, generator)
+                x = self._unmask(q, x, falls, mask, generator)
                 x = _insert(x, gaps, kept, mask, generator)
                 ready = alive & ~(kept | falls)  # the others are asked again where they are now
                 rate = gain + n
@@ -285,14 +288,14 @@ class EventDriven(Stochastic):
                     q = denoiser(x, now)
             x = yield Frame(t, s, before, q, x)
 
-
-def _unmask(q: Growth, x: Padded, chosen: Tensor, mask: int, generator: Source) -> Padded:
-    """One mask of each chosen item, any with equal probability, becomes a token."""
-    hidden = at(x).hidden(x, mask)
-    hidden = hidden.pick(chosen[hidden.owner])
-    fall = hidden.pick(hidden.best(hidden.uniform(generator), chosen.long()))
-    out: Padded = put(x, fall.index, draw(q.tokens, fall, mask, generator)[0])
-    return out
+    def _unmask(self, q: Growth, x: Padded, chosen: Tensor, mask: int, generator: Source) -> Padded:
+        """One mask of each chosen item becomes a token."""
+        hidden = at(x).hidden(x, mask)
+        hidden = hidden.pick(chosen[hidden.owner])
+        score = self.order(Seen(q.tokens, hidden, mask), generator)
+        fall = hidden.pick(hidden.best(score, chosen.long()))
+        out: Padded = put(x, fall.index, draw(q.tokens, fall, mask, generator)[0])
+        return out
 
 
 def _room(x: Padded) -> Tensor:
