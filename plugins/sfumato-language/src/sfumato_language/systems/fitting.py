@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PerItem", "scaled", "trained"]
+__all__ = ["PerItem", "fitted", "scaled", "trained", "training_of"]
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, cast
@@ -76,21 +76,35 @@ def trained(
         lr: peak learning rate.
         condition: of N items each.
     """
+    training = training_of(objective, x, condition)
+    return cast("D", fitted(training, given, name=name, steps=steps, batch=batch, lr=lr))
+
+
+def training_of(
+    objective: Trains[D], x: Any, condition: Mapping[str, Any] | None = None
+) -> Training:
+    """What `fitted` trains; see `trained`."""
     assert isinstance(objective, Objective)
-    count, denoiser = scaled(steps, given), objective.denoiser
-    settings = Settings(
-        seed=given.seed, steps=count, batch=batch, lr=lr, warmup=min(50, count // 2), ema=0.99
-    )
     model = Model(
-        denoiser.process,
-        denoiser,
+        objective.denoiser.process,
+        objective.denoiser,
         sampler=Ancestral(),
         grid=uniform,
         steps=16,
         blank=lambda n, generator: state.select(x, torch.zeros(n, dtype=torch.long)),
     )
-    training = Training(objective, Tensors(x, condition or {}), model)
-    return cast("D", averaged(training, settings, given.scratch / name).denoiser)
+    return Training(objective, Tensors(x, condition or {}), model)
+
+
+def fitted(
+    training: Training, given: Trial, *, name: str, steps: int, batch: int, lr: float
+) -> Any:
+    """The denoiser of a training run to its end, see `trained`."""
+    count = scaled(steps, given)
+    settings = Settings(
+        seed=given.seed, steps=count, batch=batch, lr=lr, warmup=min(50, count // 2), ema=0.99
+    )
+    return averaged(training, settings, given.scratch / name).denoiser
 
 
 def scaled(steps: int, given: Trial) -> int:

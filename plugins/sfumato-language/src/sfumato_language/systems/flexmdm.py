@@ -1,7 +1,8 @@
 """Any-Order Flexible Length Masked Diffusion (Kim et al. 2025).
 
 A masked model that also inserts masks needs no canvas of a fixed length with padding. Two trials,
-in each of which networks of one size (but for the head of the gaps) have equal data, steps, seeds:
+in each of which networks of one size (but for the head of the gaps) have equal data and seeds, and
+are trained for equal processor time (ways) or equally many steps (brackets):
 
 - ways through a maze of 8 x 8 cells, the same in training and test, of which the network sees only
   ways: between the ends and two places anywhere on the way, given in order, a way is filled in.
@@ -26,6 +27,7 @@ __all__ = ["system"]
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sfumato.survey import Claim, Measured, System, Trial
@@ -45,6 +47,9 @@ PAIRS = 16
 TRAIN, N = 20000, 300
 STEPS, BATCH, LEARNING = 1200, 64, 3e-3
 WIDTH, DEPTH, HEADS = 64, 2, 2
+PROBED = 60
+"""Steps that tell what a step costs, with optimiser and averages, which are much of it for small
+networks."""
 
 
 def trial(given: Trial) -> Mapping[str, Measured]:
@@ -58,7 +63,8 @@ def trial(given: Trial) -> Mapping[str, Measured]:
       inserted over padded; the floor is that of other data, as many;
     - `tokens`: tokens that the network worked on to draw these strings, each by itself;
     - `balanced`: share of strings that are balanced. No bound;
-    - `seconds`: of processor time to train on both kinds of data, goals in front. No bound.
+    - `seconds`: of processor time to train on both kinds of data, a canvas behind each goal. No
+      bound.
     """
     from .lengths import Sizes
 
@@ -128,7 +134,7 @@ def _mazes(given: Trial, sizes: Sizes) -> tuple[dict[str, Measured], float, floa
 
     from sfumato import Padded, random
 
-    from .lengths import dropped, filled, full, grown, inserting, padding
+    from .lengths import dropped, filled, full, grown, inserting, learned, padding
     from .mazes import Maze, leads
 
     began, cells = time.monotonic(), SIDE * SIDE
@@ -139,26 +145,43 @@ def _mazes(given: Trial, sizes: Sizes) -> tuple[dict[str, Measured], float, floa
     train = _ways(maze, pairs[len(pairs) // 10 :], TRAIN, given.seed, "train")
     held = _ways(maze, pairs[: len(pairs) // 10], n, given.seed, "held")
 
-    insert, took = inserting(train.x, cells, sizes, given, "ways", kept=train.kept)
+    hidden = cells + 1
+    fronts = torch.cat((train.goals, train.x.data.masked_fill(~train.x.mask, cells)), 1)
+    room = int(maze.steps.max()) - GOALS + 1  # cells between two goals, at most
+    blank = [torch.full_like(w.x.data, hidden) for w in (train, held)]
+    told = {
+        "front": [torch.cat((w.goals, x), 1) for w, x in zip((train, held), blank, strict=True)],
+        "rooms": [_canvases(w, room, hidden) for w in (train, held)],
+    }
+    makes = {
+        "inserted": partial(inserting, train.x, cells, sizes, given.seed, kept=train.kept),
+        "front": partial(
+            padding, fronts, hidden, sizes, given.seed, canvas=full(told["front"][0])
+        ),
+        "rooms": partial(
+            padding, _canvases(train, room), hidden, sizes, given.seed,
+            canvas=full(told["rooms"][0]),
+        ),
+    }  # fmt: skip
+    few, each = sizes._replace(steps=PROBED), {}
+    for number, (name, make) in enumerate([*makes.items()] * 2):  # the first round warms up
+        _, each[name] = learned(make(), few, given, f"{name} timed {number}")
+    models, took = {}, {}
+    for name, make in makes.items():
+        own = sizes._replace(steps=round(STEPS * each["rooms"] / each[name]))
+        models[name], took[name] = learned(make(), own, given, name)
+        print(f"ways, {name}: {own.steps} steps, {took[name]:.1f} s", flush=True)
+
+    insert = models["inserted"]
     like = F.pad(held.goals, (0, train.x.data.shape[1] - GOALS))
     goals = (torch.arange(like.shape[1]) < GOALS).expand_as(like)
     drawn = {
         "inserted": grown(insert.process.given(kept=goals), insert, Padded(like, goals), given.seed)
     }
-
-    def front(ways: _Ways, cell: Tensor) -> Tensor:
-        return torch.cat((ways.goals, cell), 1)
-
-    hidden = cells + 1
-    whole = front(train, train.x.data.masked_fill(~train.x.mask, cells))
-    told, asked = (front(w, torch.full_like(w.x.data, hidden)) for w in (train, held))
-    pad, longer = padding(whole, hidden, sizes, given, "front", canvas=full(told))
-    drawn["padded"] = dropped(filled(pad.process, pad, asked, given.seed)[:, GOALS:], cells)
-
-    room = int(maze.steps.max()) - GOALS + 1  # cells between two goals, at most
-    told, asked = (_canvases(w, room, hidden) for w in (train, held))
-    pad, _ = padding(_canvases(train, room), hidden, sizes, given, "rooms", canvas=full(told))
-    drawn["rooms"] = dropped(filled(pad.process, pad, asked, given.seed), cells)
+    for name, skipped in (("front", GOALS), ("rooms", 0)):
+        pad = models[name]
+        ids = filled(pad.process, pad, told[name][1], given.seed)
+        drawn[name] = dropped(ids[:, skipped:], cells)
     valid, short = {}, {}
     for name, x in drawn.items():
         right = leads(maze, x, held.goals)
@@ -167,11 +190,11 @@ def _mazes(given: Trial, sizes: Sizes) -> tuple[dict[str, Measured], float, floa
         print(f"ways, {name}: {valid[name]:.3f} lead to the end", flush=True)
     cost = time.monotonic() - began
     found = {
-        "valid": Measured(valid["inserted"], valid["padded"], 1.0, n, cost),
+        "valid": Measured(valid["inserted"], valid["front"], 1.0, n, cost),
         "rooms": Measured(valid["inserted"], valid["rooms"], 1.0, n, cost),
-        "shortest": Measured(short["inserted"], short["padded"], 1.0, n, cost),
+        "shortest": Measured(short["inserted"], short["front"], 1.0, n, cost),
     }
-    return found, took, longer
+    return found, took["inserted"], took["rooms"]
 
 
 def _brackets(given: Trial, sizes: Sizes) -> tuple[dict[str, Measured], float, float]:
@@ -181,18 +204,19 @@ def _brackets(given: Trial, sizes: Sizes) -> tuple[dict[str, Measured], float, f
     from sfumato import random
 
     from .brackets import KINDS, balanced, brackets
-    from .lengths import Counted, dropped, filled, full, grown, inserting, padding
+    from .lengths import Counted, dropped, filled, full, grown, inserting, learned, padding
 
     began, tokens, n = time.monotonic(), 2 * KINDS, max(20, round(N * given.scale))
     train, real, other = (
         brackets(count, PAIRS, random.derive(given.seed, name))
         for name, count in (("strings", TRAIN), ("real", TRAIN), ("other", n))
     )
-    insert, took = inserting(train, tokens, sizes, given, "strings")
+    insert, took = learned(inserting(train, tokens, sizes, given.seed), sizes, given, "inserting")
     counted = Counted(insert, extra=1)  # the network puts a token in front
     drawn = {"inserted": grown(insert.process, counted, full(other.data), given.seed)}
     whole = train.data.masked_fill(~train.mask, tokens)
-    pad, longer = padding(whole, tokens + 1, sizes, given, "strings")
+    padded = padding(whole, tokens + 1, sizes, given.seed)
+    pad, longer = learned(padded, sizes, given, "padding")
     fixed, empty = Counted(pad), torch.full_like(other.data, tokens + 1)
     drawn["padded"] = dropped(filled(pad.process, fixed, empty, given.seed), tokens)
     away = {name: _away(x, real) for name, x in drawn.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Counted", "Sizes", "dropped", "filled", "full", "grown", "inserting", "padding"]
+__all__ = [
+    "Counted", "Sizes", "dropped", "filled", "full", "grown", "inserting", "learned", "padding",
+]  # fmt: skip
 
 import time
 from typing import Any, NamedTuple
@@ -16,11 +18,12 @@ from sfumato_methods.discrete import Discrete, FirstHitting, Prompt, TokenDenois
 from sfumato_methods.discrete.insertion import EventDriven, Insertion, InsertionDenoiser
 from sfumato_nn.growing import GrowingTransformer
 from sfumato_nn.tokens import TokenTransformer
+from sfumato_train import Training
 from sfumato_train.runs import fresh
 
 from ..growing import Grown
 from ..objective import AnyOrder
-from .fitting import trained
+from .fitting import fitted, training_of
 
 
 class Sizes(NamedTuple):
@@ -38,51 +41,44 @@ class Sizes(NamedTuple):
         return {"width": self.width, "depth": self.depth, "heads": self.heads, "time": True}
 
     def fit(self) -> dict[str, Any]:
-        """Options of `trained`."""
+        """Options of `fitted`."""
         return {"steps": self.steps, "batch": self.batch, "lr": self.lr}
 
 
-def inserting(
-    x: Padded, vocabulary: int, sizes: Sizes, given: Trial, name: str, **condition: Tensor
-) -> tuple[InsertionDenoiser, float]:
-    """A model that inserts, trained on texts; and the processor time that it took.
+def inserting(x: Padded, vocabulary: int, sizes: Sizes, seed: int, **condition: Tensor) -> Training:
+    """How a model that inserts is trained on texts; its denoiser is an `InsertionDenoiser`.
 
     Args:
         x: texts (N, M).
         vocabulary: number of ids.
-        sizes: of the network and its training.
-        given: seed, scale and scratch folder.
-        name: of the data.
+        sizes: of the network.
+        seed: of its weights.
         condition: `kept`, see `Grown`.
     """
-    net = fresh(given.seed, lambda: GrowingTransformer(vocabulary + 1, **sizes.net()))
+    net = fresh(seed, lambda: GrowingTransformer(vocabulary + 1, **sizes.net()))
     objective = Grown(InsertionDenoiser(net, Insertion(vocabulary)))
-    began = time.process_time()
-    denoiser = trained(
-        objective, x, given, name=f"{name}-inserted", condition=condition, **sizes.fit()
-    )
-    return denoiser, time.process_time() - began
+    return training_of(objective, x, condition)
 
 
-def padding(
-    ids: Tensor, vocabulary: int, sizes: Sizes, given: Trial, name: str, **condition: Padded
-) -> tuple[TokenDenoiser, float]:
-    """A masked model of whole canvases (N, L); and the processor time that it took.
+def padding(ids: Tensor, vocabulary: int, sizes: Sizes, seed: int, **condition: Padded) -> Training:
+    """How a masked model of whole canvases (N, L) is trained; its denoiser is a `TokenDenoiser`.
 
     Args:
         ids: texts with padding, an id of its own.
         vocabulary: number of ids, with that one.
-        sizes: of the network and its training.
-        given: seed, scale and scratch folder.
-        name: of the data.
+        sizes: of the network.
+        seed: of its weights.
         condition: `canvas`, see `AnyOrder`.
     """
-    net = fresh(given.seed, lambda: TokenTransformer(vocabulary + 1, **sizes.net()))
+    net = fresh(seed, lambda: TokenTransformer(vocabulary + 1, **sizes.net()))
     objective = AnyOrder(TokenDenoiser(net, Discrete(absorbing(vocabulary))))
+    return training_of(objective, full(ids), condition)
+
+
+def learned(training: Training, sizes: Sizes, given: Trial, name: str) -> tuple[Any, float]:
+    """The denoiser, trained; and the processor time that it took."""
     began = time.process_time()
-    denoiser = trained(
-        objective, full(ids), given, name=f"{name}-padded", condition=condition, **sizes.fit()
-    )
+    denoiser = fitted(training, given, name=name, **sizes.fit())
     return denoiser, time.process_time() - began
 
 
