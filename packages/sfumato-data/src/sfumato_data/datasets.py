@@ -11,7 +11,7 @@ import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from sfumato import Batch, Dataset, InputError, Maybe
 from sfumato.state import items
 
 from .collate import select
+
+V = TypeVar("V")
 
 
 @runtime_checkable
@@ -46,9 +48,14 @@ def keys_of(dataset: Dataset) -> Sequence[str] | None:
         InputError: if there are more or fewer names than items.
     """
     keys = dataset.keys() if isinstance(dataset, Keyed) else None
-    if keys is not None and len(keys) != len(dataset):
-        raise InputError(f"the data set has {len(dataset)} items, but {len(keys)} keys")
-    return keys
+    return _of_all(dataset, keys, "{} keys")
+
+
+def _of_all(dataset: Dataset, values: Sequence[V] | None, told: str) -> Sequence[V] | None:
+    """The values, one for each item; else an `InputError` with `told` of how many there are."""
+    if values is not None and len(values) != len(dataset):
+        raise InputError(f"the data set has {len(dataset)} items, but {told.format(len(values))}")
+    return values
 
 
 @runtime_checkable
@@ -66,9 +73,7 @@ def groups_of(dataset: Dataset) -> Sequence[int] | None:
         InputError: if there are more or fewer than items.
     """
     groups = dataset.groups() if isinstance(dataset, Grouped) else None
-    if groups is not None and len(groups) != len(dataset):
-        raise InputError(f"the data set has {len(dataset)} items, but groups for {len(groups)}")
-    return groups
+    return _of_all(dataset, groups, "groups for {}")
 
 
 @runtime_checkable
@@ -86,9 +91,7 @@ def sizes_of(dataset: Dataset) -> Sequence[int] | None:
         InputError: if there are more or fewer sizes than items.
     """
     sizes = dataset.sizes() if isinstance(dataset, Sizable) else None
-    if sizes is not None and len(sizes) != len(dataset):
-        raise InputError(f"the data set has {len(dataset)} items, but sizes of {len(sizes)}")
-    return sizes
+    return _of_all(dataset, sizes, "sizes of {}")
 
 
 @runtime_checkable
@@ -106,9 +109,7 @@ def spans_of(dataset: Dataset) -> Sequence[tuple[int, int]] | None:
         InputError: if there are more or fewer spans than items.
     """
     spans = dataset.spans() if isinstance(dataset, Spanning) else None
-    if spans is not None and len(spans) != len(dataset):
-        raise InputError(f"the data set has {len(dataset)} items, but spans of {len(spans)}")
-    return spans
+    return _of_all(dataset, spans, "spans of {}")
 
 
 def alike(dataset: Dataset) -> Dataset:
@@ -183,23 +184,22 @@ class Subset:
 
     def keys(self) -> Sequence[str] | None:
         """The names of these items in the source, if it gives them any."""
-        keys = keys_of(self.source)
-        return None if keys is None else [keys[i] for i in self.index]
+        return self._own(keys_of(self.source))
 
     def groups(self) -> Sequence[int] | None:
         """The groups of these items in the source, if it has any."""
-        groups = groups_of(self.source)
-        return None if groups is None else [groups[i] for i in self.index]
+        return self._own(groups_of(self.source))
 
     def sizes(self) -> Sequence[int] | None:
         """The sizes of these items in the source, if it tells them."""
-        sizes = sizes_of(self.source)
-        return None if sizes is None else [sizes[i] for i in self.index]
+        return self._own(sizes_of(self.source))
 
     def spans(self) -> Sequence[tuple[int, int]] | None:
         """The frames of these items in their recordings, if the source tells them."""
-        spans = spans_of(self.source)
-        return None if spans is None else [spans[i] for i in self.index]
+        return self._own(spans_of(self.source))
+
+    def _own(self, values: Sequence[V] | None) -> Sequence[V] | None:
+        return None if values is None else [values[i] for i in self.index]
 
 
 def subset(dataset: Dataset, index: Sequence[int]) -> Subset:
