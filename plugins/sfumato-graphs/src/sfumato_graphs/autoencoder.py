@@ -58,11 +58,10 @@ class AutoDenoiser(GraphDenoiser):
         self.encoder, self.places = encoder, places
 
     def shown(self, x: Any, t: Time) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        node, *others = super().shown(x, t)
+        node, pair, joined, mask, clock = super().shown(x, t)
         if self.places:
             place = waves([node.shape[1]], PLACES, node.device).expand(len(node), -1, -1)
             node = torch.cat((node.to(place), place), -1)
-        pair, joined, mask, clock = others
         return node, pair, joined, mask, clock
 
     def embed(self, x: Any, part: Part = "z") -> Tensor:
@@ -71,11 +70,11 @@ class AutoDenoiser(GraphDenoiser):
         "z" is the code; "both" the code and the mean over the nodes of the middle of the denoiser
         at t = 0, each of the length 1/sqrt(2).
         """
-        x = ordered(x) if self.places else x
         z = self.encoder(x)
         code = F.normalize(z, dim=-1)
         if part == "z":
             return code
+        x = ordered(x) if self.places else x
         net: Any = self.net
         shown = self.shown(x, torch.zeros((), dtype=torch.float64))
         h = net.middle(shown, **net.encode(vector=z))

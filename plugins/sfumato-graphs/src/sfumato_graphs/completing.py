@@ -14,6 +14,7 @@ from sfumato_nn.graphs.state import blank, pair_count
 from sfumato_train import Run, draw
 
 from .data import Graph
+from .recipes import AutoEncoder
 
 
 def known(graph: Graph, nodes: int, n: int) -> tuple[Fields, Known]:
@@ -63,7 +64,7 @@ def complete(run: Run, graph: Graph, nodes: int, n: int, **options: Any) -> Batc
     Raises:
         InputError: if the numbers of nodes do not fit, or the model is one of ordered nodes.
     """
-    if getattr(run.recipe, "places", False):
+    if isinstance(run.recipe, AutoEncoder) and run.recipe.places:
         raise InputError(
             f"{run.path} tells nodes by their places in an order, which those of a part have not; "
             "train graphs/autoencoder with places=false, or graphs/files"

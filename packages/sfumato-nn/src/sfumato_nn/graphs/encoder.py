@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["Encoder", "GraphEncoder", "PairEncoder"]
 
-from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -33,9 +32,9 @@ class Encoder(nn.Module):
         self.length = length
         self.outward = nn.Linear(width, length)
 
-    @abstractmethod
     def each(self, x: Any) -> Tensor:
         """(B, N, width) of each node; of padded ones 0."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def spread(self, x: Any) -> None:
@@ -167,13 +166,9 @@ class PairEncoder(Encoder):
         classes = dense(x["edges"].data * x["edges"].mask, count)
         own = F.one_hot(x["nodes"].data, self.nodes)[:, :, None].expand(-1, -1, count, -1)
         itself = torch.eye(count, dtype=torch.long, device=mask.device)[None, :, :, None]
-        shown = (
-            own,
-            own.transpose(1, 2),
-            F.one_hot(classes, self.edges),
-            itself.expand_as(classes[..., None]),
-        )
-        h = self.inward(torch.cat(shown, -1).to(self.inward.weight.dtype))
+        shown = (own, own.transpose(1, 2), F.one_hot(classes, self.edges))
+        itself = itself.expand_as(classes[..., None])
+        h = self.inward(torch.cat((*shown, itself), -1).to(self.inward.weight.dtype))
         there = (mask[:, :, None] & mask[:, None])[..., None].to(h.dtype)
         size = mask.sum(1)[:, None, None, None].to(h.dtype)
         for norm, factors, layer in zip(self.norms, self.factors, self.layers, strict=True):
