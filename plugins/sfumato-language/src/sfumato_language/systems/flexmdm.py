@@ -148,9 +148,9 @@ def _mazes(given: Trial, sizes: Sizes) -> tuple[dict[str, Measured], float, floa
     hidden = cells + 1
     fronts = torch.cat((train.goals, train.x.data.masked_fill(~train.x.mask, cells)), 1)
     room = int(maze.steps.max()) - GOALS + 1  # cells between two goals, at most
-    blank = [torch.full_like(w.x.data, hidden) for w in (train, held)]
+    longest = train.x.data.shape[1]
     told = {
-        "front": [torch.cat((w.goals, x), 1) for w, x in zip((train, held), blank, strict=True)],
+        "front": [F.pad(w.goals, (0, longest), value=hidden) for w in (train, held)],
         "rooms": [_canvases(w, room, hidden) for w in (train, held)],
     }
     makes = {
@@ -173,7 +173,7 @@ def _mazes(given: Trial, sizes: Sizes) -> tuple[dict[str, Measured], float, floa
         print(f"ways, {name}: {own.steps} steps, {took[name]:.1f} s", flush=True)
 
     insert = models["inserted"]
-    like = F.pad(held.goals, (0, train.x.data.shape[1] - GOALS))
+    like = F.pad(held.goals, (0, longest - GOALS))
     goals = (torch.arange(like.shape[1]) < GOALS).expand_as(like)
     drawn = {
         "inserted": grown(insert.process.given(kept=goals), insert, Padded(like, goals), given.seed)

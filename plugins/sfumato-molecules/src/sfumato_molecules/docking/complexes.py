@@ -129,8 +129,7 @@ def state_of(complexes: Sequence[Complex], about: Mapping[str, Any]) -> Fields:
     (from there), `atoms` (class, charge), `bonds` (i, j, order), `axes` and `moves` of `torsions`;
     of the receptors `receptor` (places) and `kinds` (classes); of both, the ligand first,
     `features`. All are `Ragged` but the first, and atoms of an item are counted from 0. The class
-    of an atom is its place among the `elements` of
-    the facts, or one more.
+    of an atom is its place among the `elements` of the facts, or one more.
     """
     return joined([parts_of(one, about) for one in complexes])
 
