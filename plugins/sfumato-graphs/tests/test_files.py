@@ -275,6 +275,55 @@ def test_graphs_of_a_tu_folder_have_their_labels_and_numbers(tmp_path):
     assert graphs.batch([0, 1]).condition["label"].tolist() == [1, 0]
 
 
+def test_a_tu_folder_is_written_and_read_back(tmp_path):
+    """By our reader and by that of PyTorch Geometric; text is numbered, and the note says how."""
+    from torch_geometric.io import read_tu_data
+
+    ring, pair = nx.cycle_graph(3), nx.Graph([("x", "y")])
+    nx.set_node_attributes(ring, dict(enumerate("CNC")), "atom")
+    nx.set_node_attributes(pair, {"x": "O", "y": "C"}, "atom")
+    nx.set_edge_attributes(ring, 1, "order")
+    nx.set_edge_attributes(pair, 2, "order")
+    ring.graph.update(label=1, weight=0.5, size=3)
+    pair.graph.update(label=0, weight=1.5, size=2)
+    (out,) = writing.write([ring, pair], tmp_path / "mine.tu")
+    first, second = files.read(out)
+    assert nx.utils.graphs_equal(nx.Graph(first.edges), nx.cycle_graph([1, 2, 3]))
+    assert nx.get_node_attributes(first, "label") == {1: 0, 2: 1, 3: 0}
+    assert second.nodes[4] == {"label": 2} and second.edges[4, 5] == {"label": 2}
+    assert first.graph == {"name": "mine 0", "label": 1, "value0": 0.5, "value1": 3.0}
+    assert (out / "README.txt").read_text() == "node labels, atom:\n  0  C\n  1  N\n  2  O\n"
+    whole, slices, _ = read_tu_data(str(out), "mine")
+    assert slices["edge_index"].tolist() == [0, 6, 8] and whole.x.argmax(1).tolist() == [
+        0,
+        1,
+        0,
+        2,
+        0,
+    ]
+    writing.write([pair], out)  # in the place of the earlier one
+    assert len(files.read(out)) == 1 and list(tmp_path.iterdir()) == [out]
+
+
+UNHELD = {
+    "two attributes": ({1: {"a": 1, "b": 2}}, {}, "one label of every node, but these have a, b"),
+    "some without": ({1: {"a": 1}, 2: {}}, {}, "but these have a, and some have none"),
+    "a fraction": ({1: {"a": 0.5}}, {}, "'a' of a node is something else"),
+    "text of a graph": ({1: {}}, {"note": "x"}, "all of them numbers, but these have note"),
+    "no nodes": ({}, {}, "graphs of at least one node"),
+}
+
+
+@pytest.mark.parametrize("name", UNHELD)
+def test_what_a_tu_folder_cannot_hold_is_told(tmp_path, name):
+    nodes, facts, said = UNHELD[name]
+    network = nx.Graph(**facts)
+    network.add_nodes_from(nodes.items())
+    with pytest.raises(InputError, match=said):
+        writing.write([network], tmp_path / "mine.tu")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", TU_BROKEN)
 def test_a_tu_folder_that_is_broken_is_told(tmp_path, name):
     changed, said = TU_BROKEN[name]

@@ -5,13 +5,20 @@ Morris et al. 2020, arXiv:2007.08663. Nodes and graphs are counted from 1.
 
 from __future__ import annotations
 
-__all__ = ["name_of", "read"]
+__all__ = ["SUFFIX", "name_of", "read", "write"]
 
+from collections.abc import Sequence
+from itertools import accumulate, chain
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 
 from sfumato import InputError
+from sfumato_train.folders import placed
+
+SUFFIX = ".tu"
+"""Of a folder that is to be written."""
 
 BIGGEST = 256 * 2**20
 """Bytes of the largest table that is read."""
@@ -69,6 +76,96 @@ def read(folder: Path, name: str) -> list[nx.Graph]:
             keys = ["value"] if len(row) == 1 else [f"value{k}" for k in range(len(row))]
             network.graph.update(zip(keys, row, strict=True))
     return networks
+
+
+def write(networks: Sequence[nx.Graph], folder: Path) -> None:
+    """Write graphs to a folder, whole, in the place of an earlier one; `read` gives them back.
+
+    The one attribute of nodes becomes their label, that of edges theirs, `label` that of graphs,
+    and their other attributes the numbers of `NAME_graph_attributes.txt`, whose names the folder
+    does not keep. Labels are whole numbers there: text is numbered in its order, and `README.txt`
+    says how, as that of TUDataset does.
+
+    Raises:
+        InputError: for no graphs, a graph without nodes, or attributes that such folders cannot
+            hold.
+    """
+    if not networks or not all(map(len, networks)):
+        raise InputError("a TU folder holds at least one graph, and graphs of at least one node")
+    before = list(accumulate(map(len, networks), initial=1))
+    places = [
+        dict(zip(network, range(first, first + len(network)), strict=True))
+        for network, first in zip(networks, before, strict=False)
+    ]
+    ends = [
+        (place[a], place[b], own)
+        for network, place in zip(networks, places, strict=True)
+        for a, b, own in network.edges(data=True)
+    ]
+    # both ways, by the first node: loaders such as PyTorch Geometric's take blocks of lines
+    both = sorted(chain(ends, ((b, a, own) for a, b, own in ends)), key=lambda edge: edge[:2])
+    numbers = [
+        {k: v for k, v in network.graph.items() if k not in ("name", "label")}
+        for network in networks
+    ]
+    tables = {
+        "A": [f"{a}, {b}" for a, b, _ in both],
+        "graph_indicator": [str(i) for i, g in enumerate(networks, start=1) for _ in g],
+    }
+    notes: list[str] = []
+    labels = {
+        "node": [own for network in networks for _, own in network.nodes(data=True)],
+        "edge": [own for *_, own in both],
+        "graph": [{k: v for k, v in g.graph.items() if k == "label"} for g in networks],
+    }
+    for what, attributes in labels.items():
+        if any(attributes):
+            tables[f"{what}_labels"] = _numbered(what, attributes, notes)
+    if any(numbers):
+        tables["graph_attributes"] = _rows(numbers)
+    with placed(folder, replace=True) as beside:
+        for name, lines in tables.items():
+            text = "".join(f"{line}\n" for line in lines)
+            (beside / f"{folder.stem}_{name}.txt").write_text(text, encoding="utf-8")
+        if notes:
+            (beside / "README.txt").write_text("\n".join(notes) + "\n", encoding="utf-8")
+
+
+def _numbered(what: str, attributes: Sequence[dict[str, Any]], notes: list[str]) -> list[str]:
+    """Lines of labels; what they stand for is added to the notes where they are text."""
+    keys = sorted(set(chain.from_iterable(attributes)))
+    if len(keys) > 1 or not all(attributes):
+        raise InputError(
+            f"a TU folder holds one label of every {what}, but these have "
+            f"{', '.join(keys)}{'' if all(attributes) else ', and some have none'}; "
+            "write .graphml or .json in its place"
+        )
+    values = [own[keys[0]] for own in attributes]
+    if all(type(value) is int for value in values):
+        return [str(value) for value in values]
+    if not all(isinstance(value, str) for value in values):
+        raise InputError(
+            f"a TU folder holds labels that are whole numbers or text, but {keys[0]!r} of a "
+            f"{what} is something else; write .graphml or .json in its place"
+        )
+    number = {value: i for i, value in enumerate(sorted(set(values)))}
+    notes.append(f"{what} labels, {keys[0]}:")
+    notes += [f"  {i}  {value}" for value, i in number.items()]
+    return [str(number[value]) for value in values]
+
+
+def _rows(numbers: Sequence[dict[str, Any]]) -> list[str]:
+    """Lines of the numbers of graphs."""
+    keys = list(numbers[0])
+    if any(list(own) != keys for own in numbers) or not all(
+        type(value) in (int, float) for own in numbers for value in own.values()
+    ):
+        raise InputError(
+            "a TU folder holds the same attributes of every graph, all of them numbers, but "
+            f"these have {', '.join(sorted(set(chain.from_iterable(numbers))))}; write .graphml or "
+            ".json in its place"
+        )
+    return [", ".join(map(repr, own.values())) for own in numbers]
 
 
 def _table(folder: Path, name: str, what: str) -> Table | None:

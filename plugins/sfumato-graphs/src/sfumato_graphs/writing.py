@@ -1,4 +1,4 @@
-"""Writing graphs: GraphML, GML, GEXF, edge lists, graph6, node-link JSON, matrices, DOT."""
+"""Writing graphs to files of the kinds that are read, to DOT, and to TU folders."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from sfumato import InputError
 
+from . import tu
 from .files import Network
 
 
@@ -26,12 +27,15 @@ def write(networks: Sequence[Network], path: Path) -> list[Path]:
     `.graphml`, `.json`, `.dot`, `.g6` and `.s6` hold any number of graphs; `.gml`, `.gexf`, `.npz`,
     `.mtx` and `.csv` hold one: several are numbered, `out-000.gml`. graph6 and sparse6 keep no
     attributes, matrices the `weight` of edges where it is a number, edge lists those of edges. What
-    exists is replaced, whole.
+    exists is replaced, whole. `NAME.tu` becomes a folder of tables, see `tu.write`.
 
     Raises:
-        InputError: for another suffix.
+        InputError: for another suffix, or attributes that the kind cannot hold.
     """
     plain = [_plain(network) for network in networks]
+    if path.suffix.lower() == tu.SUFFIX:
+        tu.write(plain, path)
+        return [path]
     if path.is_dir() or not path.suffix:
         path.mkdir(parents=True, exist_ok=True)
         return _whole(path / "samples.graphml", lambda to: _write_graphml(plain, to))
@@ -169,5 +173,5 @@ _ONE: Mapping[str, Callable[[Network, Path], None]] = {
     ".csv": _write_csv,
 }
 
-WRITTEN = (*_MANY, *_ONE)
+WRITTEN = (*_MANY, *_ONE, tu.SUFFIX)
 """What is written, by suffix."""
