@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato import InputError
+from sfumato_language import tokens
 from sfumato_language.tokens import MASK, Byte, Char, Foreign, Json, Text8, made, rebuilt
 from sfumato_language.windows import read
 
@@ -34,6 +36,58 @@ def test_bpe_is_trained_round_trips_and_is_the_same_again(lines):
     assert tokenizer.decode(ids) == lines[3] and len(ids) < len(lines[3])
     assert tokenizer.decode(tokenizer.encode("never seen: é≠☃")) == "never seen: é≠☃"
     assert Json.trained(lines, 300).facts() == tokenizer.facts()
+
+
+def _wordpiece():
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    words = ["[UNK]", *"abcdefghij", *(f"##{c}" for c in "abcdefghij"), "ab", "##cd", "\u00e9"]
+    made = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return Json(made.to_str())
+
+
+def _unigram():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ["<unk>", "\u2581", *"abcdefghij", "ab", "abc", "cde", "\u2581ab", "\u2581abc", "eff"]
+    made = Tokenizer(models.Unigram([(w, -1.0 - i / 9) for i, w in enumerate(words)], unk_id=0))
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    return Json(made.to_str())
+
+
+LONG = {
+    "bpe": lambda: Json.trained(["abc abd \n\n bee bee abc \u00e9\u00e9 \U0001f600"] * 9, 290),
+    "wordpiece": _wordpiece,
+    "unigram": _unigram,
+    "words without an end": lambda: Json.trained(["ab" * 99], 290),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_text_has_the_tokens_that_it_has_at_once(name, monkeypatch):
+    """In pieces of 400 characters that share 200, or as a whole where these do not agree."""
+    tokenizer = LONG[name]()
+    draws = np.random.default_rng(0)
+    words = ["abc", "abd", "bee", "cdeff", "\u00e9", "\U0001f600", "ab", " ", "\n\n", "A", "\t "]
+    texts = [" ".join(draws.choice(words, size=n)) for n in (300, 900, 2000)] + ["ab" * 1500]
+    texts += ["".join(draws.choice(list("abcde"), size=3000)), "", "ab" * 300]
+    whole = [tokenizer.encode(text).tolist() for text in texts]
+    monkeypatch.setattr(tokens, "PIECE", 400)
+    monkeypatch.setattr(tokens, "SHARED", 200)
+    sizes = []
+    library = Json._encoded
+
+    def counted(self, text):
+        sizes.append(len(text))
+        return library(self, text)
+
+    monkeypatch.setattr(Json, "_encoded", counted)
+    assert [tokenizer.encode(text).tolist() for text in texts] == whole
+    sizes.clear()
+    tokenizer.encode(texts[2])
+    assert max(sizes) == 600 and len(sizes) > 8
 
 
 def test_ids_with_gaps_are_not_counted():
