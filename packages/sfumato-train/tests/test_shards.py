@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ import torch
 
 from sfumato import InputError
 from sfumato_train import draw, open_run, start
-from sfumato_train.folders import check_place, placed
+from sfumato_train.folders import check_place, placed, swept
 from sfumato_train.jobs.claiming import begun
 from sfumato_train.jobs.shards import Asked, Job, job_batches, make, open_job
 from sfumato_train.jobs.workers import sample_job
@@ -255,6 +257,27 @@ def test_numbers_below_one_are_refused(n):
     for name in ("n", "shard", "batch", "steps"):
         with pytest.raises(InputError, match=f"{name} must be at least 1, but is {n}"):
             Asked(**{"n": 5, name: n})
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from sfumato_train.folders import placed
+with placed(Path(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "one")], check=False)
+    (dead,) = tmp_path.iterdir()
+    put_away = dead.with_name(f"{dead.name}.old")
+    put_away.mkdir()
+    elsewhere = tmp_path / f".one.another-host.{dead.name.rpartition('.')[2]}"
+    elsewhere.mkdir()
+    with placed(tmp_path / "one") as alive:
+        swept(tmp_path, "two")
+        assert dead.is_dir()
+        swept(tmp_path, "*")
+        assert set(tmp_path.iterdir()) == {put_away, elsewhere, alive}
 
 
 def test_a_folder_is_placed_whole_or_not_at_all(tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["check_place", "placed"]
+__all__ = ["check_place", "placed", "swept"]
 
 import errno
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,3 +68,28 @@ def placed(path: Path, *, replace: bool = False) -> Iterator[Path]:
             old.rename(path)
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def swept(parent: Path, name: str) -> None:
+    """Remove what killed processes of this machine left of folders to be placed.
+
+    What one had put away to replace it stays: it may be all there is.
+
+    Args:
+        parent: where they were to stand.
+        name: theirs, or a pattern of it.
+    """
+    for left in parent.glob(f".{name}.{socket.gethostname()}.*"):
+        process = left.name.rpartition(".")[2]
+        if process.isdecimal() and not _lives(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    if sys.platform == "win32":
+        return True  # asking would end it
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True

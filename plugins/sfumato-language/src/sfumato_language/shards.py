@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sfumato import InputError
 from sfumato_data.sources import cache
 from sfumato_train.files import read_json, write_json
-from sfumato_train.folders import placed
+from sfumato_train.folders import placed, swept
 
 from .reading import Document, Reading, documents, files_of
 from .tokens import Tokenizer, made, rebuilt
@@ -134,6 +134,7 @@ def _build(
     dtype = np.dtype("<u2" if tokenizer.size <= 1 << 16 else "<u4")
     end = np.array(tokenizer.eos, dtype).tobytes()
     sums = np.zeros(3, np.int64)  # of tokens, characters and bytes of names
+    swept(folder.parent, "*")
     with placed(folder, replace=True) as beside:
         with (
             (beside / "tokens.bin").open("wb") as tokens,

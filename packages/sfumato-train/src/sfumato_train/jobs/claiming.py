@@ -6,9 +6,6 @@ __all__ = ["begun", "check_same", "model_of", "tidy"]
 
 import hashlib
 import os
-import shutil
-import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,7 +22,7 @@ from ..devices import pick_device
 from ..drawing import draw, fitting
 from ..ema import parts
 from ..files import locked, write_json
-from ..folders import check_place, placed
+from ..folders import check_place, placed, swept
 from ..runs import Run
 from .shards import FORMAT, JOB, NOTE, SHARD, Asked, Job, open_job
 
@@ -51,19 +48,7 @@ def begun(path: Path, run: Run, asked: Asked) -> Iterator[Job]:
 
 def tidy(path: Path) -> None:
     """Remove what killed workers of this machine left in a job folder."""
-    for left in path.glob(f".shard-*.{socket.gethostname()}.*"):
-        if not _lives(left.name.rpartition(".")[2]):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _lives(process: str) -> bool:
-    if sys.platform == "win32":
-        return True  # asking would end it
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, OSError) as error:
-        return isinstance(error, PermissionError)
-    return True
+    swept(path, "shard-*")
 
 
 def _begin(path: Path, run: Run, asked: Asked) -> None:
