@@ -57,7 +57,7 @@ def trained(
     recipe = Moses.model_validate(
         {
             "seed": seed, "steps": asked.steps, "batch": 32, "width": asked.width,
-            "pair_width": 24, "depth": 4, "lr": 1e-3, "ema": 0.99,
+            "pair_width": 24, "depth": 4, "lr": asked.lr, "ema": 0.99,
             "sampling_steps": asked.sampling_steps, **ARMS[arm],
         }
     )  # fmt: skip
@@ -73,7 +73,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="SMILES; by default MOSES")
     parser.add_argument("--molecules", type=int, default=20_000)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--lr", type=float, default=3e-3, help="of both, picked on seed 100")
     parser.add_argument("--samples", type=int, default=300)
     parser.add_argument("--sampling-steps", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="seed")
