@@ -8,11 +8,11 @@ import torch
 from sfumato import Batch, Fields, Ragged, random
 from sfumato.state import select
 from sfumato_methods.gaussian import Centred
-from sfumato_molecules.latents import SHARE, LatentProcess, PointCodec, Staged
+from sfumato_molecules.latents import SHARE, LatentProcess, PointCodec
 from sfumato_molecules.space import blank
 from sfumato_train import draw, open_run, start
 
-SMALL = ["width=16", "depth=2", "batch=4", "steps=4", "held=0.25", "sampling_steps=4"]
+SMALL = ["width=16", "depth=2", "batch=4", "held=0.25", "sampling_steps=4"]
 
 
 def molecules(seed=0):
@@ -97,21 +97,6 @@ def test_latents_have_their_variances_once_it_has_seen_data():
     assert float(z["atoms"].data.square().mean()) == pytest.approx(SHARE**2, rel=0.01)
 
 
-def test_the_autoencoder_ends_at_the_mean_of_its_last_weights():
-    made = codec(torch.float32)
-    process = LatentProcess(6)
-    staged = Staged(made, process, torch.nn.Identity(), 4)
-    weight = next(made.parameters())
-    seen = []
-    for step in range(6):
-        with torch.no_grad():
-            weight.fill_(float(step))
-        player = staged.turns(step)[0]
-        staged.after(player, step)
-        seen.append(float(weight.detach().flatten()[0]))
-    assert seen == [0, 1, 2, 2.5, 4, 5]  # afterwards it is left alone
-
-
 def test_latents_have_the_layout_of_the_process():
     made, x = codec(torch.float32), molecules()
     z, like = made.encode(x, random.derive(0, "z")), made.layout(x)
@@ -122,7 +107,18 @@ def test_latents_have_the_layout_of_the_process():
     assert start["atoms"].data.shape == (11, 2)
 
 
-def test_the_autoencoder_comes_first_and_is_then_left(tmp_path):
+def _weights(run):
+    model = run.model("live")
+    both = {"codec": model.codec, "denoiser": model.denoiser}
+    return {
+        f"{part}.{name}": value.clone()
+        for part, module in both.items()
+        for name, value in module.named_parameters()
+    }
+
+
+def test_the_encoder_comes_first_and_is_then_left(tmp_path):
+    """Three steps of encoder and decoder; then, resumed, two of decoder and denoiser."""
     from rdkit import Chem
     from rdkit.Chem import AllChem
 
@@ -131,20 +127,27 @@ def test_the_autoencoder_comes_first_and_is_then_left(tmp_path):
             mol = Chem.AddHs(Chem.MolFromSmiles(word))
             AllChem.EmbedMolecule(mol, randomSeed=i + 1)
             out.write(mol)
+    asked = ["coding_steps=3", "latent=3", "ema=0"]
     run = open_run(
         start(
             "molecules/latent",
-            [*SMALL, "coding_steps=2", "latent=3"],
+            [*SMALL, *asked, "steps=3"],
             data_path=tmp_path / "some.sdf",
             out=tmp_path / "r",
         )  # fmt: skip
     )
+    early = _weights(run)
+    where = {"data_path": tmp_path / "some.sdf", "out": tmp_path / "r", "resume": True}
+    run = open_run(start("molecules/latent", [*SMALL, *asked, "steps=5"], **where))
+    late = _weights(run)
+    same = {name: torch.equal(early[name], late[name]) for name in early}
+    assert {name.split(".")[1] for name in same if not same[name]} >= {"decoder", "net"}
+    assert all(same[name] for name in same if ".encoder." in name)
     made = draw(run, 5, seed=1)
     assert {str(n) for n in made.x["atoms"].counts.tolist()} <= set(run.about["sizes"])
     assert int(made.x["atoms"].data.max()) < len(run.about["classes"])
     training = run.recipe.build(run.data()[0])
     objective = training.objective
-    assert [objective.turns(step)[0] for step in range(4)] == ["autoencoder"] * 2 + ["denoiser"] * 2
     batch = Batch(training.data.batch(range(4)).x)
     objective.loss("denoiser", batch, random.derive(0, "l")).each.mean().backward()
     assert all(p.grad is None for p in objective.codec.parameters())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["LatentProcess", "PointCodec", "Staged"]
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,9 +43,6 @@ bonds, though the encoder could leave them where they are."""
 
 MEMORY = 0.01
 """Of the moving mean squares of the latents."""
-
-AVERAGED = 0.5
-"""Share of the steps of the autoencoder, the last ones, whose weights are averaged."""
 
 
 class PointCodec(nn.Module):
@@ -167,16 +163,18 @@ class LatentProcess(Product):
 
 
 class Staged(Objective):
-    """First the autoencoder, then the diffusion of its latents.
+    """First encoder and decoder, then the decoder further, beside the diffusion of the latents.
 
-    The autoencoder ends at the mean of its weights over its last steps, since the learning rate is
-    still high when it is left.
+    The encoder is stopped early, as published. One that is not trained at all leaves places where
+    they are and gives each class numbers that are drawn once: of what was tried these latents are
+    the easiest to diffuse, and the decoder, which sees where the atoms came to lie, tells classes
+    that are close.
 
     Args:
-        codec: trained for the first steps, then left as it is.
+        codec: encoder and decoder.
         process: noises latents.
-        denoiser: trained on them afterwards.
-        coding: steps of the autoencoder.
+        denoiser: trained on them, from the step on at which the encoder is left.
+        coding: steps of the encoder.
     """
 
     def __init__(
@@ -184,31 +182,21 @@ class Staged(Objective):
     ) -> None:
         super().__init__()
         self.codec, self.coding = codec, coding
-        self.mean = copy.deepcopy(codec).requires_grad_(False)
         weight = {"positions": 1.0, "atoms": 1.0}
         self.latent = Jointly(process, denoiser, weight, codec)
 
     def players(self) -> dict[str, nn.Module]:
-        return {"autoencoder": self.codec, **self.latent.players()}
+        coders = {"autoencoder": self.codec, "decoder": self.codec.decoder}
+        return coders | self.latent.players()
 
     def turns(self, step: int) -> Sequence[str]:
-        return ("autoencoder",) if step < self.coding else ("denoiser",)
+        return ("autoencoder",) if step < self.coding else ("decoder", "denoiser")
 
     def loss(self, player: str, batch: Batch, generator: Generator) -> Loss:
         if player == "denoiser":
             return self.latent.loss(player, batch, generator)
         self.codec.observe(batch.x)
         return self.codec.loss(batch.x, generator)
-
-    @torch.no_grad()
-    def after(self, player: str, step: int) -> None:
-        first = self.coding - max(1, round(AVERAGED * self.coding))
-        if player != "autoencoder" or step < first:
-            return
-        for mean, weight in zip(self.mean.parameters(), self.codec.parameters(), strict=True):
-            mean.lerp_(weight, 1 / (step - first + 1))
-            if step == self.coding - 1:
-                weight.copy_(mean)
 
     def validate(self, batch: Batch, generator: Generator) -> Loss:
         coded = self.codec.loss(batch.x, generator)

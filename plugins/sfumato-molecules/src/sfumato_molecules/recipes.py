@@ -181,12 +181,12 @@ class CCD3D(SDF):
 class Latent(_Molecules):
     """Your molecules in space, by diffusion of the latents of an equivariant autoencoder.
 
-    GeoLDM (Xu et al. 2023, arXiv:2305.01140), the autoencoder trained first and then left as it is.
-    Bonds are told by the distances.
+    GeoLDM (Xu et al. 2023, arXiv:2305.01140), the encoder stopped early, by default at once, the
+    decoder trained beside the diffusion. Bonds are told by the distances.
     """
 
     latent: int = Field(4, ge=1, le=64, description="numbers of an atom that the encoder says")
-    coding_steps: int = Field(4000, ge=1, description="steps of the autoencoder, of all steps")
+    coding_steps: int = Field(0, ge=0, description="steps that the encoder is trained for")
 
     def model(self, about: Mapping[str, Any]) -> Model:
         process = LatentProcess(about["largest"])
