@@ -30,20 +30,26 @@ def graphs(words):
 
 
 def denoiser(structural=True, seed=0):
-    process = GraphProcess(torch.full((4,), 0.25), torch.full((4,), 0.25), 6)
+    process = GraphProcess(torch.full((4,), 0.25), torch.full((5,), 0.2), 6)
     torch.manual_seed(seed)
     net = GraphTransformer(
-        4, 4, width=16, pair_width=8, depth=2, heads=2, structural=structural,
+        4, 5, width=16, pair_width=8, depth=2, heads=2, structural=structural,
         told=TOLD if structural else 0,
     )  # fmt: skip
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    return BondDenoiser(net, process, most_bonds(ABOUT), 4, {}).eval()
+    return BondDenoiser(net, process, most_bonds(ABOUT), {}).eval()
 
 
 def test_classes_have_the_valences_of_their_charge():
     assert most_bonds(ABOUT).tolist() == [4, 3, 4, 2]
+
+
+def test_aromatic_bonds_count_one_and_a_half():
+    x = graphs(["c1ccncc1C"])
+    node, *_ = denoiser().shown(x, torch.tensor(0.5).double())
+    torch.testing.assert_close(node[0, :, 4] * 4, torch.tensor([3.0, 3, 3, 3, 3, 4, 1]))
 
 
 def test_the_network_is_told_what_each_atom_has_and_lacks():

@@ -19,7 +19,7 @@ import numpy as np
 
 from sfumato import InputError
 
-from .molecule import Molecule, checked
+from .molecule import AROMATIC, Molecule, checked
 
 Hydrogens: TypeAlias = Literal["as-is", "add", "drop"]
 """What a reader does with hydrogens: leaves those of the record, adds all, takes all away."""
@@ -83,9 +83,14 @@ def to_rdkit(molecule: Molecule, *, explicit: bool | None = None) -> Any:
         if explicit:
             atom.SetNoImplicit(True)
         made.AddAtom(atom)
-    kinds = (None, chem.BondType.SINGLE, chem.BondType.DOUBLE, chem.BondType.TRIPLE)
+    names = ("ZERO", "SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
+    kinds = [chem.BondType.names[name] for name in names]
     for i, j, order in molecule.bonds.tolist():
         made.AddBond(i, j, kinds[order])
+        if order == AROMATIC:
+            for end in (i, j):
+                made.GetAtomWithIdx(end).SetIsAromatic(True)
+            made.GetBondBetweenAtoms(i, j).SetIsAromatic(True)
     if molecule.positions is not None:
         conformer = chem.Conformer(len(molecule))
         conformer.SetPositions(molecule.positions.astype(np.float64))

@@ -17,6 +17,7 @@ from sfumato_nn.graphs.transformer import GraphDenoiser, GraphTransformer
 
 from .denoiser import vector_of
 from .molecule import NUMBERS
+from .rings import ORDERS
 from .valences import accepted
 
 TOLD = 2
@@ -32,14 +33,13 @@ def most_bonds(about: Mapping[str, Any]) -> Tensor:
 class BondDenoiser(GraphDenoiser):
     """A `GraphDenoiser` that is told the valences of the noisy molecule.
 
-    The molecular features of Vignac et al. 2022, arXiv:2209.14734: of each atom the
-    orders of its bonds, added up, and how far that is from what its class takes.
+    The molecular features of Vignac et al. 2022, arXiv:2209.14734: of each atom the orders of its
+    bonds, aromatic ones being 1.5, added up, and how far that is from what its class takes.
 
     Args:
         net: with `TOLD` numbers of a node beyond the classes where it is `structural`.
-        process: of nodes and edges.
+        process: of nodes and edges, the latter of the classes of `rings.ORDERS`.
         most: (K,) see `most_bonds`.
-        orders: classes of a pair: the order of the bond.
         properties: mean and mean absolute deviation of each that the denoiser may be told.
     """
 
@@ -50,12 +50,13 @@ class BondDenoiser(GraphDenoiser):
         net: GraphTransformer,
         process: GraphProcess,
         most: Tensor,
-        orders: int,
         properties: Mapping[str, tuple[float, float]],
     ) -> None:
-        super().__init__(net, process, (len(most), orders))
+        super().__init__(net, process, (len(most), len(ORDERS)))
         self.register_buffer("most", most)
+        self.register_buffer("orders", torch.tensor(ORDERS))
         self.most: Tensor
+        self.orders: Tensor
         self.properties = dict(properties)
 
     def given(self, **condition: Any) -> Self:
@@ -66,7 +67,7 @@ class BondDenoiser(GraphDenoiser):
         node, pair, joined, mask, clock = super().shown(x, t)
         if not self.net.structural:
             return node, pair, joined, mask, clock
-        orders = (x["edges"].data * x["edges"].mask).to(self.most)
+        orders = self.orders[x["edges"].data * x["edges"].mask]
         has = dense(orders, mask.shape[1]).sum(2)
         told = torch.stack((has, self.most[x["nodes"].data] - has), -1) / self.most.max().clamp_min(
             1

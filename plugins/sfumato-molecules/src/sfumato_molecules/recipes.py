@@ -22,6 +22,7 @@ from sfumato_nn.graphs import state as graphs
 from sfumato_nn.graphs.transformer import GraphTransformer
 from sfumato_train import Jointly, Recipe, Training
 
+from . import rings
 from .chem import Hydrogens
 from .denoiser import MoleculeDenoiser
 from .files import ORGANIC, Fragments, Infer
@@ -242,15 +243,16 @@ class Moses(_Reading):
 
     def model(self, about: Mapping[str, Any]) -> Model:
         most = most_bonds(about)
-        atoms, orders = (torch.full((k,), 1 / k) for k in (len(most), ORDERS))
-        process = GraphProcess(atoms, orders, about["largest"])
+        kinds = len(rings.ORDERS)
+        atoms, bonds = (torch.full((k,), 1 / k) for k in (len(most), kinds))
+        process = GraphProcess(atoms, bonds, about["largest"])
         told = TOLD if self.structural else 0
         net = GraphTransformer(
-            len(most), ORDERS, width=self.width, pair_width=self.pair_width, depth=self.depth,
+            len(most), kinds, width=self.width, pair_width=self.pair_width, depth=self.depth,
             heads=self.heads, structural=self.structural, told=told,
             vector=2 * len(about["conditions"]),
         )  # fmt: skip
-        denoiser = BondDenoiser(net, process, most, ORDERS, _ranges(about))
+        denoiser = BondDenoiser(net, process, most, _ranges(about))
         return Model(
             process=process,
             denoiser=denoiser,

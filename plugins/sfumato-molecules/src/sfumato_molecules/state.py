@@ -3,8 +3,8 @@
 In space a molecule is `Fields(positions, atoms, bonds)`, all `Ragged`: places (N, 3) in angstrom,
 the mean of each molecule at 0, the class of each atom, and, where the bonds of all data are known,
 the order of that of each pair of atoms. As a graph it is `Fields(nodes, edges)`, both `Padded`: the
-class of each atom, and of each pair of atoms the order of its bond, 0 for none. Pairs stand by
-their larger atom: (0, 1), (0, 2), (1, 2), (0, 3), and so on.
+class of each atom, and of each pair of atoms that of its bond: 0 for none, its order, or aromatic
+(`rings`). Pairs stand by their larger atom: (0, 1), (0, 2), (1, 2), (0, 3), and so on.
 
 A class of atoms is an element with a formal charge; `about["classes"]` lists them.
 """
@@ -26,6 +26,7 @@ from sfumato import Fields, InputError, Padded, Ragged
 
 from . import bonds
 from .molecule import NUMBERS, SYMBOLS, Molecule
+from .rings import kekulised, perceived
 
 Array = NDArray[Any]
 
@@ -88,10 +89,15 @@ def _centred(positions: Array | None) -> Array:
 
 def pair_orders(molecule: Molecule) -> Array:
     """(n (n - 1) / 2,) the order of the bond of each pair of atoms, 0 for none."""
+    return _paired(molecule, molecule.bonds[:, 2].astype(np.int64))
+
+
+def _paired(molecule: Molecule, kinds: Array) -> Array:
+    """(n (n - 1) / 2,) what is told of the bonds (m,), by pairs of atoms."""
     size = len(molecule)
     found = np.zeros(size * (size - 1) // 2, np.int64)
-    first, second, order = molecule.bonds.astype(np.int64).T
-    found[second * (second - 1) // 2 + first] = order
+    first, second = molecule.bonds[:, :2].astype(np.int64).T
+    found[second * (second - 1) // 2 + first] = kinds
     return found
 
 
@@ -102,7 +108,7 @@ def graph_of(molecules: Sequence[Molecule], about: Mapping[str, Any]) -> Fields:
         InputError: if one has an atom of another class.
     """
     nodes = [torch.from_numpy(classes_of(molecule, about)) for molecule in molecules]
-    edges = [torch.from_numpy(pair_orders(molecule)) for molecule in molecules]
+    edges = [torch.from_numpy(_paired(molecule, perceived(molecule))) for molecule in molecules]
     return Fields(nodes=_padded(nodes), edges=_padded(edges))
 
 
@@ -115,8 +121,9 @@ def _padded(values: Sequence[Tensor]) -> Padded:
 def molecules_of(x: Fields, about: Mapping[str, Any], source: str = "sample") -> list[Molecule]:
     """The molecules of a state, named `source 0` and on.
 
-    Orders of bonds in a state are the model's; molecules in space without a field `bonds` get bonds
-    from their distances (`bonds.inferred`). Where places are not finite there are none.
+    Orders of bonds in a state are the model's, aromatic ones made single and double; molecules in
+    space without a field `bonds` get bonds from their distances (`bonds.inferred`). Where places
+    are not finite there are none.
 
     Args:
         x: a state as `points_of` or `graph_of` make.
@@ -172,9 +179,9 @@ def _bonded(orders: Array) -> Array:
 
 
 def _of_graph(nodes: Array, orders: Array, kinds: Array, source: str) -> Molecule:
-    """A molecule of the classes of its atoms and the orders of its pairs."""
-    rows = _bonded(orders)
+    """A molecule of the classes of its atoms and pairs."""
     elements, charges = kinds[nodes].reshape(-1, 2).T
+    rows = kekulised(elements, charges, _bonded(orders))
     return Molecule(
         elements.astype(np.uint8), None, charges.astype(np.int8), rows, {}, source,
         "model" if len(rows) else "",
