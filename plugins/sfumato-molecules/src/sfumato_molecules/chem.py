@@ -19,7 +19,7 @@ import numpy as np
 
 from sfumato import InputError
 
-from .molecule import AROMATIC, Molecule, checked
+from .molecule import Molecule, checked
 
 Hydrogens: TypeAlias = Literal["as-is", "add", "drop"]
 """What a reader does with hydrogens: leaves those of the record, adds all, takes all away."""
@@ -83,14 +83,9 @@ def to_rdkit(molecule: Molecule, *, explicit: bool | None = None) -> Any:
         if explicit:
             atom.SetNoImplicit(True)
         made.AddAtom(atom)
-    names = ("ZERO", "SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
-    kinds = [chem.BondType.names[name] for name in names]
+    kinds = (None, chem.BondType.SINGLE, chem.BondType.DOUBLE, chem.BondType.TRIPLE)
     for i, j, order in molecule.bonds.tolist():
         made.AddBond(i, j, kinds[order])
-        if order == AROMATIC:
-            for end in (i, j):
-                made.GetAtomWithIdx(end).SetIsAromatic(True)
-            made.GetBondBetweenAtoms(i, j).SetIsAromatic(True)
     if molecule.positions is not None:
         conformer = chem.Conformer(len(molecule))
         conformer.SetPositions(molecule.positions.astype(np.float64))

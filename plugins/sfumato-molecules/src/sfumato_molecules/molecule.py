@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["AROMATIC", "LARGEST", "SYMBOLS", "Molecule", "checked", "symbols"]
+__all__ = ["LARGEST", "SYMBOLS", "Molecule", "checked", "symbols"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,9 +26,6 @@ SYMBOLS = (
 
 NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
 
-AROMATIC = 4
-"""The order of an aromatic bond, where there is no other way to tell it."""
-
 Array = NDArray[Any]
 
 
@@ -44,7 +41,7 @@ class Molecule:
         positions: (n, 3) float32, angstrom; None for records without places.
         charges: (n,) int8, formal charges.
         bonds: (m, 3) int16, rows (i, j, order) with i < j and order 1, 2 or 3, aromatic ones
-            kekulised, or `AROMATIC` in a sample that cannot be; (0, 3) where they are unknown.
+            kekulised; (0, 3) where they are unknown.
         properties: further values by name.
         source: where it is from: a file with the line, or an id.
         bonds_from: what told the bonds: "file", "distances", "rdkit", "model", or "" where there

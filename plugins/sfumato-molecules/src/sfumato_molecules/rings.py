@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chem import sanitised
-from .molecule import AROMATIC, Molecule
+from .molecule import Molecule
 from .valences import accepted
 
 Array = NDArray[Any]
+
+AROMATIC = 4
+"""The class of an aromatic bond; the others are orders, 0 for none."""
 
 ORDERS = (0.0, 1.0, 2.0, 3.0, 1.5)
 """What each class of a pair counts as for the valences of its atoms; the first is no bond."""
@@ -38,9 +41,9 @@ def perceived(molecule: Molecule) -> Array:
 def kekulised(elements: Array, charges: Array, bonds: Array) -> Array:
     """(m, 3) bonds with aromatic ones as single and double, hydrogens left to the valences.
 
-    Each aromatic carbon that has no double bond yet gets one, and of the others as many as can be:
-    a matching of the atoms that take one more bond. Where it does not reach all carbons, or an
-    aromatic bond is in no ring, all stay as they are, and RDKit will not accept the molecule.
+    Doubles are a matching of the atoms that take one more bond: one that reaches as many carbons as
+    can be, and of those that do, as many others. What is left of a ring that a sample has only in
+    part is then a chain with single and double bonds; RDKit is not asked.
 
     Args:
         elements: (n,) atomic numbers.
@@ -58,16 +61,13 @@ def kekulised(elements: Array, charges: Array, bonds: Array) -> Array:
     for end in (0, 1):
         np.add.at(used, bonds[:, end], plain)
     takes = {a for a in graph if _room(int(elements[a]), int(charges[a]), int(used[a]))}
-    asks = {a for a in takes if elements[a] == 6 and not charges[a]}
     first = len(graph) + 1  # one carbon more outweighs all others
-    ends = graph.subgraph(takes)
+    worth = {a: first if elements[a] == 6 and not charges[a] else 1 for a in takes}
     weighed = nx.Graph()
     weighed.add_weighted_edges_from(
-        (a, b, sum(first if end in asks else 1 for end in (a, b))) for a, b in ends.edges
+        (a, b, worth[a] + worth[b]) for a, b in graph.subgraph(takes).edges
     )
     pairs = {frozenset(pair) for pair in nx.max_weight_matching(weighed)}
-    if not asks <= set().union(*pairs) or nx.has_bridges(graph):
-        return bonds
     double = [frozenset(pair) in pairs for pair in bonds[:, :2].tolist()]
     found = bonds.copy()
     found[:, 2] = np.where(ring, 1 + np.array(double), bonds[:, 2])
