@@ -256,9 +256,11 @@ def _preview(run: Run, step: int, model: Trained, held: Dataset, world: World) -
     """Draw a few samples, the same noise every time, and let the domain show them.
 
     Of a codec, held-out items are shown, each before what becomes of it; of a model of pairs, what
-    it makes of held-out sources. All processes draw, since the weights may be spread over them; the
-    first one shows.
+    it makes of held-out sources; of what draws no samples, nothing. All processes draw, since the
+    weights may be spread over them; the first one shows.
     """
+    if not (run.codes or isinstance(model, Model)):
+        return
     with evaluating(parts(model)):
         if isinstance(model, Model) and is_paired(run.about):
             pairs = asked(held, held, PREVIEW_ITEMS)
