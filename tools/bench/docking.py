@@ -32,6 +32,7 @@ from keeping import kept
 from sfumato import Model, random, run
 from sfumato_molecules.docking.chemistry import unknown
 from sfumato_molecules.docking.complexes import Complex, state_of
+from sfumato_molecules.docking.confidence import ConfidenceNetwork
 from sfumato_molecules.docking.data import Complexes, dataset, pieces
 from sfumato_molecules.docking.docking import dock_all, rankings, successes
 from sfumato_molecules.docking.drawn import drawn
@@ -75,7 +76,9 @@ def ranked(
     with tempfile.TemporaryDirectory() as place:
         fit(training, recipe, Path(place), on_save=lambda step, net: last.append(net))
     clock.append(time.process_time())
-    made = dock_all(model, data.about, held, RANKED, last[-1].eval(), seed=asked.seed)
+    net = last[-1]
+    assert isinstance(net, ConfidenceNetwork)
+    made = dock_all(model, data.about, held, RANKED, net.eval(), seed=asked.seed)
     return {
         **rankings(held, made),
         "near of those learned": float(poses.near.mean()),

@@ -309,7 +309,7 @@ def test_the_network_learns_which_poses_are_near(complexes):
     recipe = Confidence(width=16, depth=2)
 
     def shaken(seed):
-        small, large = at(x, seed, 0.1), at(x, seed, 0.8)
+        small, large = at(x, seed, 0.1), at(x, seed, 2.0)
         return Fields({
             **x, **{name: torch.where(near.view(-1, *[1] * (small[name].dim() - 1)) > 0,
                                       small[name], large[name])

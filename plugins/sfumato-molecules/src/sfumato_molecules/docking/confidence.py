@@ -59,6 +59,13 @@ class ConfidenceNetwork(nn.Module):
         logit: Tensor = self.told(total / places.counts[:, None])
         return logit[:, 0]
 
+    def shown(self, batch: Batch) -> Batch:
+        """Poses with the fact `title`: how sure each is, and whether it is near the truth."""
+        near = batch.condition["near"].tolist()
+        sure = confidences(self, batch.x).tolist()
+        titles = [f"{p:.2f}, {'near' if hit else 'far'}" for p, hit in zip(sure, near, strict=True)]
+        return Batch(batch.x, batch.condition, {**batch.about, "title": titles})
+
 
 class ConfidenceObjective(Objective):
     """Binary cross-entropy of whether poses are near the truth, the condition `near` of a batch.
