@@ -220,6 +220,16 @@ def test_the_poses_are_those_that_the_run_draws(home):
     assert len(torch.unique(source.rmsd)) == len(source)
 
 
+def test_held_out_poses_are_shown_with_what_is_told_of_them(home):
+    run = open_run(home / "sure")
+    assert [path.name for path in (run.path / "previews").iterdir()] == ["step-000002.png"]
+    net, apart = run.trained(), run.data()[1]
+    batch = apart.batch(range(len(apart)))
+    near = ["near" if hit else "far" for hit in batch.condition["near"].tolist()]
+    told = zip(confidences(net, batch.x), near, strict=True)
+    assert net.shown(batch).about["title"] == [f"{p:.2f}, {word}" for p, word in told]
+
+
 def test_poses_are_drawn_once_and_by_seed_alone(home, monkeypatch):
     run = open_run(home / "sure")
     (path,) = (home / "dock" / "poses").iterdir()
