@@ -104,7 +104,7 @@ class Confidence(Recipe):
     docking: LinkedModel | None = Field(
         None, description="path of the run of molecules/docking that draws the poses"
     )
-    draws: int = Field(6, ge=1, le=1000, description="poses of each complex")
+    draws: int = Field(4, ge=1, le=1000, description="poses of each complex")
     held: None = Field(None, description="none: what the run of molecules/docking held out")
     width: int = Field(48, ge=8, description="channels of the network")
     depth: int = Field(3, ge=1, description="layers of the network")
@@ -113,8 +113,8 @@ class Confidence(Recipe):
     )
 
     batch: int = Field(32, ge=1, description="poses in each step")
-    steps: int = Field(2000, ge=1, description="optimiser steps")
-    lr: float = Field(2e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    steps: int = Field(3000, ge=1, description="optimiser steps")
+    lr: float = Field(4e-3, gt=0, le=1, description="peak learning rate of AdamW")
     ema: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights; 0: none kept")
 
     @field_validator("docking")
