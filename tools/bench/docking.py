@@ -11,8 +11,8 @@ on `--draws` poses of each piece that was learned; told are `docking.rankings` o
 piece held out.
 
     OMP_NUM_THREADS=1 .venv/bin/python tools/bench/docking.py --steps 1000 2600 --out docking/
-    OMP_NUM_THREADS=1 .venv/bin/python tools/bench/docking.py --steps 1500 --confidence 2000 \
-        --held 150 --out ranking/
+    OMP_NUM_THREADS=1 .venv/bin/python tools/bench/docking.py --steps 1200 --confidence 3000 \\
+        --held 200 --out ranking/
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[1000, 2600])
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--confidence", type=int, default=0, help="steps of its model; 0: none")
-    parser.add_argument("--draws", type=int, default=6, help="poses of each piece it learns from")
+    parser.add_argument("--draws", type=int, default=4, help="poses of each piece it learns from")
     parser.add_argument("--blind", action="store_true", help="features of atoms are not told")
     parser.add_argument("--out", type=Path, help="a folder for the numbers, to go on with")
     asked = parser.parse_args()
