@@ -1,4 +1,4 @@
-"""How well the demo of docking docks pieces that are held out, and from which noise on it fails.
+r"""How well the demo of docking docks pieces that are held out, and from which noise on it fails.
 
 A model without latents (`molecules/docking`) is trained for each number of `--steps`. Told are the
 shares of `docking.successes` of five poses (wanted of the last model: one of five within 2 angstrom
@@ -11,7 +11,7 @@ on `--draws` poses of each piece that was learned; told are `docking.rankings` o
 piece held out.
 
     OMP_NUM_THREADS=1 .venv/bin/python tools/bench/docking.py --steps 1000 2600 --out docking/
-    OMP_NUM_THREADS=1 .venv/bin/python tools/bench/docking.py --steps 1200 --confidence 3000 \\
+    OMP_NUM_THREADS=1 .venv/bin/python tools/bench/docking.py --steps 1200 --confidence 3000 \
         --held 200 --out ranking/
 """
 

@@ -67,9 +67,7 @@ def dock(
         if not is_file(opened.domain, out):
             raise InputError(f"--out {out}: accepted are {', '.join(domain.suffixes)}")
         check(opened.domain, out)
-    judge = (
-        None if confidence is None else judge_of(confidence, opened, weights=weights, device=device)
-    )
+    judge = None if confidence is None else judge_of(confidence, opened, device=device)
     if data is not None:
         found = complexes.read(data, pocket=pocket, about=opened.about).complexes
     elif centre is None:

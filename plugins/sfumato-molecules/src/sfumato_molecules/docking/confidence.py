@@ -10,7 +10,6 @@ __all__ = ["ConfidenceNetwork", "ConfidenceObjective", "confidences", "judge_of"
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
@@ -94,26 +93,23 @@ def confidences(net: ConfidenceNetwork, x: Fields) -> Array:
     home, found = next(net.parameters()).device, []
     for index in torch.split(torch.arange(state.items(x)), CHUNK):
         found.append(net(state.to(state.select(x, index), home)).double().sigmoid().cpu())
-    told: Array = torch.cat(found).numpy() if found else np.zeros(0)
+    told: Array = torch.cat(found).numpy()
     return told
 
 
-def judge_of(
-    path: Path | str, docks: Run, *, weights: str = "ema", device: str | None = None
-) -> ConfidenceNetwork:
+def judge_of(path: Path | str, docks: Run, *, device: str | None = None) -> ConfidenceNetwork:
     """The network of a run of `molecules/confidence`, for poses that another run draws.
 
     Args:
         path: the run folder.
         docks: the run that draws the poses.
-        weights: see `Run.model`.
         device: see `Run.model`.
 
     Raises:
         InputError: if it is no such run, or knows other elements than the run that draws.
     """
     run = open_run(path)
-    net = run.trained(weights, device=device)
+    net = run.trained(device=device)
     if not isinstance(net, ConfidenceNetwork):
         raise InputError(
             f"{run.path} is a run of {run.name}, which tells no confidence; train "
