@@ -354,8 +354,10 @@ def test_what_does_not_fit_is_said(home, tmp_path):
         judge_of(home / "dock", dock)
     with pytest.raises(InputError, match="give docking=RUN"):
         start("molecules/confidence", (), home / "data", tmp_path / "none")
-    with pytest.raises(InputError, match="held"):
+    with pytest.raises(InputError, match=r"held=0\.2: what the run .* held out is held out"):
         parse_words(Confidence, words(home, "held=0.2"))
+    with pytest.raises(InputError, match=r"nowhere is not a folder; give the folder of a run$"):
+        parse_words(Confidence, ["docking=nowhere"])
     few = tmp_path / "few"
     few.mkdir()
     (few / "0abc").symlink_to(home / "data" / "0abc")

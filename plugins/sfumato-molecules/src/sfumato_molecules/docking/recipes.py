@@ -105,7 +105,7 @@ class Confidence(Recipe):
         None, description="path of the run of molecules/docking that draws the poses"
     )
     draws: int = Field(4, ge=1, le=1000, description="poses of each complex")
-    held: None = Field(None, description="none: what the run of molecules/docking held out")
+    held: float | None = Field(None, description="none: what the run of molecules/docking held out")
     width: int = Field(48, ge=8, description="channels of the network")
     depth: int = Field(3, ge=1, description="layers of the network")
     radius: float | None = Field(
@@ -126,6 +126,15 @@ class Confidence(Recipe):
                 "molecules/docking for that"
             )
         return link
+
+    @field_validator("held")
+    @classmethod
+    def _apart(cls, held: float | None) -> float | None:
+        if held is not None:
+            raise InputError(
+                "what the run of molecules/docking held out is held out, no other share"
+            )
+        return held
 
     def reading(self) -> Mapping[str, Any]:
         return {name: self._drawer().values[name] for name in ("pocket", "most")}
