@@ -1,4 +1,4 @@
-"""How well the demo of docking docks pieces that are held out, and from which noise on it fails.
+r"""How well the demo of docking docks pieces that are held out, and from which noise on it fails.
 
 A model without latents (`molecules/docking`) is trained for each number of `--steps`. Told are the
 shares of `docking.successes` of five poses (wanted of the last model: one of five within 2 angstrom
@@ -6,7 +6,13 @@ for at least 40 %, the median of the first at most 3 angstrom), and poses that s
 noised to a time t. With `--blind` nothing but elements and places is told of atoms. Two thirds of
 the molecules read can be cut.
 
+With `--confidence STEPS` a model of the confidence (`molecules/confidence`) is trained after each,
+on `--draws` poses of each piece that was learned; told are `docking.rankings` of ten poses of each
+piece held out.
+
     OMP_NUM_THREADS=1 .venv/bin/python tools/bench/docking.py --steps 1000 2600 --out docking/
+    OMP_NUM_THREADS=1 .venv/bin/python tools/bench/docking.py --steps 1200 --confidence 3000 \
+        --held 200 --out ranking/
 """
 
 from __future__ import annotations
@@ -26,14 +32,16 @@ from keeping import kept
 from sfumato import Model, random, run
 from sfumato_molecules.docking.chemistry import unknown
 from sfumato_molecules.docking.complexes import Complex, state_of
+from sfumato_molecules.docking.confidence import ConfidenceNetwork
 from sfumato_molecules.docking.data import Complexes, dataset, pieces
-from sfumato_molecules.docking.docking import dock_all, successes
+from sfumato_molecules.docking.docking import dock_all, rankings, successes
+from sfumato_molecules.docking.drawn import drawn
 from sfumato_molecules.docking.pose import posed
-from sfumato_molecules.docking.recipes import Docked
-from sfumato_train import averaged
+from sfumato_molecules.docking.recipes import Confidence, Docked
+from sfumato_train import averaged, fit
 from sfumato_train.runs import fresh
 
-SHARE, MEDIAN, POSES = 0.4, 3.0, 5
+SHARE, MEDIAN, POSES, RANKED = 0.4, 3.0, 5, 10
 TIMES = (0.2, 0.4, 0.6, 0.8)
 
 
@@ -50,7 +58,33 @@ def trained(
         held, dock_all(model, data.about, held, POSES, seed=asked.seed)
     )
     back = {f"from {t:g}": restarted(model, data, held, t, asked.seed) for t in TIMES}
-    return {**found, **back, "seconds": seconds}
+    sure = {"ranked": ranked(asked, model, data, held)} if asked.confidence else {}
+    return {**found, **back, "seconds": seconds, **sure}
+
+
+def ranked(
+    asked: argparse.Namespace, model: Model, data: Complexes, held: Sequence[Complex]
+) -> dict[str, float]:
+    """How often ways to choose one of ten poses are right, and seconds of processor time."""
+    recipe = Confidence.model_validate(
+        {"seed": asked.seed, "steps": asked.confidence, "draws": asked.draws, "warmup": 50}
+    )
+    clock = [time.process_time()]
+    poses = drawn(model, data, asked.draws, asked.seed)
+    clock.append(time.process_time())
+    training, last = fresh(asked.seed, lambda: recipe.build(poses)), []
+    with tempfile.TemporaryDirectory() as place:
+        fit(training, recipe, Path(place), on_save=lambda step, net: last.append(net))
+    clock.append(time.process_time())
+    net = last[-1]
+    assert isinstance(net, ConfidenceNetwork)
+    made = dock_all(model, data.about, held, RANKED, net.eval(), seed=asked.seed)
+    return {
+        **rankings(held, made),
+        "near of those learned": float(poses.near.mean()),
+        "seconds of drawing": clock[1] - clock[0],
+        "seconds of learning": clock[2] - clock[1],
+    }
 
 
 @torch.inference_mode()
@@ -84,6 +118,8 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=75)
     parser.add_argument("--steps", type=int, nargs="+", default=[1000, 2600])
     parser.add_argument("--seed", type=int, default=100)
+    parser.add_argument("--confidence", type=int, default=0, help="steps of its model; 0: none")
+    parser.add_argument("--draws", type=int, default=4, help="poses of each piece it learns from")
     parser.add_argument("--blind", action="store_true", help="features of atoms are not told")
     parser.add_argument("--out", type=Path, help="a folder for the numbers, to go on with")
     asked = parser.parse_args()

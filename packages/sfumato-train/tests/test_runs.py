@@ -13,8 +13,9 @@ import torch
 import sfumato.plugins
 from sfumato import Batch, InputError
 from sfumato_data import gather
-from sfumato_train import Diverged, checkpoint, files, open_run, start, starting
+from sfumato_train import Diverged, checkpoint, evaluate, files, open_run, start, starting
 from sfumato_train import runs as runs_module
+from sfumato_train.linked import CodecOf, ModelOf
 
 SHORT = ["steps=20", "save=10", "log=5"]
 
@@ -356,3 +357,39 @@ def test_first_weights_are_a_function_of_the_seed(toy):
         for seed in (0, 0, 1)
     )
     assert torch.equal(one, two) and not torch.equal(one, three)
+
+
+def test_a_module_that_neither_draws_nor_codes_is_trained_and_shown(toy, tmp_path, monkeypatch):
+    words = ["steps=60", "save=30", "batch=64", "lr=0.05", "warmup=0", "ema=0.5"]
+    run = open_run(start("toy/judge", words, None, tmp_path / "run", device="cpu"))
+    judge, held = run.trained(device="cpu"), gather(run.data()[1])
+    assert not judge.training
+    right = judge(held.x).argmax(1) == held.condition["label"]
+    assert right.float().mean() > 0.9
+    assert run.checkpoints()[-1].held_loss < 0.3
+    *_, last = sorted((run.path / "previews").iterdir())
+    count = starting.PREVIEW_ITEMS
+    some = held.x[[i * len(held.x) // count for i in range(count)]]
+    assert np.allclose(json.loads(last.read_text()), judge(some).tolist(), atol=1e-6)
+    for ask in (run.model, lambda: evaluate(run), lambda: ModelOf.of(run.path)):
+        with pytest.raises(InputError, match="is a run of toy/judge, which draws no samples"):
+            ask()
+    with pytest.raises(InputError, match="has no codec with weights"):
+        CodecOf.of(run.path)
+    monkeypatch.setattr(toy.Judging, "trained", lambda self, about: toy.Mute())
+    start("toy/judge", words, None, tmp_path / "silent", device="cpu")
+    assert not (tmp_path / "silent" / "previews").exists()
+
+
+def test_a_linked_model_is_the_averaged_one_and_must_stay(run):
+    link = ModelOf.of(run.path)
+    assert torch.equal(
+        checkpoint.collect(link.check().denoiser)["net.inward.weight"],
+        checkpoint.collect(run.model(device="cpu").denoiser)["net.inward.weight"],
+    )
+    start("toy/points", ["steps=24"], None, run.path, device="cpu", resume=True)
+    with pytest.raises(InputError, match="no longer those that were linked"):
+        link.check()
+    shutil.rmtree(run.path)
+    with pytest.raises(InputError, match="is gone"):
+        link.check()

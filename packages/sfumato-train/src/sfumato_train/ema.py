@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from sfumato import InputError, Model
 
 Trained: TypeAlias = Model | nn.Module
-"""What a checkpoint stores: a model that samples are drawn from, or a bare codec."""
+"""What a checkpoint stores: a model that samples are drawn from, or one module, as a codec is."""
 
 Rate: TypeAlias = Callable[[int], float]
 """From the number of an update, counted from 1, to the share of the old average that is kept."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from torch import nn
 
-from sfumato import Codec, InputError, registry
+from sfumato import Codec, InputError, Model, registry
 
 from . import checkpoint
 from .ema import parts
@@ -112,7 +112,7 @@ class CodecOf(_Link):
 
 
 class ModelOf(_Link):
-    """A trained model, with whose averaged weights another run begins.
+    """A trained model, whose averaged weights another run begins with, or draws with.
 
     A recipe has it as a field of type `LinkedModel`, whose word is the path of a run.
     """
@@ -133,20 +133,29 @@ class ModelOf(_Link):
             about=dict(run.about),
         )
 
+    def check(self) -> Model:
+        """The model of the run, on the CPU, in evaluation mode.
+
+        Raises:
+            InputError: if the run is gone, or its weights are not those that were linked.
+        """
+        if not Path(self.path).is_dir():
+            raise InputError(f"the run {self.path}, whose weights this one needs, is gone")
+        found = open_run(self.path).model(device="cpu")
+        if digest(parts(found)) != self.sha256:
+            raise InputError(
+                f"the weights of {self.path} are no longer those that were linked; begin a new run"
+            )
+        return found
+
     def fill(self, module: nn.Module) -> None:
         """Give the parts of a model the weights of the run.
 
         Raises:
-            InputError: if the run is gone or has changed, or its model is of another form.
+            InputError: as `check` does, or if its model is of another form.
         """
-        if not Path(self.path).is_dir():
-            raise InputError(f"the run {self.path}, whose weights this one begins with, is gone")
-        found = parts(open_run(self.path).model(device="cpu"))
-        if digest(found) != self.sha256:
-            raise InputError(
-                f"the weights of {self.path} are no longer those that were linked; begin a new run"
-            )
-        checkpoint.fill(checkpoint.collect(module), checkpoint.collect(found), self.path)
+        found = checkpoint.collect(parts(self.check()))
+        checkpoint.fill(checkpoint.collect(module), found, self.path)
 
 
 def _resolved(value: Any) -> Any:

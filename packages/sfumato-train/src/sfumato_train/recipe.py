@@ -24,7 +24,8 @@ class Training:
     Attributes:
         objective: who is trained in turn, on what.
         data: the items trained on.
-        model: what a checkpoint stores: a model to draw samples from, or a codec for other models.
+        model: what a checkpoint stores: a model to draw samples from, a codec for other models, or
+            any other module.
     """
 
     objective: Objective

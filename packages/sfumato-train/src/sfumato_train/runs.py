@@ -95,14 +95,16 @@ class Run:
 
         Raises:
             InputError: if there are no such weights, or they are damaged or do not fit the recipe,
-                or the run trained a codec.
+                or the run trained what draws no samples.
         """
-        model = self._trained(which, step, device, precision)
-        if not isinstance(model, Model):
+        model = self.trained(which, step, device=device, precision=precision)
+        if self.codes:
             raise InputError(
                 f"{self.path} is a codec, which draws no samples; train a model of its latents "
                 f"with codec={self.path}"
             )
+        if not isinstance(model, Model):
+            raise InputError(f"{self.path} is a run of {self.name}, which draws no samples")
         return model
 
     def codec(
@@ -122,9 +124,9 @@ class Run:
         Raises:
             InputError: as `model`, or if the run has no codec with weights.
         """
-        found = self._trained(which, step, device, "fp32")
+        found = self.trained(which, step, device=device)
         codec = found.codec if isinstance(found, Model) else found
-        if not isinstance(codec, nn.Module):
+        if not isinstance(codec, nn.Module) or not (self.codes or isinstance(found, Model)):
             raise InputError(
                 f"{self.path} has no codec with weights; give a run of a codec such as images/kl"
             )
@@ -135,13 +137,15 @@ class Run:
         """Whether what it trains is a codec."""
         return isinstance(self.recipe, CodecRecipe)
 
-    def _trained(
+    def trained(
         self,
-        which: str,
-        step: int | Literal["best"] | None,
-        device: str | None,
-        precision: Literal["fp32", "bf16"],
+        which: str = "ema",
+        step: int | Literal["best"] | None = None,
+        *,
+        device: str | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> Trained:
+        """What a checkpoint stores, whatever it is; arguments and errors as of `model`."""
         saved = self._saved(step)
         place = pick_device(device)
         model = fresh(self.recipe.seed, lambda: self.recipe.trained(self.about))

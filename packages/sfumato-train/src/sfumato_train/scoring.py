@@ -67,11 +67,14 @@ def evaluate(
 
     Raises:
         InputError: if half of the held-out items are fewer than n, or the facts of other data
-            (sizes, classes) are not those that the run was trained for, or a codec is asked for
-            something that only samples have, or samples in files are those of pairs.
+            (sizes, classes) are not those that the run was trained for, or the run draws no
+            samples, or a codec is asked for something that only samples have, or samples in files
+            are those of pairs.
     """
     from sfumato_eval import table
 
+    draws = samples is None and not run.codes
+    source = run.model(weights, device=device, precision=precision) if draws else run
     train, held = run.data()
     if data_path is not None:
         held = _other(run, Path(data_path))
@@ -92,7 +95,7 @@ def evaluate(
     if samples is not None:
         return table(measure.scores(job_batches(run, Path(samples))))
     drawn = draw(
-        run,
+        source,
         measure.n,
         sampler=sampler,
         grid=grid,
@@ -101,9 +104,6 @@ def evaluate(
         condition=measure.condition,
         guidance=guidance,
         batch=batch,
-        device=device,
-        precision=precision,
-        weights=weights,
         watch=watch,
     )
     close = measure.restoration(drawn) if paired else {}

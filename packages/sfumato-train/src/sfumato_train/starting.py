@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["start"]
+__all__ = ["Shows", "start"]
 
 import copy
 import math
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,6 +39,14 @@ PREVIEW_ITEMS = 16
 
 FREE = ("steps", "log", "save", "keep")
 """Fields that may change when a run goes on; all others would make it another run."""
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """What a module adds that neither draws nor codes, and has something to show."""
+
+    def shown(self, batch: Batch) -> Batch:
+        """Items with what it says of them, on the CPU, as the domain's `preview` takes them."""
 
 
 def start(
@@ -256,8 +264,9 @@ def _preview(run: Run, step: int, model: Trained, held: Dataset, world: World) -
     """Draw a few samples, the same noise every time, and let the domain show them.
 
     Of a codec, held-out items are shown, each before what becomes of it; of a model of pairs, what
-    it makes of held-out sources. All processes draw, since the weights may be spread over them; the
-    first one shows.
+    it makes of held-out sources; of a module of any other kind, what it says of held-out items
+    (`Shows`), or nothing. All processes draw, since the weights may be spread over them; the first
+    one shows.
     """
     with evaluating(parts(model)):
         if isinstance(model, Model) and is_paired(run.about):
@@ -267,8 +276,12 @@ def _preview(run: Run, step: int, model: Trained, held: Dataset, world: World) -
         elif isinstance(model, Model):
             condition = run.domain.condition({}, PREVIEW_ITEMS, run.about)
             samples = draw(model, PREVIEW_ITEMS, condition=condition, batch=PREVIEW_ITEMS)
-        else:
+        elif run.codes:
             samples = side_by_side(model, spread(held, PREVIEW_ITEMS // 2), run.recipe.seed)
+        elif isinstance(model, Shows):
+            samples = model.shown(spread(held, PREVIEW_ITEMS))
+        else:
+            return
     if not world.first:
         return
     folder = run.path / "previews"

@@ -81,7 +81,8 @@ def _part(one: Any, known: Mapping[str, FieldInfo]) -> str:
         return f"{key} must be given{_accepted(field)}"
     message = one["msg"].removeprefix("Value error, ")
     given = f"{key}={one['input']}: " if key else ""
-    return f"{given}{message[:1].lower()}{message[1:]}{_accepted(field)}"
+    told = "" if one["type"] == "value_error" else _accepted(field)  # validators say it themselves
+    return f"{given}{message[:1].lower()}{message[1:]}{told}"
 
 
 def _accepted(field: FieldInfo | None) -> str:

@@ -13,6 +13,7 @@ def sfumato_register(add):
     add("recipe", "toy/points", "toy_things:Toy")
     add("recipe", "toy/nan", "toy_things:Poisoned")
     add("recipe", "toy/duel", "toy_things:Duel")
+    add("recipe", "toy/judge", "toy_things:Judging")
 
 
 def install(folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from sfumato import InputError, Maybe, Model, Preconditioned, random
+from sfumato import Batch, InputError, Maybe, Model, Preconditioned, random
 from sfumato_data import Tensors
 from sfumato_eval import SlicedWasserstein
 from sfumato_methods.gaussian import linear
@@ -168,3 +168,43 @@ class Duel(Toy):
     def build(self, data):
         model = self.model(data.about)
         return Training(Contest(model.denoiser), data, model)
+
+
+class Mute(nn.Module):
+    """Which cloud a point is of; it draws nothing and codes nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.inward = nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.inward(x)
+
+
+class Judge(Mute):
+    def shown(self, batch):
+        return Batch(self(batch.x))
+
+
+class Guess(Objective):
+    def __init__(self, judge):
+        super().__init__()
+        self.judge = judge
+
+    def players(self):
+        return {"judge": self.judge}
+
+    def loss(self, player, batch, generator):
+        logits = self.judge(batch.x)
+        return Loss(nn.functional.cross_entropy(logits, batch.condition["label"], reduction="none"))
+
+
+class Judging(Recipe):
+    domain: ClassVar[str] = "toy/points"
+
+    def trained(self, about):
+        return Judge()
+
+    def build(self, data):
+        judge = self.trained(data.about)
+        return Training(Guess(judge), data, judge)

@@ -149,6 +149,13 @@ def sfumato_register(add: Add) -> None:
         source="Corso et al. 2022, arXiv:2210.01776; Xu et al. 2024, arXiv:2407.03300",
     )
     add(
+        "recipe",
+        "molecules/confidence",
+        "sfumato_molecules.docking.recipes:Confidence",
+        summary="how sure poses are of a run of molecules/docking, to rank them in `sfumato dock`",
+        source="Corso et al. 2022, arXiv:2210.01776",
+    )
+    add(
         "command",
         "molecules/dock",
         "sfumato_molecules.docking.commands:dock",

@@ -31,13 +31,20 @@ def dock(
     pocket: Annotated[
         float, typer.Option(help="Receptor atoms within so many angstrom are seen.", min=1.0)
     ] = 8.0,
+    confidence: Annotated[
+        Path | None,
+        typer.Option(help="A run of molecules/confidence that ranks the poses, surest first."),
+    ] = None,
     n: Annotated[int, typer.Option("-n", help="Poses of each ligand.", min=1)] = 10,
     steps: Steps = None,
     seed: Seed = 0,
     device: Device = None,
     weights: Weights = "ema",
 ) -> None:
-    """Dock a ligand to a receptor: poses, those that agree most with the others first."""
+    """Dock a ligand to a receptor: poses, those that agree most with the others first.
+
+    With --confidence those come first of which another run is surest.
+    """
     from sfumato import InputError
     from sfumato_cli.progress import progress
     from sfumato_cli.writing import check, is_file
@@ -46,6 +53,7 @@ def dock(
     from .. import writing
     from . import data as complexes
     from . import docking
+    from .confidence import judge_of
     from .domain import domain
 
     opened = open_run(run)
@@ -59,6 +67,7 @@ def dock(
         if not is_file(opened.domain, out):
             raise InputError(f"--out {out}: accepted are {', '.join(domain.suffixes)}")
         check(opened.domain, out)
+    judge = None if confidence is None else judge_of(confidence, opened, device=device)
     if data is not None:
         found = complexes.read(data, pocket=pocket, about=opened.about).complexes
     elif centre is None:
@@ -69,16 +78,23 @@ def dock(
         found = [complexes.pocket(receptor, ligand, _point(centre), radius=pocket)]
     with progress("docking") as watch:
         ranked = docking.dock_all(
-            opened, opened.about, found, n, steps=steps, seed=seed, device=device,
+            opened, opened.about, found, n, judge, steps=steps, seed=seed, device=device,
             weights=weights, watch=watch,
         )  # fmt: skip
     if out is not None:
         writing.write([pose for poses in ranked for pose in poses], out, explicit=False)
         typer.echo(f"wrote {n} poses of {len(found)} ligand(s) to {out}")
     if data is not None:
-        typer.echo(f"{len(found)} complexes, {n} poses each, against where the ligands are")
+        how = "" if judge is None else ", ranked by confidence"
+        typer.echo(f"{len(found)} complexes, {n} poses each{how}, against where the ligands are")
         for name, value in docking.successes(found, ranked).items():
             typer.echo(f"  {name:10} {value:.3f}")
+    if data is not None and judge is not None:
+        typer.echo(
+            "first poses within 2 angstrom, however they are chosen; AUROC of the confidence"
+        )
+        for name, value in docking.rankings(found, ranked).items():
+            typer.echo(f"  {name:14} {value:.3f}")
 
 
 def _point(text: str) -> tuple[float, float, float]:

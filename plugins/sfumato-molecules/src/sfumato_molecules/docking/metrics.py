@@ -6,7 +6,9 @@ and bonds, whatever the orders; as spyrmsd, Meli & Biggin 2020, doi:10.1186/s133
 
 from __future__ import annotations
 
-__all__ = ["Pose", "Poses", "agreement", "judge", "metrics", "overlaps", "rmsds", "symmetries"]
+__all__ = [
+    "Pose", "Poses", "agreement", "auroc", "judge", "metrics", "overlaps", "rmsds", "symmetries",
+]  # fmt: skip
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +86,20 @@ def agreement(places: Array, orders: Array) -> Array:
     close = np.stack([np.exp(-np.square(rmsds(places, own, orders) / NEAR)) for own in places])
     found: Array = (close.sum(0) - 1) / (count - 1)
     return found
+
+
+def auroc(score: Array, hit: Array) -> float:
+    """Chance that the score of a hit is above that of a miss, ties counted half; NaN without both.
+
+    Args:
+        score: (P,).
+        hit: (P,) bool.
+    """
+    hits, misses = score[hit], np.sort(score[~hit])
+    if not len(hits) or not len(misses):
+        return float("nan")
+    below = [np.searchsorted(misses, hits, side) for side in ("left", "right")]
+    return float(np.mean(below) / len(misses))
 
 
 def overlaps(ligand: Array, places: Array, receptor: Array, around: Array) -> int:

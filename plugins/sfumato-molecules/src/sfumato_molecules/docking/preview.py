@@ -23,12 +23,13 @@ MOST, ACROSS = 12, 4
 def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
     """Write a PNG file with up to 12 complexes, seen along the axis of least extent.
 
-    Receptor atoms are grey, the pose is blue, the ligand as it was given is dashed.
+    Receptor atoms are grey, the pose is blue, the ligand as it was given is dashed. Above each is
+    its `title`, where the batch has that fact.
     """
     x: Fields = batch.x
     told = x["complex"]
     made, given = posed(x), told["places"]
-    count = min(given.items, MOST)
+    titles, count = batch.about.get("title"), min(given.items, MOST)
     down = -(-count // ACROSS)
     figure = Figure(figsize=(2.4 * ACROSS, 2.4 * down), layout="constrained")
     for i, axes in enumerate(figure.subplots(down, ACROSS, squeeze=False).ravel()):
@@ -36,6 +37,7 @@ def preview(batch: Batch, path: Path, about: Mapping[str, Any]) -> Path:
         if i >= count:
             continue
         axes.set_aspect("equal")
+        axes.set_title(titles[i] if titles else "", fontsize=9)
         around = told["receptor"].data[told["receptor"].owner == i].numpy()
         bonds = told["bonds"].data[told["bonds"].owner == i].tolist()
         new, old = (part.data[part.owner == i].numpy() for part in (made, given))

@@ -1,19 +1,25 @@
-"""Recipe: poses of ligands, by diffusion of translation, rotation and torsions."""
+"""Recipes: poses by diffusion of translation, rotation and torsions, and how sure they are."""
 
 from __future__ import annotations
 
-__all__ = ["Docked"]
+__all__ = ["Confidence", "Docked"]
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from sfumato import Dataset, Model
-from sfumato_data import gather
+from sfumato import Dataset, InputError, Model, registry
+from sfumato_data import gather, split
 from sfumato_methods import grids
-from sfumato_train import Recipe, Training
+from sfumato_train import Recipe, Training, open_run
+from sfumato_train.devices import pick_device
+from sfumato_train.ema import parts
+from sfumato_train.linked import LinkedModel, ModelOf
 
+from . import drawn
+from .confidence import ConfidenceNetwork, ConfidenceObjective
 from .data import DEMO, POCKET
 from .latents import Latents
 from .nn import ForceNetwork
@@ -83,3 +89,88 @@ class Docked(Recipe):
         some = range(0, len(data), max(1, len(data) // 256))
         model.process.examples.fill(gather(data, some).x)
         return Training(DockingObjective(model.process, model.denoiser, self.steps), data, model)
+
+
+class Confidence(Recipe):
+    """Tells how likely a pose is within 2 angstrom of the truth, to rank poses by it.
+
+    It learns from poses that a run of molecules/docking draws of its own data (Corso et al. 2022,
+    DiffDock, arXiv:2210.01776, section 3.4). They are drawn before the first step, on a GPU if
+    there is one, and kept in the folder of that run. What it held out stays held out.
+    """
+
+    domain: ClassVar[str] = "molecules/docking"
+
+    docking: LinkedModel | None = Field(
+        None, description="path of the run of molecules/docking that draws the poses"
+    )
+    draws: int = Field(4, ge=1, le=1000, description="poses of each complex")
+    held: float | None = Field(None, description="none: what the run of molecules/docking held out")
+    width: int = Field(48, ge=8, description="channels of the network")
+    depth: int = Field(3, ge=1, description="layers of the network")
+    radius: float | None = Field(
+        7.0, gt=0, description="angstrom; atoms farther apart send no messages"
+    )
+
+    batch: int = Field(32, ge=1, description="poses in each step")
+    steps: int = Field(3000, ge=1, description="optimiser steps")
+    lr: float = Field(4e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    ema: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights; 0: none kept")
+
+    @field_validator("docking")
+    @classmethod
+    def _docks(cls, link: ModelOf | None) -> ModelOf | None:
+        if link is not None and not issubclass(registry().load("recipe", link.recipe), Docked):
+            raise InputError(
+                f"{link.path} is a run of {link.recipe}, which makes no poses; train "
+                "molecules/docking for that"
+            )
+        return link
+
+    @field_validator("held")
+    @classmethod
+    def _apart(cls, held: float | None) -> float | None:
+        if held is not None:
+            raise InputError(
+                "what the run of molecules/docking held out is held out, no other share"
+            )
+        return held
+
+    def reading(self) -> Mapping[str, Any]:
+        return {name: self._drawer().values[name] for name in ("pocket", "most")}
+
+    def _drawer(self) -> ModelOf:
+        if self.docking is None:
+            raise InputError("poses are drawn by a run of molecules/docking; give docking=RUN")
+        return self.docking
+
+    def prepared(self, data: Dataset) -> Dataset:
+        """The poses of the complexes, drawn now unless they were before.
+
+        Raises:
+            InputError: if the data are not those of the run that draws, or it is gone or changed.
+        """
+        link = self._drawer()
+        if dict(data.about) != link.about:
+            where = open_run(link.path).data_path
+            raise InputError(
+                f"these are not the complexes that {link.path} was trained on; "
+                + (f"give --data {where}" if where else "leave --data out")
+            )
+        apart = split(data, link.values["held"], link.values["seed"])[1].index
+        name = f"{link.sha256[:16]}-{self.draws}-{self.seed}.safetensors"
+        path = Path(link.path, "poses", name)
+        if not path.is_file():
+            model = link.check()
+            parts(model).to(pick_device(None))
+            drawn.save(drawn.drawn(model, data, self.draws, self.seed), path)
+        return drawn.load(path, data, self.draws, apart)
+
+    def trained(self, about: Mapping[str, Any]) -> ConfidenceNetwork:
+        return ConfidenceNetwork(
+            len(about["elements"]), width=self.width, depth=self.depth, radius=self.radius
+        )
+
+    def build(self, data: Dataset) -> Training:
+        net = self.trained(data.about)
+        return Training(ConfidenceObjective(net), data, net)
