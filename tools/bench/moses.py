@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="SMILES; by default MOSES")
     parser.add_argument("--molecules", type=int, default=20_000)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--lr", type=float, default=3e-3, help="of both, picked on seed 100")
     parser.add_argument("--samples", type=int, default=300)
     parser.add_argument("--sampling-steps", type=int, default=100)
