@@ -65,7 +65,8 @@ def test_graphs_and_back(tmp_path, molecules):
     assert torch.equal(edges.mask.sum(1), sizes * (sizes - 1) // 2)
     assert int(edges.data[~edges.mask].sum()) == 0 == int(nodes.data[~nodes.mask].sum())
     for a, b in zip(molecules_of(batch.x, found.about), found.molecules, strict=True):
-        assert (a.bonds == b.bonds).all() and (a.elements == b.elements).all()
+        assert (a.bonds[:, :2] == b.bonds[:, :2]).all() and (a.elements == b.elements).all()
+        assert chem.smiles(a) == chem.smiles(b) is not None  # of either Kekule structure
         assert (a.charges == b.charges).all() and a.bonds_from == "model"
 
 
