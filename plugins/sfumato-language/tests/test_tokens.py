@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato import InputError
-from sfumato_language import tokens
+from sfumato_language import piecewise
 from sfumato_language.tokens import MASK, Byte, Char, Foreign, Json, Text8, made, rebuilt
 from sfumato_language.windows import read
 
@@ -74,8 +74,8 @@ def test_a_long_text_has_the_tokens_that_it_has_at_once(name, monkeypatch):
     texts = [" ".join(draws.choice(words, size=n)) for n in (300, 900, 2000)] + ["ab" * 1500]
     texts += ["".join(draws.choice(list("abcde"), size=3000)), "", "ab" * 300]
     whole = [tokenizer.encode(text).tolist() for text in texts]
-    monkeypatch.setattr(tokens, "PIECE", 400)
-    monkeypatch.setattr(tokens, "SHARED", 200)
+    monkeypatch.setattr(piecewise, "PIECE", 400)
+    monkeypatch.setattr(piecewise, "SHARED", 200)
     sizes = []
     library = Json._encoded
 

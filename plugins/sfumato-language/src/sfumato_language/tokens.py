@@ -27,14 +27,11 @@ from pydantic import Field
 
 from sfumato import InputError
 
+from . import piecewise
 from .bytewise import BYTE_OF
 
 MASK = "\u2592"
 """How a masked token is shown."""
-
-PIECE, SHARED, AGREED = 1 << 18, 1 << 12, 32
-"""Characters of a long text that are given to the library at once, and more that the next piece
-begins with, of which so many tokens in a row have to come out alike."""
 
 Ids = NDArray[np.int64]
 TokenizerName = Annotated[
@@ -251,27 +248,11 @@ class Json(Tokenizer):
         trainer = trainers.BpeTrainer(
             vocab_size=size, initial_alphabet=sorted(alphabet), show_progress=False
         )
-        # the library takes a hundred bytes for each character that it is given at once
-        pieces = (text[at : at + PIECE] for text in texts for at in range(0, len(text), PIECE))
-        library.train_from_iterator(pieces, trainer)
+        library.train_from_iterator(piecewise.cut(texts), trainer)
         return cls(library.to_str())
 
     def encode(self, text: str) -> Ids:
-        """The ids of a text, without an end; long ones are taken in pieces, to save memory.
-
-        Each piece ends, and the next one begins, in the midst of tokens that both have; a tokenizer
-        that gives no such tokens is given the text as a whole.
-        """
-        found = self._encoded(text[: PIECE + SHARED])
-        parts, first = [], 0
-        for begin in range(PIECE, len(text) - SHARED, PIECE):
-            following = self._encoded(text[begin : begin + PIECE + SHARED])
-            seam = _seam(found, following)
-            if seam is None:
-                return np.asarray(self._encoded(text).ids, dtype=np.int64)
-            parts.append(np.asarray(found.ids[first : seam[0]], dtype=np.int64))
-            found, first = following, seam[1]
-        return np.concatenate([*parts, np.asarray(found.ids[first:], dtype=np.int64)])
+        return piecewise.ids_of(self._encoded, text)
 
     def _encoded(self, text: str) -> Any:
         try:
@@ -301,27 +282,6 @@ class Json(Tokenizer):
     def content(self) -> Mapping[str, Any]:
         packed = base64.b85encode(zlib.compress(self.text.encode(), 9)).decode()
         return {"json": packed}
-
-
-def _seam(before: Any, after: Any) -> tuple[int, int] | None:
-    """Of two pieces, `PIECE` apart, the tokens at which one may pass from the one to the other.
-
-    That is the middle of the most tokens in a row that both have at the same places, since tokens
-    at the ends of pieces may be others than in the text; None if they are fewer than `AGREED`.
-    """
-    place = {
-        (start + PIECE, end + PIECE, token): j
-        for j, ((start, end), token) in enumerate(zip(after.offsets, after.ids, strict=True))
-        if start < SHARED
-    }
-    last, run, longest, seam = -2, 0, 0, None
-    for i, ((start, end), token) in enumerate(zip(before.offsets, before.ids, strict=True)):
-        j = place.get((start, end, token), -2)
-        run = run + 1 if j == last + 1 else int(j >= 0)
-        last = j
-        if run > longest:
-            longest, seam = run, (i - run // 2, j - run // 2)
-    return seam if longest >= AGREED else None
 
 
 class Foreign(Json):
