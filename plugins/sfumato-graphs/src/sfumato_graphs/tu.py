@@ -8,7 +8,7 @@ from __future__ import annotations
 __all__ = ["SUFFIX", "name_of", "read", "write"]
 
 from collections.abc import Sequence
-from itertools import accumulate, chain
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -92,29 +92,20 @@ def write(networks: Sequence[nx.Graph], folder: Path) -> None:
     """
     if not networks or not all(map(len, networks)):
         raise InputError("a TU folder holds at least one graph, and graphs of at least one node")
-    before = list(accumulate(map(len, networks), initial=1))
-    places = [
-        dict(zip(network, range(first, first + len(network)), strict=True))
-        for network, first in zip(networks, before, strict=False)
-    ]
-    ends = [
-        (place[a], place[b], own)
-        for network, place in zip(networks, places, strict=True)
-        for a, b, own in network.edges(data=True)
-    ]
+    whole = nx.disjoint_union_all(networks)
     # both ways, by the first node: loaders such as PyTorch Geometric's take blocks of lines
-    both = sorted(chain(ends, ((b, a, own) for a, b, own in ends)), key=lambda edge: edge[:2])
+    both = sorted(whole.to_directed(as_view=True).edges(data=True), key=lambda edge: edge[:2])
     numbers = [
         {k: v for k, v in network.graph.items() if k not in ("name", "label")}
         for network in networks
     ]
     tables = {
-        "A": [f"{a}, {b}" for a, b, _ in both],
+        "A": [f"{a + 1}, {b + 1}" for a, b, _ in both],
         "graph_indicator": [str(i) for i, g in enumerate(networks, start=1) for _ in g],
     }
     notes: list[str] = []
     labels = {
-        "node": [own for network in networks for _, own in network.nodes(data=True)],
+        "node": [own for _, own in whole.nodes(data=True)],
         "edge": [own for *_, own in both],
         "graph": [{k: v for k, v in g.graph.items() if k == "label"} for g in networks],
     }
