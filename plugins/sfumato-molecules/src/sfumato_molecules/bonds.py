@@ -17,7 +17,7 @@ import numpy as np
 from sfumato import InputError
 
 from .molecule import NUMBERS, Molecule
-from .valences import accepted
+from .valences import accepted, summed
 
 SLACK = 0.05
 """Angstrom that a bond may be longer than nearly all measured ones."""
@@ -171,9 +171,7 @@ def _amended(molecule: Molecule, pairs: Any) -> Any:
         if bare:
             charges[i], charges[bare[0]] = 1, -1
     orders = _orders(elements, charges, pairs, molecule.positions)
-    valence = np.zeros(len(elements), np.int64)
-    np.add.at(valence, pairs[:, 0], orders)
-    np.add.at(valence, pairs[:, 1], orders)
+    valence = summed(pairs, orders, len(elements))
     charges[(elements == OXYGEN) & (degree == 1) & (valence == 1) & (charges == 0)] = -1
     return charges
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .chem import sanitised
 from .molecule import Molecule
-from .valences import accepted
+from .valences import accepted, summed
 
 Array = NDArray[Any]
 
@@ -56,10 +56,7 @@ def kekulised(elements: Array, charges: Array, bonds: Array) -> Array:
     import networkx as nx
 
     graph = nx.Graph(bonds[ring, :2].tolist())
-    plain = np.where(ring, 1, bonds[:, 2])
-    used = np.zeros(len(elements), np.int64)
-    for end in (0, 1):
-        np.add.at(used, bonds[:, end], plain)
+    used = summed(bonds[:, :2], np.where(ring, 1, bonds[:, 2]), len(elements))
     takes = {a for a in graph if _room(int(elements[a]), int(charges[a]), int(used[a]))}
     first = len(graph) + 1  # one carbon more outweighs all others
     worth = {a: first if elements[a] == 6 and not charges[a] else 1 for a in takes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NEUTRAL", "accepted", "stable", "used"]
+__all__ = ["NEUTRAL", "accepted", "stable", "summed", "used"]
 
 from typing import Any
 
@@ -45,9 +45,13 @@ _CHARGED = {
 
 def used(molecule: Molecule) -> NDArray[np.int64]:
     """(n,) the orders of the bonds of each atom, added up."""
-    found = np.zeros(len(molecule), np.int64)
-    np.add.at(found, molecule.bonds[:, 0], molecule.bonds[:, 2])
-    np.add.at(found, molecule.bonds[:, 1], molecule.bonds[:, 2])
+    return summed(molecule.bonds[:, :2], molecule.bonds[:, 2], len(molecule))
+
+
+def summed(ends: NDArray[Any], orders: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """(count,) the orders (m,) of bonds between atoms (m, 2), added up for each atom."""
+    found = np.zeros(count, np.int64)
+    np.add.at(found, ends, orders[:, None])
     return found
 
 

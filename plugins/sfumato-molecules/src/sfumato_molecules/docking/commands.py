@@ -89,12 +89,12 @@ def dock(
         typer.echo(f"{len(found)} complexes, {n} poses each{how}, against where the ligands are")
         for name, value in docking.successes(found, ranked).items():
             typer.echo(f"  {name:10} {value:.3f}")
-    if data is not None and judge is not None:
-        typer.echo(
-            "first poses within 2 angstrom, however they are chosen; AUROC of the confidence"
-        )
-        for name, value in docking.rankings(found, ranked).items():
-            typer.echo(f"  {name:14} {value:.3f}")
+        if judge is not None:
+            typer.echo(
+                "first poses within 2 angstrom, however they are chosen; AUROC of the confidence"
+            )
+            for name, value in docking.rankings(found, ranked).items():
+                typer.echo(f"  {name:14} {value:.3f}")
 
 
 def _point(text: str) -> tuple[float, float, float]:

@@ -84,7 +84,7 @@ class Drawn:
         return [i * self.draws + k for i in self.apart for k in range(self.draws)]
 
 
-def drawn(model: Model, source: Dataset, draws: int, seed: int, apart: Sequence[int] = ()) -> Drawn:
+def drawn(model: Model, source: Dataset, draws: int, seed: int) -> Drawn:
     """Draw poses of each complex of a data set.
 
     Args:
@@ -92,7 +92,6 @@ def drawn(model: Model, source: Dataset, draws: int, seed: int, apart: Sequence[
         source: complexes.
         draws: poses of each.
         seed: of the draws; poses of a complex depend on its place in the data.
-        apart: see `Drawn`.
     """
     # not those that `sfumato dock` draws of other complexes with the same seed
     own = random.derive(seed, "poses").initial_seed()
@@ -106,7 +105,7 @@ def drawn(model: Model, source: Dataset, draws: int, seed: int, apart: Sequence[
         ).x
         poses.append(Fields({name: made[name] for name in PARTS}))
         far.append(_distances(like, posed(made), draws, source.about))
-    return Drawn(source, draws, join(poses), torch.cat(far), apart)
+    return Drawn(source, draws, join(poses), torch.cat(far))
 
 
 def _distances(like: Fields, made: Ragged, draws: int, about: Mapping[str, Any]) -> Tensor:
