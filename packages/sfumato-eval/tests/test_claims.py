@@ -110,6 +110,12 @@ TRIALS = """
             raise ValueError("seed two is unlucky")
         return good(trial)
 
+    def meeting(trial):
+        other = trial.scratch.parent / "seed-1.json"
+        while trial.seed == 0 and not other.exists():
+            time.sleep(0.05)
+        return good(trial)
+
     def slow(trial):
         if os.fork() == 0:
             while True:
@@ -125,12 +131,14 @@ TRIALS = """
         return System(id, f"On {{id}}", "Us 2026", ("vp",), trial, claims)
 
     a_good, a_shaky, a_slow = system("good", good), system("shaky", shaky), system("slow", slow)
+    a_meeting = system("meeting", meeting)
     a_partial, misnamed, no_system = system("partial", partial), system("odd", good), "text"
 """
 NAMES = {
     "good": "a_good",
     "shaky": "a_shaky",
     "slow": "a_slow",
+    "meeting": "a_meeting",
     "partial": "a_partial",
     "misnamed": "misnamed",
     "nothing": "no_system",
@@ -163,7 +171,7 @@ class Lab:
         self.registry = discover([one for dist in found for one in dist.entry_points])
         self.out, self.told = folder / "out", []
 
-    def run(self, *names, seeds=3, again=False, **asked):
+    def run(self, *names, seeds=3, jobs=1, again=False, **asked):
         self.told.clear()
         components = find_systems(self.registry, names)
         return run_claims(
@@ -171,6 +179,7 @@ class Lab:
             self.out,
             Asked(**{"minutes": 0.5, **asked}),
             seeds=seeds,
+            jobs=jobs,
             again=again,
             tell=self.told.append,
         )
@@ -241,6 +250,19 @@ def test_a_seed_that_is_late_is_stopped_with_all_that_it_started(lab):
     assert lab.calls.read_text() == beat
 
 
+def test_so_many_seeds_run_at_a_time_and_rows_stay_in_order(lab):
+    results = lab.run("meeting", "good", seeds=2, jobs=2)
+    assert [[(row.seed, row.status) for row in one.rows] for one in results] == [
+        [(0, "done"), (1, "done")]
+    ] * 2
+    assert [one.measured["key"].ratio for one in results[0].rows] == pytest.approx([0.1, 0.2])
+    assert [" ".join(line.split()[:4]) for line in lab.told[:3]] == [
+        "lab/meeting seed 0: running,",
+        "lab/meeting seed 1: running,",
+        "lab/meeting seed 1: done",
+    ]
+
+
 def test_what_is_broken_is_reported_and_the_others_go_on(lab):
     results = lab.run("gone", "nothing", "misnamed", "partial", "good", seeds=1)
     broken = [one.broken for one in results]
@@ -259,8 +281,9 @@ def test_an_unknown_name_and_a_senseless_request(lab):
         find_systems(lab.registry, ["goof"])
     assert [one.tail for one in find_systems(lab.registry, [])] == sorted(NAMES)
     assert find_systems(lab.registry, ["lab/good", "good"])[0].tail == "good"
-    with pytest.raises(InputError, match="at least one seed"):
-        lab.run("good", seeds=0)
+    for word in ("seed", "job"):
+        with pytest.raises(InputError, match=f"at least one {word}, not 0"):
+            lab.run("good", **{f"{word}s": 0})
     for wrong in ({"scale": 0.0}, {"minutes": -1.0}):
         with pytest.raises(InputError, match="must be positive"):
             lab.run("good", **wrong)
@@ -310,10 +333,12 @@ def test_an_interrupt_says_how_to_go_on(lab, monkeypatch):
         raise KeyboardInterrupt
 
     lab.run("good", seeds=1)
-    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="seed 1 is lost; the same command goes on"):
-        lab.run("good", seeds=2)
+    monkeypatch.setattr(time, "sleep", interrupted)
+    lost = "lost: lab/good seed 1, lab/good seed 2; the same command goes on"
+    with pytest.raises(KeyboardInterrupt, match=lost):
+        lab.run("good", seeds=3, jobs=2)
     monkeypatch.undo()
+    assert [one.name for one in (lab.out / "good").glob("*.json")] == ["seed-0.json"]
     assert not list((lab.out / "good").glob(".seed*"))
 
 

@@ -84,6 +84,9 @@ def claims(
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many; fewer than 3 decide nothing.", min=1)] = 3,
     minutes: Annotated[float, typer.Option(help="A seed that takes longer is stopped.")] = 5.0,
+    jobs: Annotated[
+        int, typer.Option(help="Seeds at a time; no more than there are idle cores.", min=1)
+    ] = 1,
     scale: Annotated[
         float, typer.Option(help="Less than 1 for a quick look, which decides nothing.")
     ] = 1.0,
@@ -106,7 +109,13 @@ def claims(
     chosen = find_systems(registry(), names or ())
     asked = Asked(scale, minutes, device)
     results = run_claims(
-        chosen, out, asked, seeds=seeds, again=again, tell=lambda line: typer.echo(line, err=True)
+        chosen,
+        out,
+        asked,
+        seeds=seeds,
+        jobs=jobs,
+        again=again,
+        tell=lambda line: typer.echo(line, err=True),
     )
     rows: list[Sequence[str]] = [
         ("id", "outcome", "ratio", "bound", "ratio of each seed", "n", "floor", "claim")

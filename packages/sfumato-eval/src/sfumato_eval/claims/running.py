@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -38,7 +39,12 @@ SEEDS = 3
 THREADS = 1
 """Threads of every trial, so that wall-clock times can be compared."""
 
+POLL = 0.05
+"""Seconds between looks at what is running."""
+
 Tell = Callable[[str], None]
+
+_Key = tuple[int, int]  # place of a system in what is run, and seed
 
 
 @dataclass(frozen=True)
@@ -113,16 +119,19 @@ def run_claims(
     asked: Asked | None = None,
     *,
     seeds: int = SEEDS,
+    jobs: int = 1,
     again: bool = False,
     tell: Tell = lambda line: None,
 ) -> list[Result]:
-    """Run the trials of systems, one seed after the other; what fails costs its own row.
+    """Run the trials of systems, seed by seed; what fails costs its own row.
 
     Args:
         components: the systems, from `find_systems`.
         out: folder of the rows, `out/<id>/seed-<i>.json`, and of what the trials print, `.log`.
         asked: scale, minutes and device.
         seeds: the seeds are 0..seeds-1.
+        jobs: seeds that run at a time, each on one thread; no more than there are idle cores, as
+            some trials measure time.
         again: run also what has a row.
         tell: is given a line for each seed and for each system that is broken.
 
@@ -130,43 +139,72 @@ def run_claims(
         InputError: for a number that is not positive.
         KeyboardInterrupt: after Ctrl-C; its text says what was kept.
     """
-    if seeds < 1:
-        raise InputError(f"there must be at least one seed, not {seeds}")
-    results = []
-    for component in components:
+    if seeds < 1 or jobs < 1:
+        what, count = ("seed", seeds) if seeds < 1 else ("job", jobs)
+        raise InputError(f"there must be at least one {what}, not {count}")
+    asked = asked or Asked()
+    systems: list[System | str] = []
+    rows: dict[_Key, Row] = {}
+    waiting: list[_Key] = []
+    codes: dict[int, str] = {}
+    for i, component in enumerate(components):
         try:
             system = load_system(component)
         except PluginError as error:
             tell(str(error))
-            results.append(Result(component, None, (), str(error)))
+            systems.append(str(error))
             continue
-        rows = _rows(component, out / system.id, asked or Asked(), seeds, again, tell)
-        results.append(Result(component, system, tuple(rows)))
-    return results
+        systems.append(system)
+        folder, codes[i] = out / system.id, fingerprint(component)
+        folder.mkdir(parents=True, exist_ok=True)
+        for seed in range(seeds):
+            row = read_row(folder / f"seed-{seed}.json")
+            if row is not None and not again and _serves(row, asked, codes[i]):
+                tell(f"{component.name} seed {seed}: {_told(row)} (kept)")
+                rows[i, seed] = row
+            else:
+                waiting.append((i, seed))
+
+    def begun(which: _Key) -> _Trial:
+        i, seed = which
+        name = components[i].name
+        tell(f"{name} seed {seed}: running, at most {asked.minutes:g} minutes")
+        return _Trial(name, seed, asked, codes[i], out / components[i].tail)
+
+    for which, trial in _ended(waiting, begun, jobs):
+        rows[which] = trial.row()
+        write_json(trial.folder / f"seed-{trial.seed}.json", to_json(rows[which]))
+        tell(f"{trial.name} seed {trial.seed}: {_told(rows[which])}")
+    return [
+        Result(component, None, (), system)
+        if isinstance(system, str)
+        else Result(component, system, tuple(rows[i, seed] for seed in range(seeds)))
+        for i, (component, system) in enumerate(zip(components, systems, strict=True))
+    ]
 
 
-def _rows(
-    component: Component, folder: Path, asked: Asked, seeds: int, again: bool, tell: Tell
-) -> list[Row]:
-    folder.mkdir(parents=True, exist_ok=True)
-    code = fingerprint(component)
-    rows = []
-    for seed in range(seeds):
-        path = folder / f"seed-{seed}.json"
-        row = read_row(path)
-        kept = row is not None and not again and _serves(row, asked, code)
-        if row is None or not kept:
-            tell(f"{component.name} seed {seed}: running, at most {asked.minutes:g} minutes")
-            try:
-                row = _run(component.name, seed, asked, code, folder)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    f"{component.name} seed {seed} is lost; the same command goes on with it"
-                ) from None
-            write_json(path, to_json(row))
-        tell(f"{component.name} seed {seed}: {_told(row)}{' (kept)' if kept else ''}")
-        rows.append(row)
-    return rows
+def _ended(
+    waiting: Sequence[_Key], begun: Callable[[_Key], _Trial], jobs: int
+) -> Iterator[tuple[_Key, _Trial]]:
+    """Trials in the order in which they end, so many at a time; nothing is left of the others."""
+    queue, running = deque(waiting), dict[_Key, _Trial]()
+    try:
+        while queue or running:
+            while queue and len(running) < jobs:
+                which = queue.popleft()
+                running[which] = begun(which)
+            for which in [which for which, one in running.items() if one.over()]:
+                with running.pop(which) as trial:
+                    yield which, trial
+            time.sleep(POLL)
+    except KeyboardInterrupt:
+        lost = ", ".join(f"{one.name} seed {one.seed}" for one in running.values()) or "nothing"
+        raise KeyboardInterrupt(
+            f"lost: {lost}; the same command goes on with what is missing"
+        ) from None
+    finally:
+        for trial in running.values():
+            trial.close()
 
 
 def _serves(row: Row, asked: Asked, code: str) -> bool:
@@ -183,55 +221,67 @@ def _told(row: Row) -> str:
     return f"done in {row.seconds:.0f} s, ratios: {', '.join(numbers)}"
 
 
-def _run(name: str, seed: int, asked: Asked, code: str, folder: Path) -> Row:
-    """One seed in a process of its own."""
-    scratch = Path(tempfile.mkdtemp(prefix=f".seed-{seed}-", dir=folder))
-    log, answer = folder / f"seed-{seed}.log", scratch / "measured.json"
-    trial = {
-        "seed": seed,
-        "scale": asked.scale,
-        "device": asked.device,
-        "scratch": str(scratch),
-        "minutes": asked.minutes,
-    }
-    command = [sys.executable, "-m", "sfumato_eval.claims.child", name, json.dumps(trial)]
-    began = time.monotonic()
-    try:
-        code_of_exit = _wait([*command, str(answer)], 60 * asked.minutes, log)
+class _Trial:
+    """One seed in a process of its own, from its start to its row."""
+
+    def __init__(self, name: str, seed: int, asked: Asked, code: str, folder: Path) -> None:
+        self.name, self.seed, self.asked, self.code, self.folder = name, seed, asked, code, folder
+        self.scratch = Path(tempfile.mkdtemp(prefix=f".seed-{seed}-", dir=folder))
+        self.log, self.answer = folder / f"seed-{seed}.log", self.scratch / "measured.json"
         facts = {
             "seed": seed,
             "scale": asked.scale,
-            "minutes": asked.minutes,
             "device": asked.device,
-            "code": code,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - began, 2),
+            "scratch": str(self.scratch),
+            "minutes": asked.minutes,
         }
-        status, cause = _ending(code_of_exit, asked.minutes, log)
-        measured = json.loads(answer.read_text(encoding="utf-8")) if status == "done" else {}
-        return from_json({**facts, "status": status, "cause": cause, "measured": measured})
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        child = [sys.executable, "-m", "sfumato_eval.claims.child"]
+        threads = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
+        self.began = time.monotonic()
+        with self.log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [*child, name, json.dumps(facts), str(self.answer)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **threads},
+                start_new_session=True,
+            )
 
+    def __enter__(self) -> _Trial:
+        return self
 
-def _wait(command: Sequence[str], seconds: float, log: Path) -> int | None:
-    """The exit code of a command, None where the time was over; nothing of it is left running."""
-    threads = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **threads},
-            start_new_session=True,
-        )
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            _kill(process)
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def over(self) -> bool:
+        """Whether it has ended, or its time has."""
+        self.exit = self.process.poll()
+        self.seconds = time.monotonic() - self.began
+        return self.exit is not None or self.seconds > 60 * self.asked.minutes
+
+    def row(self) -> Row:
+        """What is kept of it."""
+        status, cause = _ending(self.exit, self.asked.minutes, self.log)
+        done = status == "done"
+        facts = {
+            "seed": self.seed,
+            "scale": self.asked.scale,
+            "minutes": self.asked.minutes,
+            "device": self.asked.device,
+            "code": self.code,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 2),
+            "status": status,
+            "cause": cause,
+            "measured": json.loads(self.answer.read_text(encoding="utf-8")) if done else {},
+        }
+        return from_json(facts)
+
+    def close(self) -> None:
+        """Leave nothing of it, running or in its folder."""
+        _kill(self.process)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
