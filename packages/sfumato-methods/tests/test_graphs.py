@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sfumato import Fields, Padded, random
+from sfumato import Fields, InputError, Padded, random
 from sfumato_methods.discrete import graphs as noise
 from sfumato_methods.discrete.sizes import Sizes
 from sfumato_testing import Case, checks
@@ -60,5 +60,8 @@ def test_sizes_are_drawn_by_their_shares_or_are_as_asked_for():
     assert set(drawn.tolist()) == {3, 7}
     deviation = (0.25 * 0.75 / 4000) ** 0.5
     assert abs(float((drawn == 7).double().mean()) - 0.25) < 5 * deviation  # false alarm 6e-7
+    assert sizes.largest == 7 and set(sizes.draw(50, random.derive(0), above=3).tolist()) == {7}
+    with pytest.raises(InputError, match="no size above 7 can be drawn, the largest is 7"):
+        sizes.draw(1, random.derive(0), above=7)
     asked = torch.tensor([2, 5, 1])
     assert torch.equal(sizes.draw(3, random.derive(0, "sizes"), asked), asked)

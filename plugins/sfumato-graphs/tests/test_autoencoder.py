@@ -130,7 +130,7 @@ def test_a_run_of_ordered_nodes_completes_nothing(run):
     opened, path = run
     part = opened.domain.read(path).graphs[0]
     with pytest.raises(InputError, match="places in an order.*places=false"):
-        completing.complete(opened, part, 6, 1)
+        completing.complete(opened, part, 1)
 
 
 def test_the_denoiser_sees_graphs_in_their_order_with_places(run):

@@ -13,6 +13,7 @@ from sfumato_cli.main import application
 from sfumato_graphs import completing, data, files, writing
 from sfumato_graphs.domain import domain
 from sfumato_graphs.real import Numbers
+from sfumato_graphs.recipes import sizes_of
 from sfumato_nn.graphs.state import pair_count, take
 from sfumato_train import draw, open_run, start
 
@@ -63,15 +64,26 @@ def test_completion_keeps_what_is_known(run):
     nx.set_node_attributes(part, {0: "b", 1: "a", 2: "b"}, "kind")
     nx.set_edge_attributes(part, 1, "order")
     graph = data.graphs_of([part], schema=about).graphs[0]
-    made = completing.complete(run, graph, 6, 5, seed=2)
-    for i in range(5):
-        nodes, edges = take(made.x, i)
-        assert nodes[:3].tolist() == graph.nodes.tolist() and len(nodes) == 6
-        assert edges[: pair_count(3)].tolist() == graph.edges.tolist()
+    asked = torch.tensor([6, 4, 6, 5, 6])
+    drawn = completing.complete(run, graph, 40, seed=2).x
+    made = completing.complete(run, graph, 5, nodes=asked, seed=2).x
+    seen = sizes_of(run.model(device="cpu")).shares.nonzero()[:, 0].tolist()
+    assert set(drawn["nodes"].mask.sum(1).tolist()) == {size for size in seen if size > 3}
+    assert made["nodes"].mask.sum(1).tolist() == asked.tolist()
+    for x, count in ((made, 5), (drawn, 40)):
+        for i in range(count):
+            nodes, edges = take(x, i)
+            assert nodes[:3].tolist() == graph.nodes.tolist() and len(nodes) > 3
+            assert edges[: pair_count(3)].tolist() == graph.edges.tolist()
     with pytest.raises(InputError, match="leaves nothing to draw"):
-        completing.complete(run, graph, 3, 1)
-    with pytest.raises(InputError, match="trained on graphs of . to 6 nodes"):
-        completing.complete(run, graph, 7, 1)
+        completing.complete(run, graph, 1, nodes=torch.tensor([3]))
+    with pytest.raises(InputError, match="trained on graphs of . to 6 nodes, not 7 to 7"):
+        completing.complete(run, graph, 1, nodes=torch.tensor([7]))
+    long = nx.path_graph(max(seen))
+    nx.set_node_attributes(long, "a", "kind")
+    nx.set_edge_attributes(long, 1, "order")
+    with pytest.raises(InputError, match=f"{max(seen)} nodes are known, but the model makes"):
+        completing.complete(run, data.graphs_of([long], schema=about).graphs[0], 1)
 
 
 @pytest.mark.parametrize("suffix", [".graphml", ".gexf", ".gml", ".json"])
@@ -97,7 +109,7 @@ def test_the_verb_tells_of_an_attribute_that_would_be_lost(tmp_path):
     part = nx.path_graph(2)
     nx.set_node_attributes(part, "red", "colour")
     writing.write([part], tmp_path / "part.graphml")
-    words = ["complete", where, "--graph", tmp_path / "part.graphml", "--nodes", 4]
+    words = ["complete", where, "--graph", tmp_path / "part.graphml", "--nodes", "4"]
     result = CliRunner().invoke(application(), [str(w) for w in (*words, "--out", tmp_path / "o")])
     assert result.exit_code == 1 and "'colour', which" in " ".join(result.output.split())
     assert not (tmp_path / "o").exists()

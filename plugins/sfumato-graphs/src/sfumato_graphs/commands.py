@@ -37,7 +37,9 @@ def complete(
     run: RunFolder,
     graph: Annotated[Path, typer.Option("--graph", help="A file with the known part.")],
     out: Annotated[Path, typer.Option(help="A file: .graphml, .json, .g6, or a folder.")],
-    nodes: Annotated[int, typer.Option(help="Nodes of the whole graphs.", min=1)],
+    nodes: Annotated[
+        str | None, typer.Option(help="Nodes of the whole graphs: 6 or 6..9; by default drawn.")
+    ] = None,
     n: Annotated[int, typer.Option("-n", help="Graphs to draw.", min=1)] = 5,
     sampler: Sampler = None,
     steps: Steps = None,
@@ -65,9 +67,11 @@ def complete(
         )
     if len(found) != 1:
         raise InputError(f"{graph} holds {len(found)} graphs; give one")
+    asked = {"nodes": nodes} if nodes is not None else {}
+    sizes = opened.domain.condition(asked, n, opened.about).get("nodes")
 
     def draw(**options: Any) -> Batch:
-        return completing.complete(opened, found.graphs[0], nodes, n, **options)
+        return completing.complete(opened, found.graphs[0], n, nodes=sizes, **options)
 
     told = {"graph": str(graph), "nodes": nodes, "n": n}
     make(

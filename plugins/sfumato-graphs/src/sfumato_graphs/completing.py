@@ -8,35 +8,35 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from sfumato import Batch, Fields, InputError, Known, Padded
+from sfumato import Batch, Fields, InputError, Known, Padded, random
 from sfumato_nn.graphs.state import blank, pair_count
 from sfumato_train import Run, draw
 
 from .data import Graph
-from .recipes import AutoEncoder
+from .recipes import AutoEncoder, sizes_of
 
 
-def known(graph: Graph, nodes: int, n: int) -> tuple[Fields, Known]:
-    """N graphs of so many nodes to be filled, the first of which are those of a graph.
+def known(graph: Graph, nodes: Tensor) -> tuple[Fields, Known]:
+    """Graphs of so many nodes to be filled, the first of which are those of a graph.
 
     Known are the classes of its nodes, and of the pairs among them, those without an edge included.
 
     Args:
         graph: what is known.
-        nodes: of the whole graph.
-        n: copies.
+        nodes: (n,) of the whole graphs.
 
     Raises:
-        InputError: if the whole is not larger than the part.
+        InputError: if a whole is not larger than the part.
     """
     own = len(graph.nodes)
-    if nodes <= own:
+    if (fewest := int(nodes.min())) <= own:
         raise InputError(
-            f"{graph.name}: {own} nodes are known, so that a graph of {nodes} leaves nothing to "
+            f"{graph.name}: {own} nodes are known, so that a graph of {fewest} leaves nothing to "
             "draw; ask for more nodes"
         )
-    empty = blank(torch.full((n,), nodes))
+    empty = blank(nodes)
     counts = {"nodes": own, "edges": pair_count(own)}
     ids = {"nodes": graph.nodes, "edges": graph.edges}
     values, masks = {}, {}
@@ -48,7 +48,9 @@ def known(graph: Graph, nodes: int, n: int) -> tuple[Fields, Known]:
     return empty, Known(Fields(values), Fields(masks))
 
 
-def complete(run: Run, graph: Graph, nodes: int, n: int, **options: Any) -> Batch:
+def complete(
+    run: Run, graph: Graph, n: int, *, nodes: Tensor | None = None, **options: Any
+) -> Batch:
     """Draw n graphs that contain a graph.
 
     The known part follows its own noise during sampling (see `Known`), so that this works with
@@ -57,8 +59,9 @@ def complete(run: Run, graph: Graph, nodes: int, n: int, **options: Any) -> Batc
     Args:
         run: of a recipe of graphs.
         graph: what is known, in the classes of the run.
-        nodes: of the whole graphs, as many as some training graphs have.
         n: how many.
+        nodes: (n,) of the whole graphs; None: drawn from those of the training graphs that are
+            larger than the part.
         options: of `sfumato_train.draw`: sampler, steps, seed and so on.
 
     Raises:
@@ -71,9 +74,19 @@ def complete(run: Run, graph: Graph, nodes: int, n: int, **options: Any) -> Batc
         )
     about: Mapping[str, Any] = run.about
     smallest, largest = about["smallest"], about["largest"]
-    if not smallest <= nodes <= largest:
+    if nodes is None:
+        own = len(graph.nodes)
+        sizes = sizes_of(run.model(options.get("weights", "ema"), device="cpu"))
+        if own >= sizes.largest:
+            raise InputError(
+                f"{graph.name}: {own} nodes are known, but the model makes graphs of at most "
+                f"{sizes.largest}"
+            )
+        nodes = sizes.draw(n, random.derive(options.get("seed", 0), "sizes"), above=own)
+    elif not (smallest <= int(nodes.min()) and int(nodes.max()) <= largest):
         raise InputError(
-            f"nodes={nodes}: this model was trained on graphs of {smallest} to {largest} nodes"
+            f"this model was trained on graphs of {smallest} to {largest} nodes, not "
+            f"{int(nodes.min())} to {int(nodes.max())}"
         )
-    like, constraint = known(graph, nodes, n)
+    like, constraint = known(graph, nodes)
     return draw(run, n, like=like, constraint=constraint, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Atlas", "AutoEncoder", "Files", "Scores"]
+__all__ = ["Atlas", "AutoEncoder", "Files", "Scores", "sizes_of"]
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
@@ -31,6 +31,13 @@ ENCODERS = {"neighbours": GraphEncoder, "pairs": PairEncoder}
 
 SHOWN = 200
 """Graphs, about, by which the codes of a new encoder are spread."""
+
+
+def sizes_of(model: Model) -> Sizes:
+    """The law of the numbers of nodes of a model of graphs."""
+    owner = model.codec if isinstance(model.codec, Numbers) else model.process
+    assert isinstance(owner, Numbers | GraphProcess)
+    return owner.sizes
 
 
 def _blank(sizes: Sizes) -> Callable[..., Fields]:

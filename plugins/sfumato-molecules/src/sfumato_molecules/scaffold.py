@@ -181,7 +181,7 @@ def scaffold(
 
 
 def _sizes(process: MoleculeProcess, own: int, n: int, seed: int, asked: Tensor | None) -> Tensor:
-    largest = len(process.sizes.shares) - 1
+    largest = process.sizes.largest
     if own >= largest:
         raise InputError(
             f"the part has {own} atoms, but the model makes molecules of at most {largest}"
@@ -192,13 +192,7 @@ def _sizes(process: MoleculeProcess, own: int, n: int, seed: int, asked: Tensor 
                 f"the part has {own} atoms; the whole may have {own + 1} to {largest}, not "
                 f"{int(asked.min())} to {int(asked.max())}"
             )
-        return asked
-    shares = process.sizes.shares.clone()
-    shares[: own + 1] = 0
-    if not shares.any():
-        shares[own + 1 :] = 1
-    drawn: Tensor = random.categorical(shares.expand(n, -1), random.derive(seed, "sizes"))
-    return drawn
+    return process.sizes.draw(n, random.derive(seed, "sizes"), asked, above=own)
 
 
 def _laid(x: Fields, core: Molecule) -> Fields:

@@ -5,9 +5,10 @@ from __future__ import annotations
 __all__ = ["Sizes"]
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from sfumato import random
+from sfumato import InputError, random
+from sfumato.random import Source
 
 
 class Sizes(nn.Module):
@@ -29,9 +30,24 @@ class Sizes(nn.Module):
         counts = torch.bincount(sizes, minlength=len(self.shares)).double()
         self.shares.copy_(counts / counts.sum())
 
-    def draw(self, n: int, generator: Generator, asked: Tensor | None = None) -> Tensor:
-        """(n,) sizes, long: those that were asked for, or drawn."""
+    @property
+    def largest(self) -> int:
+        """Of the sizes that are ever drawn."""
+        return int(self.shares.nonzero().max())
+
+    def draw(
+        self, n: int, generator: Source, asked: Tensor | None = None, *, above: int = 0
+    ) -> Tensor:
+        """(n,) sizes, long: those that were asked for, or drawn from those above a number.
+
+        Raises:
+            InputError: where no size is above it.
+        """
         if asked is not None:
             return asked
-        drawn: Tensor = random.categorical(self.shares.expand(n, -1).cpu(), generator)
+        if above >= self.largest:
+            raise InputError(f"no size above {above} can be drawn, the largest is {self.largest}")
+        shares = self.shares.cpu().clone()
+        shares[: above + 1] = 0
+        drawn: Tensor = random.categorical(shares.expand(n, -1), generator)
         return drawn
