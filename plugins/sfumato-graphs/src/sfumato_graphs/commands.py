@@ -36,7 +36,12 @@ def generate(
 def complete(
     run: RunFolder,
     graph: Annotated[Path, typer.Option("--graph", help="A file with the known part.")],
-    out: Annotated[Path, typer.Option(help="A file: .graphml, .json, .g6, or a folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file: .graphml, .json, .g6, or a folder; by default `completed` of the run."
+        ),
+    ] = None,
     nodes: Annotated[
         str | None, typer.Option(help="Nodes of the whole graphs: 6 or 6..9; by default drawn.")
     ] = None,
@@ -55,7 +60,7 @@ def complete(
 
     from . import completing, data, files
 
-    opened = open_run(run)
+    opened, out = open_run(run), out or run / "completed"
     check(opened.domain, out)
     schema = {key: opened.about[key] for key in ("nodes", "edges", "largest")}
     networks = list(files.read(graph))

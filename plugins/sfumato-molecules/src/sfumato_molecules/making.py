@@ -14,13 +14,19 @@ from sfumato_cli.options import Device, RunFolder, Sampler, Seed, Steps, Weights
 if TYPE_CHECKING:
     from sfumato import Batch
 
-Out = Annotated[Path, typer.Option(help="A file: .sdf, .xyz, .mol2, or a folder.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file: .sdf, .xyz, .mol2, or a folder; by default one in the run that is named "
+        "after the verb."
+    ),
+]
 
 
 def scaffold(
     run: RunFolder,
     sdf: Annotated[Path, typer.Option("--sdf", help="A file with the known part.")],
-    out: Out,
+    out: Out = None,
     attach: Annotated[
         str | None,
         typer.Option(help="Atoms of the part, from 1, that the rest is bonded to: 3 or 3,5."),
@@ -44,7 +50,7 @@ def scaffold(
     from . import files
     from . import scaffold as around
 
-    opened = open_run(run)
+    opened, out = open_run(run), out or run / "scaffold"
     check(opened.domain, out)
     found = files.read(sdf, files.Reading(fragments="keep")).molecules
     if len(found) != 1:
@@ -66,7 +72,7 @@ def scaffold(
 def conformers(
     run: RunFolder,
     smiles: Annotated[str, typer.Option(help="The molecule; missing hydrogens are added.")],
-    out: Out,
+    out: Out = None,
     n: Annotated[int, typer.Option("-n", help="Shapes to draw.", min=1)] = 10,
     sampler: Sampler = None,
     steps: Steps = None,
@@ -81,7 +87,7 @@ def conformers(
 
     from . import conformers as shapes
 
-    opened = open_run(run)
+    opened, out = open_run(run), out or run / "conformers"
     check(opened.domain, out)
     molecule = shapes.of_smiles(smiles)
 
