@@ -155,10 +155,17 @@ SHORT = "x\n\n\n 9x\nM  END\n$$$$\nx\n$$$$\n"
 EMPTY = "none\n\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n$$$$\n"
 LOOP = SD.replace("  1  2  1  0", "  1  1  1  0") + "$$$$\n"
 TWICE = SD.replace("  2  1  0", "  2  2  0").replace("M  END", "  1  2  1  0\nM  END") + "$$$$\n"
+HUGE = SD.replace(SD.splitlines()[4][:10], "       nan") + "$$$$\n"
+FAR = SD.replace("  1  2  1  0", "  1  7  1  0") + "$$$$\n"
+NONE = SD.replace("  1  2  1  0", "  x  2  1  0") + "$$$$\n"
 WRONG = {
     "odd.sdf": (SD + "$$$$\n" + EMPTY + LOOP + TWICE, ["0 atoms; a molecule has at least one",
-                "(molecule 3): the bonds of the mol block cannot be read",
-                "(molecule 4): the bonds of the mol block cannot be read"]),
+                "(molecule 3): atom 1 has a bond with itself",
+                "(molecule 4): atoms 1 and 2 have two bonds"]),
+    "torn.sdf": (SD + "$$$$\n" + HUGE + FAR + NONE, [
+                 "(molecule 2): atom 1 has no coordinates: '       nan",
+                 "(molecule 3): '  1  7  1  0' is a bond with an atom that is not there",
+                 "(molecule 4): '  x  2  1  0' is no bond"]),
     "a.smi": ("CCO\nC1CC\nXyz\nC(C)(C)(C)(C)C\n", ["line 2: 'C1CC' is no SMILES",
               "line 3: 'Xyz' is no SMILES", "line 4: Explicit valence for atom # 0 C, 5"]),
     "radical.smi": ("C\n[CH2]C\n", ["line 2: atom 1 (C) is a radical"]),

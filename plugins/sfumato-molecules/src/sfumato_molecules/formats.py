@@ -6,6 +6,7 @@ __all__ = ["FORMATS", "Format", "Record"]
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -243,10 +244,30 @@ def _diagnosed(lines: list[str]) -> str:
         if len(words) < 4 or words[3].capitalize() not in NUMBERS:
             return f"atom {i} is of the unknown element {_short(words[3] if words[3:] else line)}"
         try:
-            [float(word) for word in words[:3]]
+            finite = all(math.isfinite(float(word)) for word in words[:3])
         except ValueError:
+            finite = False
+        if not finite:
             return f"atom {i} has no coordinates: {_short(line)}"
-    return "the bonds of the mol block cannot be read"
+    return _misbonded(lines[4 + atoms : 4 + atoms + int(counts[2])], atoms)
+
+
+def _misbonded(lines: list[str], atoms: int) -> str:
+    """What is wrong with the bonds of a mol block that RDKit does not read."""
+    seen = set()
+    for line in lines:
+        try:
+            ends = frozenset((int(line[:3]), int(line[3:6])))
+        except ValueError:
+            return f"{_short(line)} is no bond"
+        if not 1 <= min(ends) <= max(ends) <= atoms:
+            return f"{_short(line)} is a bond with an atom that is not there"
+        if len(ends) == 1:
+            return f"atom {min(ends)} has a bond with itself"
+        if ends in seen:
+            return f"atoms {min(ends)} and {max(ends)} have two bonds"
+        seen.add(ends)
+    return "the mol block cannot be read"
 
 
 def _mol2(record: Record, source: str, hydrogens: Hydrogens) -> Molecule:

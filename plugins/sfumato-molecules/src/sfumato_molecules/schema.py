@@ -44,7 +44,8 @@ def schema(
         raise InputError(f"molecules are in dimensions 2 or 3, not {dimensions}")
     if dimensions == 3 and not all(placed):
         raise InputError(
-            f"{molecules[placed.index(False)].source} has no coordinates; dimensions=2 is of bonds"
+            f"{molecules[placed.index(False)].source} has no coordinates, which molecules in space "
+            "need; graphs of bonds (molecules/moses, dimensions=2) do without"
         )
     if dimensions == 2 and (bare := [m for m in molecules if len(m) > 1 and not len(m.bonds)]):
         raise InputError(f"{bare[0].source} has no bonds, which a model of graphs needs")
