@@ -3,9 +3,9 @@
 Xu et al. 2023, arXiv:2305.01140. An equivariant autoencoder gives every atom a few numbers in place
 of its class, and these are diffused with the places; the paper makes more stable molecules than by
 diffusing one-hot classes. Here both share network, width, depth, steps and sampler, and differ in
-what is diffused: latents (`molecules/latent`, whose decoder is trained beside the denoiser), or
-places and scaled one-hot classes. Bonds are told by the distances for both; whole molecules and how
-far lengths are from real ones are compared too.
+what is diffused: latents (`molecules/latent`, whose decoder is trained beside the denoiser and says
+classes when the places are known), or places and scaled one-hot classes. Bonds are told by the
+distances for both; whole molecules and how far lengths are from real ones are compared too.
 """
 
 from __future__ import annotations
