@@ -57,7 +57,8 @@ class PointCodec(nn.Module):
 
     The encoder moves places and says `latent` numbers of each atom, both with noise of a fixed
     spread, more of it in training; the decoder moves them again and says classes, and what it says
-    is coded and decoded anew. Latent places have zero mean. Bonds are told by the distances when samples are written.
+    is coded and decoded anew. Latent places have zero mean. Bonds are told by the distances when
+    samples are written.
 
     Args:
         classes: of atoms.
