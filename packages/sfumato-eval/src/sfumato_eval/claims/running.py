@@ -20,7 +20,8 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -171,10 +172,11 @@ def run_claims(
         tell(f"{name} seed {seed}: running, at most {asked.minutes:g} minutes")
         return _Trial(name, seed, asked, codes[i], out / components[i].tail)
 
-    for which, trial in _ended(waiting, begun, jobs):
-        rows[which] = trial.row()
-        write_json(trial.folder / f"seed-{trial.seed}.json", to_json(rows[which]))
-        tell(f"{trial.name} seed {trial.seed}: {_told(rows[which])}")
+    with closing(_ended(waiting, begun, jobs)) as ended:
+        for which, trial in ended:
+            rows[which] = trial.row()
+            write_json(trial.folder / f"seed-{trial.seed}.json", to_json(rows[which]))
+            tell(f"{trial.name} seed {trial.seed}: {_told(rows[which])}")
     return [
         Result(component, None, (), system)
         if isinstance(system, str)
@@ -185,7 +187,7 @@ def run_claims(
 
 def _ended(
     waiting: Sequence[_Key], begun: Callable[[_Key], _Trial], jobs: int
-) -> Iterator[tuple[_Key, _Trial]]:
+) -> Generator[tuple[_Key, _Trial], None, None]:
     """Trials in the order in which they end, so many at a time; nothing is left of the others."""
     queue, running = deque(waiting), dict[_Key, _Trial]()
     try:
