@@ -46,7 +46,7 @@ bonds, though the encoder could leave them where they are."""
 PASSES = 2
 """Times that a latent is read: what was read is coded and read again, so that atoms are judged
 beside neighbours that were put right. More passes put more of what is drawn right, but change real
-molecules: by three, 1.3 % of their atoms were given back as others in the worst of four runs."""
+molecules: by three, 1.3 % of their atoms were given back as others in the worst of three runs."""
 
 MEMORY = 0.01
 """Of the moving mean squares of the latents."""
