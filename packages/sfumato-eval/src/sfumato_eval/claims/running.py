@@ -45,8 +45,6 @@ POLL = 0.05
 
 Tell = Callable[[str], None]
 
-_Key = tuple[int, int]  # place of a system in what is run, and seed
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -144,68 +142,64 @@ def run_claims(
         what, count = ("seed", seeds) if seeds < 1 else ("job", jobs)
         raise InputError(f"there must be at least one {what}, not {count}")
     asked = asked or Asked()
-    systems: list[System | str] = []
-    rows: dict[_Key, Row] = {}
-    waiting: list[_Key] = []
-    codes: dict[int, str] = {}
-    for i, component in enumerate(components):
+    found: list[tuple[Component, System | None, str | None]] = []
+    waiting: list[_Trial] = []
+    rows: dict[tuple[str, int], Row] = {}
+    for component in components:
         try:
             system = load_system(component)
         except PluginError as error:
             tell(str(error))
-            systems.append(str(error))
+            found.append((component, None, str(error)))
             continue
-        systems.append(system)
-        folder, codes[i] = out / system.id, fingerprint(component)
+        found.append((component, system, None))
+        folder, code = out / system.id, fingerprint(component)
         folder.mkdir(parents=True, exist_ok=True)
         for seed in range(seeds):
-            row = read_row(folder / f"seed-{seed}.json")
-            if row is not None and not again and _serves(row, asked, codes[i]):
-                tell(f"{component.name} seed {seed}: {_told(row)} (kept)")
-                rows[i, seed] = row
+            trial = _Trial(component.name, seed, asked, code, folder)
+            row = read_row(trial.path)
+            if row is not None and not again and _serves(row, asked, code):
+                tell(f"{trial}: {_told(row)} (kept)")
+                rows[component.name, seed] = row
             else:
-                waiting.append((i, seed))
-
-    def begun(which: _Key) -> _Trial:
-        i, seed = which
-        name = components[i].name
-        tell(f"{name} seed {seed}: running, at most {asked.minutes:g} minutes")
-        return _Trial(name, seed, asked, codes[i], out / components[i].tail)
-
-    with closing(_ended(waiting, begun, jobs)) as ended:
-        for which, trial in ended:
-            rows[which] = trial.row()
-            write_json(trial.folder / f"seed-{trial.seed}.json", to_json(rows[which]))
-            tell(f"{trial.name} seed {trial.seed}: {_told(rows[which])}")
+                waiting.append(trial)
+    with closing(_ended(waiting, jobs, tell)) as ended:
+        for trial in ended:
+            row = rows[trial.name, trial.seed] = trial.row()
+            write_json(trial.path, to_json(row))
+            tell(f"{trial}: {_told(row)}")
     return [
-        Result(component, None, (), system)
-        if isinstance(system, str)
-        else Result(component, system, tuple(rows[i, seed] for seed in range(seeds)))
-        for i, (component, system) in enumerate(zip(components, systems, strict=True))
+        Result(
+            component,
+            system,
+            () if system is None else tuple(rows[component.name, seed] for seed in range(seeds)),
+            broken,
+        )
+        for component, system, broken in found
     ]
 
 
-def _ended(
-    waiting: Sequence[_Key], begun: Callable[[_Key], _Trial], jobs: int
-) -> Generator[tuple[_Key, _Trial], None, None]:
+def _ended(waiting: Sequence[_Trial], jobs: int, tell: Tell) -> Generator[_Trial, None, None]:
     """Trials in the order in which they end, so many at a time; nothing is left of the others."""
-    queue, running = deque(waiting), dict[_Key, _Trial]()
+    queue, running = deque(waiting), list[_Trial]()
     try:
         while queue or running:
             while queue and len(running) < jobs:
-                which = queue.popleft()
-                running[which] = begun(which)
-            for which in [which for which, one in running.items() if one.over()]:
-                with running.pop(which) as trial:
-                    yield which, trial
+                running.append(queue.popleft())
+                tell(f"{running[-1]}: running, at most {running[-1].asked.minutes:g} minutes")
+                running[-1].start()
+            for trial in [one for one in running if one.over()]:
+                yield trial
+                running.remove(trial)
+                trial.close()
             time.sleep(POLL)
     except KeyboardInterrupt:
-        lost = ", ".join(f"{one.name} seed {one.seed}" for one in running.values()) or "nothing"
+        lost = ", ".join(map(str, running)) or "nothing"
         raise KeyboardInterrupt(
             f"lost: {lost}; the same command goes on with what is missing"
         ) from None
     finally:
-        for trial in running.values():
+        for trial in running:
             trial.close()
 
 
@@ -228,21 +222,30 @@ class _Trial:
 
     def __init__(self, name: str, seed: int, asked: Asked, code: str, folder: Path) -> None:
         self.name, self.seed, self.asked, self.code, self.folder = name, seed, asked, code, folder
-        self.scratch = Path(tempfile.mkdtemp(prefix=f".seed-{seed}-", dir=folder))
-        self.log, self.answer = folder / f"seed-{seed}.log", self.scratch / "measured.json"
+        self.path, self.log = (folder / f"seed-{seed}.{end}" for end in ("json", "log"))
+        self.process: subprocess.Popen[bytes] | None = None
+        self.scratch: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} seed {self.seed}"
+
+    def start(self) -> None:
+        """Begin it."""
+        self.scratch = Path(tempfile.mkdtemp(prefix=f".seed-{self.seed}-", dir=self.folder))
+        self.answer = self.scratch / "measured.json"
         facts = {
-            "seed": seed,
-            "scale": asked.scale,
-            "device": asked.device,
+            "seed": self.seed,
+            "scale": self.asked.scale,
+            "device": self.asked.device,
             "scratch": str(self.scratch),
-            "minutes": asked.minutes,
+            "minutes": self.asked.minutes,
         }
         child = [sys.executable, "-m", "sfumato_eval.claims.child"]
         threads = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
         self.began = time.monotonic()
         with self.log.open("wb") as file:
             self.process = subprocess.Popen(
-                [*child, name, json.dumps(facts), str(self.answer)],
+                [*child, self.name, json.dumps(facts), str(self.answer)],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -250,14 +253,9 @@ class _Trial:
                 start_new_session=True,
             )
 
-    def __enter__(self) -> _Trial:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def over(self) -> bool:
         """Whether it has ended, or its time has."""
+        assert self.process is not None
         self.exit = self.process.poll()
         self.seconds = time.monotonic() - self.began
         return self.exit is not None or self.seconds > 60 * self.asked.minutes
@@ -282,8 +280,10 @@ class _Trial:
 
     def close(self) -> None:
         """Leave nothing of it, running or in its folder."""
-        _kill(self.process)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.process is not None:
+            _kill(self.process)
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
